@@ -23,7 +23,9 @@ const run = (command, args, env) =>
   spawnSync(command, args, { stdio: "inherit", env, shell: process.platform === "win32" }).status ?? 1
 
 if (!fresh()) {
-  console.error("Installing dependencies (better-sqlite3 compiles if no prebuilt binary can be fetched: about a minute)")
+  console.error(
+    "Installing dependencies (better-sqlite3 compiles if no prebuilt binary can be fetched: about a minute)"
+  )
   // Node's own headers, when they lie beside this Node, spare node-gyp a download.
   const prefix = dirname(dirname(process.execPath))
   const headers = existsSync(join(prefix, "include", "node", "node.h")) ? { npm_config_nodedir: prefix } : {}
