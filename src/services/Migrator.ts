@@ -1,0 +1,88 @@
+/**
+ * Numbered schema steps, applied once each, in order, up and down.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { DbError } from "../errors/index.js"
+import type { Dialect } from "./Dialect.js"
+
+/**
+ * One step. Its SQL is a function of the dialect alone, so that a checksum can tell whether a shipped step was edited.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MigrationStep {
+  /** From 1, without gaps. */
+  readonly id: number
+  readonly name: string
+  readonly up: (dialect: Dialect) => ReadonlyArray<string>
+  /** Absent = the step cannot be undone. */
+  readonly down?: (dialect: Dialect) => ReadonlyArray<string>
+}
+
+/**
+ * A version to migrate to: a step's id, 0 for the latest, or `empty` for before the first step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type MigrationTarget = number | "empty"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PlannedStep {
+  readonly id: number
+  readonly name: string
+  readonly direction: "up" | "down"
+  readonly sql: ReadonlyArray<string>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AppliedStep {
+  readonly id: number
+  readonly name: string
+  readonly checksum: string
+  readonly appliedAt: Date
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface MigrationReport {
+  readonly previousVersion: number
+  readonly currentVersion: number
+  /** The steps that this call applied; those that another process applied meanwhile are not in it. */
+  readonly applied: ReadonlyArray<PlannedStep>
+}
+
+/**
+ * Every member fails with `MigrationError` when a recorded step was edited (`drift`), is missing between others
+ * (`gap`), or is not known to this program (`unknown-version`).
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Migrator extends Context.Tag("effect-db-hub/Migrator")<
+  Migrator,
+  {
+    /** The id of the last applied step; 0 on a fresh database. */
+    readonly currentVersion: Effect.Effect<number, DbError>
+    /** Goes up or down to the target, one transaction per step, one process at a time. */
+    readonly migrate: (options?: { readonly target?: MigrationTarget }) => Effect.Effect<MigrationReport, DbError>
+    readonly needsMigration: Effect.Effect<boolean, DbError>
+    /** The steps that `migrate` would run, with their SQL; runs nothing. */
+    readonly plan: (options?: {
+      readonly target?: MigrationTarget
+    }) => Effect.Effect<ReadonlyArray<PlannedStep>, DbError>
+    readonly history: Effect.Effect<ReadonlyArray<AppliedStep>, DbError>
+  }
+>() {}
