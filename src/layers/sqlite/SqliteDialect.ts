@@ -27,6 +27,7 @@ export const dialect: Dialect = {
   lexical,
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
+  tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
   types: { text: "TEXT", integer: "INTEGER", json: "JSON", timestamp: "DATETIME" },
   vectorTables: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
