@@ -21,8 +21,9 @@ for file in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do
 done
 [ -r "$KEYRING" ] || fail "no keyring of the Debian archive: apt-get install debian-archive-keyring, or set DB_HUB_DEBIAN_KEYRING"
 
-# The machine's own mirror. apt knows a source's Origin only after an update; before one, the path has to tell.
-targets=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2>/dev/null || true)
+# The machine's own mirror. apt tells a source's Origin only after an update; before one, the path has to do.
+targets() { apt-get indextargets "$@" 'Created-By: Packages' 2>/dev/null || true; }
+targets=$(targets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)'; targets --no-release-info --format '||$(REPO_URI)')
 pick() {
   printf '%s\n' "$targets" | awk -F'|' -v want="$1" '
     { sec = ($2 ~ /Security/ || $3 ~ /security/); uri = $3; sub(/\/+$/, "", uri) }

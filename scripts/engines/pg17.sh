@@ -20,7 +20,7 @@ NEW=$PREFIX.new
 rm -rf "$NEW" "$PREFIX"
 trap 'rm -rf "$NEW"' EXIT
 # Left out is what the servers' packages need for being installed, not for running.
-EXCLUDE='^(gcc-14-base|perl.*|libperl.*|lib.*-perl|base-passwd|debconf|libdebconfclient0|init-system-helpers|libc-bin|sysvinit-utils|libaudit-common|libdb5.3t64|libpam-modules.*|login.defs|libacl1|libattr1|libmd0|libbsd0|libsemanage.*|libsepol2|libbz2-1.0|passwd|adduser|libgdbm.*|netbase|postgresql-common.*|postgresql-client-common|openssl.*|ssl-cert|libncursesw6|libproc2-0|procps|sensible-utils|ucf|readline-common|libc-l10n|locales|libsasl2-modules-db|libz3-4|libllvm19|libffi8)$' \
+EXCLUDE='^(gcc-14-base|perl.*|libperl.*|lib.*-perl|base-passwd|debconf|libdebconfclient0|init-system-helpers|sysvinit-utils|libaudit-common|libdb5.3t64|libpam-modules.*|login.defs|libacl1|libattr1|libmd0|libbsd0|libsemanage.*|libsepol2|libbz2-1.0|passwd|adduser|libgdbm.*|netbase|postgresql-common.*|postgresql-client-common|openssl.*|ssl-cert|libncursesw6|libproc2-0|procps|sensible-utils|ucf|readline-common|libc-l10n|locales|libsasl2-modules-db|libz3-4|libllvm19|libffi8)$' \
   "$HERE/fetch-deb-prefix.sh" "$NEW" trixie postgresql-17 postgresql-17-pgvector pgbouncer
 
 R=$NEW/root PG=usr/lib/postgresql/17

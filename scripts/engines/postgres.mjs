@@ -273,10 +273,8 @@ const initdb = async ({ programs, dir, user, password }) => {
     : [process.platform === "linux" ? "--locale=C.UTF-8" : "--locale=C"]
   const auth = ["-U", user, "--pwfile", file, "--auth-local=trust", "--auth-host=scram-sha-256"]
   const args = ["-D", join(dir, "data"), ...auth, "--encoding=UTF8", "--no-sync", ...locale]
-  const options = { env: os.cleanEnv(), cwd: dir, ...os.serverUser() }
-  const { code, stdout, stderr } = await os.run(join(programs.bin, "initdb"), args, options)
+  await os.prepare("initdb", dir, [join(programs.bin, "initdb"), ...args])
   rmSync(file)
-  if (code !== 0) throw new Error(`initdb failed: ${stderr}${stdout}`)
 }
 
 const installTls = (dir, { certFile, keyFile, caFile, only }) => {
@@ -393,8 +391,7 @@ export const startReplica = async (primary, options = {}) => {
   try {
     const { url, env } = split(primary.url)
     const args = ["-D", join(dir, "data"), "-d", url, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
-    const copied = await os.run(join(bin, "pg_basebackup"), args, { env, cwd: dir, ...os.serverUser() })
-    if (copied.code !== 0) throw new Error(`pg_basebackup from the primary failed: ${copied.stderr.trim()}`)
+    await os.prepare("pg_basebackup from the primary", dir, [join(bin, "pg_basebackup"), ...args], env)
     const inherited = Object.entries(primary.settings ?? defaults).filter(([name]) => !name.startsWith("ssl"))
     const settings = { ...Object.fromEntries(inherited), hot_standby: "on", ...options.settings }
     const login = new URL(primary.url)
@@ -489,12 +486,19 @@ export const startPgBouncer = async ({ postgresUrl, poolMode = "transaction", se
 
 // ---------------------------------------------------------------- command
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  if (process.argv[2] === "fetch") {
+const main = async (command) => {
+  if (command === "fetch") {
     const { bin } = await fetchPrograms({ retry: true, download: true })
-    console.log(`PostgreSQL ${await versionOf(bin)} in ${bin}`)
-  } else {
-    const { foreground } = await import("./run.mjs")
-    await foreground({ only: true, json: process.argv.includes("--json") })
+    return console.log(`PostgreSQL ${await versionOf(bin)} in ${bin}`)
   }
+  const { foreground } = await import("./run.mjs")
+  await foreground({ only: true, json: process.argv.includes("--json") })
+}
+
+// not awaited: run.mjs imports this module, which would then wait for itself
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  main(process.argv[2]).catch((error) => {
+    console.error(message(error))
+    process.exitCode = 1
+  })
 }

@@ -96,7 +96,8 @@ server=$!
   eval "$stop"
   tenths=0
   while kill -0 $server 2>/dev/null; do
-    case $tenths in 100) kill -QUIT $server ;; 150) kill -KILL $server ;; esac
+    # a server which is only just starting may not listen to signals yet
+    case $tenths in 3|10|30) eval "$stop" ;; 100) kill -QUIT $server ;; 150) kill -KILL $server ;; esac
     sleep 0.1; tenths=$((tenths + 1))
   done
   kill -0 $$ 2>/dev/null || { [ "$order" = keep ] || rm -rf "$dir"; }
@@ -159,6 +160,10 @@ export const supervise = async ({
   alive.add(entry)
   return {
     ended: entry.ended,
+    exit: () => {
+      child.ref()
+      return exit
+    },
     log: () => {
       try {
         return readFileSync(logFile, "utf8")
@@ -174,6 +179,15 @@ export const supervise = async ({
       if (!keep) rmSync(dir, { recursive: true, force: true })
     }
   }
+}
+
+/** Runs a program which prepares `dir` to its end. Dies with us and takes `dir` along as a server does. */
+export const prepare = async (name, dir, command, env = cleanEnv()) => {
+  const program = await supervise({ dir, command, env, stopWith: "TERM" })
+  const { code } = await program.exit()
+  const log = program.log().trim()
+  await program.end(true)
+  if (code !== 0) throw new Error(`${name} failed: ${log}`)
 }
 
 /** Waits until `ready()` is true, the server has ended, or time is over: true, "ended" or "timeout". */

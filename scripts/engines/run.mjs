@@ -39,6 +39,7 @@ export const foreground = async ({ only = false, json = false } = {}) => {
     }
     console.log(json ? JSON.stringify(result) : "Ctrl-C stops everything and removes its data.")
   } catch (error) {
+    if (stopping) return
     console.error(error instanceof Error ? error.message : error)
     await stop()
     clearInterval(keepAlive)

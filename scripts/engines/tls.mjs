@@ -12,11 +12,20 @@ const openssl = async (cwd, ...args) => {
   if (code !== 0) throw new Error(`openssl ${args[0]} failed: ${stderr}`)
 }
 
+const made = new Set()
+process.on("exit", () => {
+  for (const dir of made) rmSync(dir, { recursive: true, force: true })
+})
+
 /** `hosts` are the names and addresses for which the server certificate is valid. */
 export const makeCertificates = async ({ hosts = ["localhost", "127.0.0.1", "::1"], days = 2 } = {}) => {
   const dir = mkdtempSync(join(tmpdir(), "effect-db-hub-tls-"))
   const file = (name) => join(dir, name)
-  const remove = () => rmSync(dir, { recursive: true, force: true })
+  const remove = () => {
+    made.delete(dir)
+    rmSync(dir, { recursive: true, force: true })
+  }
+  made.add(dir)
   const names = hosts.map((host) => `${isIP(host) ? "IP" : "DNS"}:${host}`).join(",")
   const config = `[req]\ndistinguished_name=dn\nprompt=no\n[dn]\n`
   writeFileSync(
