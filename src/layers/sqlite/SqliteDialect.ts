@@ -28,7 +28,14 @@ export const dialect: Dialect = {
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
-  types: { text: "TEXT", integer: "INTEGER", json: "JSON", timestamp: "DATETIME" },
+  types: {
+    text: "TEXT",
+    integer: "INTEGER",
+    boolean: "BOOLEAN",
+    bytes: "BLOB",
+    json: "JSON",
+    timestamp: "DATETIME"
+  },
   vectorTables: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
