@@ -3,7 +3,9 @@
  */
 import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import { isDbError } from "../errors/index.js"
 import type { BackendServices } from "../layers/BackendLayer.js"
 
@@ -62,3 +64,24 @@ export const failsWith = <A, E, R>(tag: string, effect: Effect.Effect<A, E, R>):
  */
 export const equal = (actual: unknown, expected: unknown, message?: string): Effect.Effect<void> =>
   Effect.sync(() => NodeAssert.deepEqual(actual, expected, message))
+
+/**
+ * Holds for every sample, or fails with the smallest one that breaks it and the seed to repeat it with.
+ *
+ * @since 0.1.0
+ * @category helpers
+ */
+export const property = <A, R>(
+  samples: FastCheck.Arbitrary<A>,
+  holds: (sample: A) => Effect.Effect<void, unknown, R>
+): Effect.Effect<void, unknown, R> =>
+  Effect.flatMap(Effect.runtime<R>(), (runtime) =>
+    Effect.tryPromise({
+      try: () =>
+        FastCheck.assert(
+          FastCheck.asyncProperty(samples, (sample) => Runtime.runPromise(runtime)(holds(sample))),
+          { numRuns: 25 }
+        ),
+      catch: (error) => error
+    })
+  )

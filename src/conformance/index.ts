@@ -9,11 +9,13 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { vectorSuite } from "./VectorSuite.js"
 
 export type { Case } from "./Case.js"
 
 const suites: Readonly<Record<string, Suite>> = {
   Backend: backendSuite,
+  VectorStore: vectorSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite
 }
