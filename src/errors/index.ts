@@ -2,3 +2,4 @@
  * @since 0.1.0
  */
 export * from "./DbError.js"
+export * from "./SqliteErrors.js"

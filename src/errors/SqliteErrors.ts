@@ -1,0 +1,192 @@
+/**
+ * SQLite's result codes, as errors of the family.
+ *
+ * @since 0.1.0
+ */
+import {
+  DbBusy,
+  DbConflict,
+  DbConnection,
+  DbConstraint,
+  DbCorrupt,
+  type DbError,
+  DbFull,
+  DbLocked,
+  DbQuery,
+  DbReadOnly,
+  DbTimeout,
+  InvalidInput,
+  isDbError
+} from "./DbError.js"
+
+/**
+ * Where an engine's error happened.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorContext {
+  readonly backend: string
+  readonly operation: string
+}
+
+/** What a table entry builds an error from: where it happened, the engine's code, and its message made safe. */
+interface Refusal extends ErrorContext {
+  readonly code: string
+  readonly message: string
+  /** The constraint or the columns that the engine's message names. */
+  readonly constraint?: string
+}
+
+const conflict = (reason: DbConflict["reason"], advice: string, retryable: boolean) => (refusal: Refusal) =>
+  new DbConflict({ ...refusal, reason, retryable, message: `${refusal.message}; ${advice}` })
+
+const constraint = (reason: DbConstraint["reason"], advice: string) => (refusal: Refusal) =>
+  new DbConstraint({ ...refusal, reason, message: `${refusal.message}; ${advice}` })
+
+const says =
+  <A>(make: new (refusal: Refusal) => A, advice: string) =>
+  (refusal: Refusal): A =>
+    new make({ ...refusal, message: `${refusal.message}; ${advice}` })
+
+/**
+ * The longest prefix of a code that stands here decides (https://www.sqlite.org/rescode.html); any other code is
+ * `DbQuery`.
+ */
+const byCode: Readonly<Record<string, (refusal: Refusal) => DbError>> = {
+  SQLITE_BUSY: says(DbBusy, "another process holds the lock: retry, or raise busy_timeout"),
+  SQLITE_BUSY_SNAPSHOT: conflict("serialization", "another process wrote meanwhile: run the transaction again", true),
+  SQLITE_LOCKED: says(DbLocked, "finish the open statement of this connection first"),
+  SQLITE_INTERRUPT: says(DbTimeout, "the statement was stopped"),
+  SQLITE_CONSTRAINT_UNIQUE: conflict("unique", "a row with this key exists", false),
+  SQLITE_CONSTRAINT_PRIMARYKEY: conflict("unique", "a row with this key exists", false),
+  SQLITE_CONSTRAINT_ROWID: conflict("unique", "a row with this key exists", false),
+  SQLITE_CONSTRAINT_FOREIGNKEY: constraint("foreign-key", "write the row that it refers to first"),
+  SQLITE_CONSTRAINT_CHECK: constraint("check", "the row breaks a rule of the table"),
+  SQLITE_CONSTRAINT_NOTNULL: constraint("not-null", "give the column a value"),
+  SQLITE_CONSTRAINT_DATATYPE: constraint("type", "give the column a value of its type"),
+  SQLITE_CONSTRAINT: constraint("trigger", "a rule of the schema refused the row"),
+  SQLITE_MISMATCH: constraint("type", "give the column a value of its type"),
+  SQLITE_READONLY: says(DbReadOnly, "open the database for writing, or check the permissions of its file and folder"),
+  SQLITE_CORRUPT: says(DbCorrupt, "stop writing, run `db-hub doctor` and restore a backup"),
+  SQLITE_NOTADB: says(DbCorrupt, "the file is no SQLite database, or it is encrypted: check the path"),
+  SQLITE_FULL: says(DbFull, "free space on the disk"),
+  SQLITE_CANTOPEN: says(DbConnection, "check that the path is a file in a folder that this user may write"),
+  SQLITE_IOERR: (refusal) =>
+    new DbConnection({
+      ...refusal,
+      applied: refusal.operation === "transaction.commit" ? "unknown" : "no",
+      message: `${refusal.message}; the disk failed: check it, then reopen the database`
+    }),
+  SQLITE_PERM: says(DbConnection, "check the permissions of the file"),
+  SQLITE_AUTH: says(DbReadOnly, "the statement is not allowed here"),
+  SQLITE_TOOBIG: (refusal) =>
+    new InvalidInput({ ...refusal, field: "params", allowed: "values and rows of at most 1,000,000,000 bytes" }),
+  SQLITE_RANGE: (refusal) => new InvalidInput({ ...refusal, field: "params", allowed: "one value per placeholder" })
+}
+
+/** better-sqlite3 refuses some calls before SQLite sees them, with a message and no code. */
+const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbError]> = [
+  [
+    /parameter value|named parameter|can only bind|BigInt/,
+    (context) =>
+      new InvalidInput({
+        ...context,
+        code: "HUB_PARAMETERS",
+        field: "params",
+        allowed: "exactly one value per placeholder",
+        message: "The number or kind of the values does not fit the placeholders of the statement"
+      })
+  ],
+  [
+    /more than one statement|contains no statements/,
+    (context) =>
+      new InvalidInput({
+        ...context,
+        code: "HUB_ONE_STATEMENT",
+        field: "sql",
+        allowed: "exactly one statement",
+        message:
+          "The text must hold exactly one statement: send several one by one, in a transaction if they belong together"
+      })
+  ],
+  [
+    /busy executing a query/,
+    (context) =>
+      new DbLocked({
+        ...context,
+        code: "HUB_OPEN_STREAM",
+        message: "A stream of the same transaction is still being read: finish it before writing"
+      })
+  ],
+  [
+    /connection is not open/,
+    (context) => new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed" })
+  ],
+  [
+    /directory does not exist/,
+    (context) =>
+      new DbConnection({ ...context, code: "HUB_NO_FOLDER", message: "The folder of the database does not exist" })
+  ]
+]
+
+/**
+ * Messages of SQLite that name schema objects and keywords only. All others are dropped, since they may quote a value
+ * that stood in the statement's text.
+ */
+const safeMessages: ReadonlyArray<RegExp> = [
+  /^no such (table|column|index|view|module|savepoint|function|trigger|collation sequence): [\w.]+$/,
+  /^near "(\w{1,40}|[^\w'"]{1,3})": syntax error$/,
+  /^incomplete input$/,
+  /^table \w+ has no column named \w+$/,
+  /^table \w+ has \d+ columns but \d+ values were supplied$/,
+  /^\d+ values for \d+ columns$/,
+  /^ambiguous column name: [\w.]+$/,
+  /^(table|index|view|trigger) \w+ already exists$/,
+  /^there is already (a|an) (table|index|view) named \w+$/,
+  /^wrong number of arguments to function \w+\(\)$/,
+  /^(UNIQUE|NOT NULL|CHECK) constraint failed: [\w., ]+$/,
+  /^FOREIGN KEY constraint failed$/,
+  /^cannot (commit|rollback) - no transaction is active$/,
+  /^cannot start a transaction within a transaction$/,
+  /^database (is locked|table is locked|disk image is malformed|schema is locked.*|or disk is full)$/,
+  /^attempt to write a readonly database$/,
+  /^file is not a database$/,
+  /^unable to open database file$/,
+  /^disk I\/O error$/,
+  /^interrupted$/
+]
+
+const lookup = (code: string): ((refusal: Refusal) => DbError) => {
+  for (let key = code; key.includes("_"); key = key.slice(0, key.lastIndexOf("_"))) {
+    const make = byCode[key]
+    if (make !== undefined) return make
+  }
+  return (refusal) => new DbQuery(refusal)
+}
+
+/**
+ * Maps what better-sqlite3 throws to an error of the family; an error of the family passes unchanged.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromSqlite = (cause: unknown, context: ErrorContext): DbError => {
+  if (isDbError(cause)) return cause
+  const message = cause instanceof Error ? cause.message : ""
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined
+  if (code === undefined || !code.startsWith("SQLITE_")) {
+    const known = byMessage.find(([pattern]) => pattern.test(message))
+    if (known !== undefined) return known[1](context)
+    const name = cause instanceof Error ? cause.name : typeof cause
+    return new DbQuery({ ...context, code: "HUB_DRIVER", message: `The SQLite driver refused the call (${name})` })
+  }
+  const safe = safeMessages.some((pattern) => pattern.test(message))
+  const named = /constraint failed: (.+)$/.exec(message)?.[1]
+  return lookup(code)({
+    ...context,
+    code,
+    message: safe ? `SQLite: ${message}` : `SQLite refused the statement (${code})`,
+    ...(safe && named !== undefined ? { constraint: named } : {})
+  })
+}

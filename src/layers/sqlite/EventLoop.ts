@@ -1,0 +1,51 @@
+/**
+ * Statements are synchronous and fibres resume without leaving the turn of the event loop they are in, so a loop over
+ * statements would keep timers and sockets waiting for ever. This counts the time of a turn and ends it when it is due.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+
+/** Milliseconds of statements in one turn before timers get theirs. */
+const slice = 8
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Turn {
+  /** Whether this turn of the event loop has been long enough. */
+  readonly isOver: () => boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeTurn = (): Turn => {
+  let started = 0
+  let open = false
+  const close = () => {
+    open = false
+  }
+  return {
+    isOver: () => {
+      if (open) return performance.now() - started > slice
+      open = true
+      started = performance.now()
+      setImmediate(close)
+      return false
+    }
+  }
+}
+
+/**
+ * Waits for the next turn of the event loop; interruptible.
+ *
+ * @since 0.1.0
+ * @category yielding
+ */
+export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})

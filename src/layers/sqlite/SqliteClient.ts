@@ -1,0 +1,603 @@
+/**
+ * SQLite for fibres: one writer lane, readers that never wait for it, transactions that belong to one client, and
+ * errors with types. better-sqlite3 runs the statements; `@effect/sql` compiles the templates.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import type { Database } from "better-sqlite3"
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import {
+  DbConflict,
+  DbConnection,
+  type DbError,
+  DbLocked,
+  DbReadOnly,
+  type ErrorContext,
+  fromSqlite,
+  invalidInput
+} from "../../errors/index.js"
+import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
+import * as SqlLexer from "../../services/SqlLexer.js"
+import * as Lane from "../Lane.js"
+import { makeTurn, nextTurn } from "./EventLoop.js"
+import * as Connections from "./SqliteConnection.js"
+import { lexical } from "./SqliteDialect.js"
+import * as Open from "./SqliteOpen.js"
+import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
+import * as Values from "./SqliteValues.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqliteClient {
+  readonly options: ResolvedSqliteOptions
+  readonly sql: SqlClient.SqlClient
+  readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
+  readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
+  readonly transaction: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: TransactionOptions
+  ) => Effect.Effect<A, E | DbError, R>
+  readonly inTransaction: Effect.Effect<boolean>
+  readonly readOnly: (
+    sql: string,
+    options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
+  ) => Effect.Effect<ReadOnlyResult, DbError>
+  /** The writing handle, for what only the driver can do. */
+  readonly writer: Database
+  readonly lane: Lane.Lane
+  /** Handles open now, streams' included. */
+  readonly openHandles: () => number
+}
+
+/** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
+interface Transaction {
+  open: boolean
+  /** The error at which SQLite rolled the transaction back by itself. */
+  failure: DbError | undefined
+  readonly root: Transaction | undefined
+  readonly depth: number
+  readonly lane: Lane.Lane
+}
+
+/** How long closing waits for what still runs, in milliseconds. */
+const drainBudget = 5_000
+
+/** Rows that a stream reads in one turn of the event loop. */
+const streamChunk = 256
+
+/** Functions whose answer depends on what the connection did before. */
+const connectionState = new Set(["LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES"])
+
+/** Pragmas that only tell, by https://www.sqlite.org/pragma.html. */
+const tellingPragmas = new Set(
+  (
+    "APPLICATION_ID COLLATION_LIST COMPILE_OPTIONS DATABASE_LIST ENCODING FOREIGN_KEY_CHECK FOREIGN_KEY_LIST " +
+    "FREELIST_COUNT FUNCTION_LIST INDEX_INFO INDEX_LIST INDEX_XINFO INTEGRITY_CHECK MODULE_LIST PAGE_COUNT " +
+    "PAGE_SIZE PRAGMA_LIST QUICK_CHECK SCHEMA_VERSION TABLE_INFO TABLE_LIST TABLE_XINFO USER_VERSION"
+  ).split(" ")
+)
+
+/** Those of them that a value after `=` or in brackets would set. */
+const settablePragmas = new Set(["APPLICATION_ID", "ENCODING", "PAGE_SIZE", "SCHEMA_VERSION", "USER_VERSION"])
+
+const sqlError = (cause: DbError): SqlError => new SqlError({ cause, message: cause.message })
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: ResolvedSqliteOptions
+): Effect.Effect<SqliteClient, DbError, Scope.Scope | Reactivity.Reactivity> =>
+  Effect.gen(function* () {
+    // A tag of its own per client: inside a transaction of another client, statements of this one stay its own.
+    const Current = Context.GenericTag<Transaction>(`effect-db-hub/SqliteTransaction/${globalThis.crypto.randomUUID()}`)
+    const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
+    const lane = Lane.make()
+    const turn = makeTurn()
+    let streams = 0
+
+    const writer = Connections.make(yield* Open.handle(options, options.readOnly))
+    // One reader is enough: statements are synchronous, and a stream opens a handle of its own.
+    const separateReader = options.path !== ":memory:" && !options.readOnly
+    const reader = separateReader ? Connections.make(yield* Open.handle(options, true)) : writer
+    let closed = false
+    yield* Effect.addFinalizer(() =>
+      Effect.suspend(() => {
+        closed = true
+        return Effect.ignore(lane.hold(context("sqlite.close"), drainBudget, Effect.void))
+      })
+    )
+
+    const transactionOf = (services: Context.Context<never>): Transaction | undefined =>
+      services.unsafeMap.get(Current.key) as Transaction | undefined
+
+    /** Reads go to the reader unless their answer lives in the writing connection: its changes, its temp tables. */
+    const readingRoute = (sql: string): Connections.Prepared | undefined => {
+      if (reader === writer) return undefined
+      const words = SqlLexer.keywords(sql, lexical)
+      if (!["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(words[0] ?? "")) return undefined
+      if (words.some((word) => connectionState.has(word))) return undefined
+      try {
+        const prepared = reader.prepare(sql)
+        return prepared.readonly && prepared.reader ? prepared : undefined
+      } catch (_unknownHere) {
+        // The writer's own error, if it has one, is the one to report.
+        return undefined
+      }
+    }
+
+    const reads = new Map<string, boolean>()
+    const readingStatement = (sql: string): Connections.Prepared | undefined => {
+      const known = reads.get(sql)
+      if (known === true) return reader.prepare(sql)
+      if (known === false) return undefined
+      const prepared = readingRoute(sql)
+      if (reads.size >= 1024) reads.clear()
+      reads.set(sql, prepared !== undefined)
+      return prepared
+    }
+
+    const failWith = (cause: unknown, operation: string) => Effect.fail(fromSqlite(cause, context(operation)))
+
+    /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
+    const guardAutocommit = <A>(result: A, operation: string): A => {
+      if (writer.db.inTransaction) {
+        writer.prepare("ROLLBACK").statement.run()
+        throw invalidInput(operation, "sql", "begins a transaction", "statements other than BEGIN; use `transaction`")
+      }
+      return result
+    }
+
+    const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
+      const root = transaction.root ?? transaction
+      return Effect.suspend(() => {
+        if (!transaction.open) {
+          return Effect.fail(
+            new DbLocked({
+              ...context(operation),
+              code: "HUB_TRANSACTION_OVER",
+              retryable: false,
+              message:
+                "The transaction of this fiber is over: do not let fibers outlive the transaction they were forked in"
+            })
+          )
+        }
+        if (!writer.db.inTransaction) return Effect.fail(root.failure ?? endedByStatement(context(operation)))
+        try {
+          return Effect.succeed(attempt())
+        } catch (cause) {
+          const error = fromSqlite(cause, context(operation))
+          if (!writer.db.inTransaction) root.failure = error
+          return Effect.fail(error)
+        }
+      })
+    }
+
+    /** As `within`, but lets a sibling's savepoint come to its end first, so as not to be undone with it. */
+    const inTransaction = <A>(transaction: Transaction, operation: string, attempt: () => A) => {
+      const run = within(transaction, operation, attempt)
+      return transaction.lane.isHeld() ? transaction.lane.hold(context(operation), options.busyTimeout, run) : run
+    }
+
+    const autocommit = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
+      const guarded = () => guardAutocommit(attempt(), operation)
+      const waiting = lane.hold(
+        context(operation),
+        options.busyTimeout,
+        Open.retryBusy(options.busyTimeout, context(operation), guarded)
+      )
+      if (lane.isHeld()) return waiting
+      try {
+        return Effect.succeed(guarded())
+      } catch (cause) {
+        const error = fromSqlite(cause, context(operation))
+        return error._tag === "DbBusy" ? waiting : Effect.fail(error)
+      }
+    }
+
+    /** Runs one statement where it belongs: in the fiber's transaction, on the reader, or in the lane. */
+    const statement = <A>(
+      operation: string,
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
+    ): Effect.Effect<A, DbError> => {
+      const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
+        if (closed) return Effect.fail(isClosed(context(operation)))
+        const transaction = transactionOf(fiber.currentContext)
+        try {
+          const values = Values.encode(params)
+          if (transaction !== undefined) {
+            return inTransaction(transaction, operation, () => use(writer.prepare(sql), values))
+          }
+          const reading = readingStatement(sql)
+          if (reading === undefined) return autocommit(operation, () => use(writer.prepare(sql), values))
+          try {
+            return Effect.succeed(use(reading, values))
+          } catch (cause) {
+            const error = fromSqlite(cause, context(operation))
+            return error._tag === "DbBusy"
+              ? Open.retryBusy(options.busyTimeout, context(operation), () => use(reading, values))
+              : Effect.fail(error)
+          }
+        } catch (cause) {
+          return failWith(cause, operation)
+        }
+      })
+      return Effect.suspend(() => (turn.isOver() ? Effect.zipRight(nextTurn, run) : run))
+    }
+
+    const typed = (prepared: Connections.Prepared, values: ReadonlyArray<unknown>): ReadonlyArray<Row> =>
+      Connections.typedRows(prepared, values, context("query"))
+
+    const query = (sql: string, params: ReadonlyArray<SqlValue> = []) => statement("query", sql, params, typed)
+
+    const execute = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ExecuteResult, DbError> =>
+      statement("execute", sql, params, (prepared, values) => {
+        if (prepared.reader) {
+          const rows = typed(prepared, values)
+          return { rowsAffected: prepared.readonly ? 0 : rows.length, lastInsertId: null, rows }
+        }
+        const { changes, lastInsertRowid } = Connections.runStatement(prepared, values)
+        const inserted = changes > 0 && prepared.inserts
+        return { rowsAffected: changes, lastInsertId: inserted ? lastInsertRowid : null, rows: [] }
+      })
+
+    /** Rows of an open statement, some per turn of the event loop. */
+    const cursor = (db: Database, sql: string, values: ReadonlyArray<unknown>, decode: boolean) =>
+      Stream.unwrapScoped(
+        Effect.gen(function* () {
+          const at = context("stream")
+          const prepared = yield* Open.retryBusy(options.busyTimeout, at, () => Connections.prepareFresh(db, sql))
+          const rows = yield* Effect.acquireRelease(
+            Effect.try({
+              try: () => prepared.statement.safeIntegers(true).iterate(...values),
+              catch: (cause) => fromSqlite(cause, at)
+            }),
+            (iterator) => Effect.sync(() => iterator.return?.())
+          )
+          const next = (): Array<Record<string, unknown>> => {
+            const chunk: Array<Record<string, unknown>> = []
+            do {
+              const { done, value } = rows.next()
+              if (done === true) break
+              for (const column of prepared.columns) value[column] = Values.fromDriver(value[column])
+              if (decode) prepared.decode?.(value, at)
+              chunk.push(value)
+            } while (chunk.length < streamChunk && !turn.isOver())
+            return chunk
+          }
+          return Stream.repeatEffectChunkOption(
+            Effect.zipRight(
+              nextTurn,
+              Effect.flatMap(
+                Effect.try({ try: next, catch: (cause) => Option.some(fromSqlite(cause, at)) }),
+                (chunk) =>
+                  chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
+              )
+            )
+          )
+        })
+      )
+
+    const counted = Effect.acquireRelease(
+      Effect.sync(() => {
+        streams++
+      }),
+      () =>
+        Effect.sync(() => {
+          streams--
+        })
+    )
+
+    const streamOf = (
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      decode: boolean
+    ): Stream.Stream<Record<string, unknown>, DbError> =>
+      Stream.unwrapScoped(
+        Effect.withFiberRuntime<Stream.Stream<Record<string, unknown>, DbError>, DbError, Scope.Scope>((fiber) => {
+          if (closed) return Effect.fail(isClosed(context("stream")))
+          try {
+            const values = Values.encode(params)
+            const transaction = transactionOf(fiber.currentContext)
+            if (transaction === undefined && separateReader && readingStatement(sql) !== undefined) {
+              return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
+                cursor(db, sql, values, decode)
+              )
+            }
+            if (transaction !== undefined || options.readOnly) {
+              const prepared = writer.prepare(sql)
+              if (prepared.reader && prepared.readonly) return Effect.succeed(cursor(writer.db, sql, values, decode))
+            }
+            // What writes, or lives in memory or in the writing connection, is small or must run at once.
+            const rows = statement("stream", sql, params, (prepared, encoded) =>
+              decode ? typed(prepared, encoded) : Connections.rawRows(prepared, encoded)
+            )
+            return Effect.map(rows, (all) => Stream.fromIterable(all as ReadonlyArray<Record<string, unknown>>))
+          } catch (cause) {
+            return failWith(cause, "stream")
+          }
+        })
+      )
+
+    const control = (sql: string) => writer.prepare(sql).statement.run()
+
+    const undo = (operation: string, ...statements: ReadonlyArray<string>): Effect.Effect<void, DbError> =>
+      Effect.suspend(() => {
+        if (!writer.db.inTransaction) return Effect.void
+        return Effect.try({
+          try: () => statements.forEach(control),
+          catch: (cause) => fromSqlite(cause, context(operation))
+        })
+      })
+
+    /** Runs `effect` between the statements that begin, keep and undo one level; the lane is held by the caller. */
+    const level = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      transaction: Transaction,
+      statements: {
+        readonly begin: Effect.Effect<unknown, DbError>
+        readonly keep: Effect.Effect<unknown, DbError>
+        readonly undo: Effect.Effect<void, DbError>
+      }
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.exit(restore(statements.begin)), (begun) => {
+          // An interruption may fall between BEGIN and its answer.
+          if (Exit.isFailure(begun)) return Effect.zipRight(statements.undo, begun as Exit.Exit<never, DbError>)
+          const body = Effect.exit(restore(Effect.provideService(effect, Current, transaction)))
+          return Effect.flatMap(body as Effect.Effect<Exit.Exit<A, E>, never, R>, (exit) => {
+            transaction.open = false
+            // The body's own error is the one to report, also when SQLite has rolled back already.
+            if (Exit.isFailure(exit)) return Effect.zipRight(Effect.ignore(statements.undo), exit)
+            const root = transaction.root ?? transaction
+            if (!writer.db.inTransaction) {
+              return Effect.fail(root.failure ?? endedByStatement(context("transaction.commit")))
+            }
+            return Effect.zipRight(
+              Effect.tapError(statements.keep, () => Effect.ignore(statements.undo)),
+              exit
+            )
+          })
+        })
+      )
+
+    const transaction = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      transactionOptions?: TransactionOptions
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
+        if (closed) return Effect.fail(isClosed(context("transaction.begin")))
+        const outer = transactionOf(fiber.currentContext)
+        const budget =
+          transactionOptions?.busyTimeout === undefined
+            ? options.busyTimeout
+            : Duration.toMillis(transactionOptions.busyTimeout)
+        const begin = context("transaction.begin")
+        const inner = (parent: Transaction | undefined): Transaction => ({
+          open: true,
+          failure: undefined,
+          root: parent?.root ?? parent,
+          depth: parent === undefined ? 0 : parent.depth + 1,
+          lane: Lane.make(lane.metrics)
+        })
+        if (outer === undefined) {
+          return lane.hold(
+            begin,
+            budget,
+            level(effect, inner(undefined), {
+              begin: Open.retryBusy(budget, begin, () => control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")),
+              keep: Open.retryBusy(budget, context("transaction.commit"), () => control("COMMIT")),
+              undo: undo("transaction.rollback", "ROLLBACK")
+            })
+          )
+        }
+        const savepoint = `hub_${outer.depth + 1}`
+        return outer.lane.hold(
+          begin,
+          budget,
+          level(effect, inner(outer), {
+            begin: within(outer, "transaction.begin", () => control(`SAVEPOINT ${savepoint}`)),
+            keep: Effect.try({
+              try: () => control(`RELEASE ${savepoint}`),
+              catch: (cause) => fromSqlite(cause, context("transaction.commit"))
+            }),
+            undo: undo("transaction.rollback", `ROLLBACK TO ${savepoint}`, `RELEASE ${savepoint}`)
+          })
+        )
+      }).pipe(Effect.withSpan("sql.transaction", { kind: "client", captureStackTrace: false }))
+
+    const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
+      Effect.suspend(() => {
+        if (closed) return Effect.fail(isClosed(context("readOnly")))
+        if (!Number.isInteger(maxRows) || maxRows < 1) {
+          return Effect.fail(invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1"))
+        }
+        const refused = refusedByKind(sql, context("readOnly"))
+        if (refused !== undefined) return Effect.fail(refused)
+        const attempt = (): ReadOnlyResult => {
+          const values = Values.encode(params)
+          const guarded = reader === writer && !options.readOnly
+          if (guarded) writer.db.pragma("query_only = ON")
+          try {
+            const prepared = Connections.prepareFresh(reader.db, sql)
+            if (!prepared.reader) throw notReading(context("readOnly"))
+            const rows = Connections.firstRows(prepared, values, maxRows + 1)
+            return {
+              columns: distinct(prepared.columns),
+              rows: rows.slice(0, maxRows),
+              truncated: rows.length > maxRows
+            }
+          } finally {
+            if (guarded) writer.db.pragma("query_only = OFF")
+          }
+        }
+        const run = Open.retryBusy(options.busyTimeout, context("readOnly"), attempt)
+        return reader === writer ? lane.hold(context("readOnly"), options.busyTimeout, run) : run
+      })
+
+    type Transform = Parameters<Connection["execute"]>[2]
+
+    /** The face that templates see: values as SQLite has them, errors wrapped as `@effect/sql` expects. */
+    const connectionOf = (
+      run: typeof statement,
+      stream: (sql: string, params: ReadonlyArray<unknown>) => Stream.Stream<Record<string, unknown>, DbError>
+    ): Connection => {
+      const execute = (sql: string, params: ReadonlyArray<unknown>, transform: Transform) =>
+        Effect.withFiberRuntime<ReadonlyArray<Record<string, unknown>>, SqlError>((fiber) => {
+          const safeIntegers = Context.get(fiber.currentContext, SqlClient.SafeIntegers)
+          const rows = run("execute", sql, params, (prepared, values) =>
+            Connections.rawRows(prepared, values, safeIntegers)
+          )
+          return Effect.mapError(transform === undefined ? rows : Effect.map(rows, transform), sqlError)
+        })
+      return {
+        execute,
+        executeUnprepared: execute,
+        executeRaw: (sql, params) =>
+          Effect.mapError(
+            run("executeRaw", sql, params, (prepared, values) =>
+              prepared.reader ? Connections.rawRows(prepared, values) : Connections.runStatement(prepared, values)
+            ),
+            sqlError
+          ),
+        executeValues: (sql, params) =>
+          Effect.mapError(run("executeValues", sql, params, Connections.valueRows), sqlError),
+        executeStream: (sql, params, transform) => {
+          const rows = Stream.mapError(stream(sql, params), sqlError)
+          return transform === undefined
+            ? rows
+            : Stream.mapChunks(rows, (chunk) =>
+                Chunk.unsafeFromArray(Array.from(transform(Chunk.toReadonlyArray(chunk))))
+              )
+        }
+      }
+    }
+
+    const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
+
+    /** Whoever reserved the lane works on the writing connection, whatever transaction the fiber is in. */
+    const reserved = connectionOf(
+      (operation, sql, params, use) =>
+        Effect.suspend(() =>
+          Open.retryBusy(options.busyTimeout, context(operation), () => use(writer.prepare(sql), Values.encode(params)))
+        ),
+      (sql, params) =>
+        Stream.unwrap(
+          Effect.try({
+            try: () => cursor(writer.db, sql, Values.encode(params), false),
+            catch: (cause) => fromSqlite(cause, context("stream"))
+          })
+        )
+    )
+
+    const reserve = Effect.withFiberRuntime<Connection, SqlError, Scope.Scope>((fiber) => {
+      if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
+      return Effect.mapError(lane.holdScoped(context("reserve"), options.busyTimeout), sqlError).pipe(
+        Effect.zipRight(Effect.addFinalizer(() => Effect.ignore(undo("reserve", "ROLLBACK")))),
+        Effect.as(reserved)
+      )
+    })
+
+    const reactivity = yield* Reactivity.Reactivity
+    const sql: SqlClient.SqlClient = Object.assign(
+      Statement.make(
+        Effect.succeed(ambient),
+        Statement.makeCompilerSqlite(),
+        [["db.system.name", "sqlite"]],
+        undefined
+      ),
+      {
+        [SqlClient.TypeId as SqlClient.TypeId]: SqlClient.TypeId as SqlClient.TypeId,
+        safe: undefined as unknown as SqlClient.SqlClient,
+        reserve,
+        withTransaction: <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+          // The body's failures pass through as they are; those of BEGIN and COMMIT are told apart by the wrapper.
+          Effect.flatMap(Effect.exit(transaction(Effect.mapError(self, (error) => new Body(error)))), (exit) =>
+            Exit.mapError(exit, (error) => (error instanceof Body ? (error.error as E) : sqlError(error)))
+          ),
+        withoutTransforms: (): SqlClient.SqlClient => sql,
+        reactive: reactivity.stream,
+        reactiveMailbox: reactivity.query
+      }
+    )
+    Object.assign(sql, { safe: sql })
+
+    return {
+      options,
+      sql,
+      query,
+      execute,
+      stream: (text, params = []) => streamOf(text, params, true),
+      transaction,
+      inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
+      readOnly,
+      writer: writer.db,
+      lane,
+      openHandles: () => (closed ? 0 : (separateReader ? 2 : 1) + streams)
+    }
+  })
+
+/** Marks a failure of a transaction's body, to tell it from those of the transaction itself. */
+class Body<E> {
+  constructor(readonly error: E) {}
+}
+
+/** Column names of which none occurs twice. */
+const distinct = (columns: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const taken = new Set<string>()
+  return columns.map((column) => {
+    let name = column
+    for (let n = 2; taken.has(name); n++) name = `${column}_${n}`
+    taken.add(name)
+    return name
+  })
+}
+
+const notReading = (context: ErrorContext): DbReadOnly =>
+  new DbReadOnly({
+    ...context,
+    code: "HUB_READ_ONLY",
+    message: "Only statements that read are allowed here: SELECT, VALUES, WITH … SELECT, EXPLAIN, and pragmas that tell"
+  })
+
+/** Refuses what reads by SQLite's own account and yet reaches beyond the database: ATTACH, VACUUM INTO, pragmas that set. */
+const refusedByKind = (sql: string, context: ErrorContext): DbReadOnly | undefined => {
+  const parts = Array.from(SqlLexer.tokens(sql, lexical)).filter(({ kind }) => kind !== "space" && kind !== "comment")
+  const start = parts.findIndex(({ text }) => text !== "(" && text !== ";")
+  const word = parts[start]?.text.toUpperCase() ?? ""
+  if (["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(word)) return undefined
+  if (word !== "PRAGMA") return notReading(context)
+  const afterSchema = parts[start + 2]?.text === "." ? start + 3 : start + 1
+  const pragma = parts[afterSchema]?.text.toUpperCase() ?? ""
+  const sets = parts.length > afterSchema + 1 && parts[afterSchema + 1]?.text !== ";"
+  return tellingPragmas.has(pragma) && !(sets && settablePragmas.has(pragma)) ? undefined : notReading(context)
+}
+
+const endedByStatement = (context: ErrorContext): DbConflict =>
+  new DbConflict({
+    ...context,
+    code: "HUB_TRANSACTION_ENDED",
+    reason: "serialization",
+    message: "The transaction was ended by one of its own statements: leave COMMIT and ROLLBACK to `transaction`"
+  })
+
+const isClosed = (context: ErrorContext): DbConnection =>
+  new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed: its layer or scope has ended" })

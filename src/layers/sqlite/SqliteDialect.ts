@@ -1,0 +1,34 @@
+/**
+ * SQLite, as the hub's stores and migrations see it.
+ *
+ * @since 0.1.0
+ */
+import type { Dialect } from "../../services/Dialect.js"
+import type { Lexical } from "../../services/SqlLexer.js"
+
+/**
+ * @since 0.1.0
+ * @category dialect
+ */
+export const lexical: Lexical = {
+  dollarQuotes: false,
+  backslashes: "none",
+  nestedComments: false,
+  hashComments: false,
+  brackets: true
+}
+
+/**
+ * @since 0.1.0
+ * @category dialect
+ */
+export const dialect: Dialect = {
+  name: "sqlite",
+  lexical,
+  placeholder: () => "?",
+  quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
+  types: { text: "TEXT", integer: "INTEGER", json: "JSON", timestamp: "DATETIME" },
+  vectorTables: { up: [], down: [] },
+  // BEGIN IMMEDIATE has the write lock already.
+  migrationLock: []
+}

@@ -1,0 +1,170 @@
+/**
+ * Opening a database file the way the hub wants every file opened.
+ *
+ * @since 0.1.0
+ */
+import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
+import Sqlite, { type Database } from "better-sqlite3"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import {
+  DbBusy,
+  DbConnection,
+  DbCorrupt,
+  type DbError,
+  DbUnsupported,
+  type ErrorContext,
+  fromSqlite
+} from "../../errors/index.js"
+import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
+
+/** Waiting for another process is waiting in real time, also where a program runs under a test's clock. */
+const realClock = Clock.make()
+
+/** Short at first, since most locks are held for a fsync; jittered, so that waiters do not march in step. */
+const fileLockSchedule = Schedule.exponential("1 millis", 1.5).pipe(
+  Schedule.union(Schedule.spaced("25 millis")),
+  Schedule.jittered
+)
+
+/**
+ * Tries until SQLite no longer answers BUSY, for `budget` milliseconds; the event loop runs on in between.
+ *
+ * @since 0.1.0
+ * @category locking
+ */
+export const retryBusy = <A>(budget: number, context: ErrorContext, attempt: () => A): Effect.Effect<A, DbError> =>
+  Effect.suspend(() => {
+    const deadline = performance.now() + budget
+    return Effect.try({ try: attempt, catch: (cause) => fromSqlite(cause, context) }).pipe(
+      Effect.retry({
+        schedule: fileLockSchedule,
+        while: (error) => error._tag === "DbBusy" && performance.now() < deadline
+      }),
+      Effect.mapError((error) =>
+        error._tag !== "DbBusy"
+          ? error
+          : new DbBusy({
+              ...context,
+              code: "SQLITE_BUSY",
+              message: `Another process held the lock of the database file for ${budget} ms: make its transactions shorter, or raise busy_timeout`
+            })
+      ),
+      Effect.withClock(realClock)
+    )
+  })
+
+/**
+ * Whether a version of SQLite may lose commits when several connections write and checkpoint one WAL file: 3.7.0 to
+ * 3.51.2, but for the releases that carry the fix, 3.50.7 and 3.44.6 (https://www.sqlite.org/wal.html#walresetbug).
+ *
+ * @since 0.1.0
+ * @category versions
+ */
+export const hasWalResetBug = (version: string): boolean => {
+  const [major = 0, minor = 0, patch = 0] = version.split(".").map(Number)
+  if (major !== 3 || minor < 7 || minor > 51) return false
+  if (minor === 51) return patch <= 2
+  if (minor === 50) return patch < 7
+  if (minor === 44) return patch < 6
+  return true
+}
+
+/** Makes what is missing of folder and file, readable by their owner alone. */
+const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, DbError> =>
+  Effect.try({
+    try: () => {
+      NodeFs.mkdirSync(NodePath.dirname(path), { recursive: true, mode: 0o700 })
+      NodeFs.closeSync(NodeFs.openSync(path, "a", 0o600))
+    },
+    catch: (cause) => {
+      const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
+      return new DbConnection({
+        ...context,
+        code,
+        message: `The database file cannot be made or opened for writing (${code}): check that its path is a file in a folder that this user may write`
+      })
+    }
+  })
+
+/** A file that was cut short opens well and fails much later, at the first page that is not there. */
+const checkLength = (db: Database, path: string, context: ErrorContext): void => {
+  const walSize = NodeFs.statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  const expected =
+    (db.pragma("page_count", { simple: true }) as number) * (db.pragma("page_size", { simple: true }) as number)
+  const size = NodeFs.statSync(path).size
+  if (walSize === 0 && size < expected) {
+    throw new DbCorrupt({
+      ...context,
+      code: "HUB_TRUNCATED",
+      message: `The database file has ${size} bytes and should have ${expected}: restore a backup`
+    })
+  }
+}
+
+const configure = (db: Database, options: ResolvedSqliteOptions, readOnly: boolean, context: ErrorContext): void => {
+  db.pragma(`foreign_keys = ${options.foreignKeys ? "ON" : "OFF"}`)
+  db.pragma(`synchronous = ${options.synchronous}`)
+  // Reads the header: a file that is no database fails here and not at the first query.
+  db.pragma("schema_version")
+  if (readOnly) {
+    db.pragma("query_only = ON")
+    return
+  }
+  const wanted = options.path === ":memory:" ? "memory" : options.journalMode.toLowerCase()
+  if (db.pragma("journal_mode", { simple: true }) !== wanted) {
+    const mode = db.pragma(`journal_mode = ${wanted}`, { simple: true })
+    if (mode !== wanted) {
+      throw new DbUnsupported({
+        ...context,
+        code: "HUB_JOURNAL_MODE",
+        message: `SQLite keeps the journal mode ${mode} for this file: set journal_mode to it, or move the file to a local disk`
+      })
+    }
+  }
+  db.pragma(`journal_size_limit = ${options.journalSizeLimit}`)
+}
+
+const open = (options: ResolvedSqliteOptions, readOnly: boolean, context: ErrorContext): Database => {
+  const db = new Sqlite(options.path, { readonly: readOnly, fileMustExist: readOnly, timeout: 0 })
+  try {
+    const version = db.prepare("SELECT sqlite_version()").pluck().get() as string
+    if (hasWalResetBug(version) && options.journalMode === "WAL") {
+      throw new DbUnsupported({
+        ...context,
+        code: "HUB_WAL_RESET_BUG",
+        message: `SQLite ${version} can lose commits in WAL mode: install better-sqlite3 12.6 or later, or set journal_mode to DELETE`
+      })
+    }
+    configure(db, options, readOnly, context)
+    if (options.path !== ":memory:") checkLength(db, options.path, context)
+    return db
+  } catch (cause) {
+    db.close()
+    throw cause
+  }
+}
+
+/**
+ * Opens one handle in the scope, with every setting of the options on it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const handle = (
+  options: ResolvedSqliteOptions,
+  readOnly: boolean
+): Effect.Effect<Database, DbError, Scope.Scope> => {
+  const context: ErrorContext = { backend: options.name, operation: "sqlite.open" }
+  const prepared = readOnly || options.path === ":memory:" ? Effect.void : prepareFile(options.path, context)
+  return Effect.acquireRelease(
+    Effect.zipRight(
+      prepared,
+      retryBusy(options.busyTimeout, context, () => open(options, readOnly, context))
+    ),
+    (db) => Effect.sync(() => db.close())
+  )
+}

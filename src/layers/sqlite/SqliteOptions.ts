@@ -1,0 +1,99 @@
+/**
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { type InvalidInput, invalidInput } from "../../errors/index.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqliteOptions {
+  /** The database file, made with its folder if absent, or `:memory:` for one that dies with the layer. */
+  readonly path: string
+  /** The name in errors, spans and the hub; default `primary`. */
+  readonly name?: string
+  /** Default `WAL`. */
+  readonly journalMode?: "WAL" | "DELETE" | "TRUNCATE" | "PERSIST" | "MEMORY"
+  /**
+   * `NORMAL` (default) survives the death of every process but may lose the last commits in a power failure; `FULL`
+   * loses none (https://www.sqlite.org/pragma.html#pragma_synchronous).
+   */
+  readonly synchronous?: "OFF" | "NORMAL" | "FULL" | "EXTRA"
+  /** Default true. */
+  readonly foreignKeys?: boolean
+  /** Milliseconds to wait for the write lock before `DbBusy`; default 5000. */
+  readonly busyTimeout?: number
+  /** Bytes that the write-ahead log is cut back to after a checkpoint; default 64 MiB. */
+  readonly journalSizeLimit?: number
+  /** Open without any right to write; the file must exist. */
+  readonly readOnly?: boolean
+  /** Bytes that cached vectors may take in memory, over all collections; default 512 MiB. */
+  readonly vectorMemory?: number
+  /** Bring the hub's own tables up to date when the layer is built; default true unless `readOnly`. */
+  readonly migrate?: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type ResolvedSqliteOptions = Required<SqliteOptions>
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const journalModes = ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"] as const
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const synchronousLevels = ["OFF", "NORMAL", "FULL", "EXTRA"] as const
+
+const check = (field: string, ok: boolean, allowed: string): Effect.Effect<void, InvalidInput> =>
+  ok ? Effect.void : Effect.fail(invalidInput("sqlite.open", field, "is not valid", allowed))
+
+const within = (n: number, min: number, max: number): boolean => Number.isInteger(n) && n >= min && n <= max
+
+/**
+ * Fills in the defaults and refuses what SQLite would take silently for something else.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOptions, InvalidInput> => {
+  const resolved: ResolvedSqliteOptions = {
+    path: options.path,
+    name: options.name ?? "primary",
+    journalMode: options.journalMode ?? "WAL",
+    synchronous: options.synchronous ?? "NORMAL",
+    foreignKeys: options.foreignKeys ?? true,
+    busyTimeout: options.busyTimeout ?? 5_000,
+    journalSizeLimit: options.journalSizeLimit ?? 64 * 1024 * 1024,
+    readOnly: options.readOnly ?? false,
+    vectorMemory: options.vectorMemory ?? 512 * 1024 * 1024,
+    migrate: options.migrate ?? options.readOnly !== true
+  }
+  const { path } = resolved
+  return Effect.as(
+    Effect.all([
+      check("path", path.length > 0 && !path.includes("\0"), "a file path or :memory:"),
+      // The driver trims the path, so a trailing space would silently name another file.
+      check("path", path.trimEnd() === path, "a path that does not end in white space"),
+      check(
+        "path",
+        !(resolved.readOnly && path === ":memory:"),
+        "a file, since readOnly has nothing to read in :memory:"
+      ),
+      check("journalMode", journalModes.includes(resolved.journalMode), journalModes.join(", ")),
+      check("synchronous", synchronousLevels.includes(resolved.synchronous), synchronousLevels.join(", ")),
+      check("busyTimeout", within(resolved.busyTimeout, 0, 3_600_000), "0 … 3600000 milliseconds"),
+      check("journalSizeLimit", within(resolved.journalSizeLimit, 0, 2 ** 40), "0 … 2^40 bytes"),
+      check("vectorMemory", within(resolved.vectorMemory, 0, 2 ** 40), "0 … 2^40 bytes"),
+      check("migrate", !(resolved.migrate && resolved.readOnly), "false when readOnly is true")
+    ]),
+    resolved
+  )
+}

@@ -1,0 +1,45 @@
+import * as NodeFs from "node:fs"
+import * as NodeOs from "node:os"
+import * as NodePath from "node:path"
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as SqliteClient from "../../src/layers/sqlite/SqliteClient.js"
+import { resolve, type SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
+
+/** A folder that goes with the scope. */
+export const temporaryFolder = Effect.acquireRelease(
+  Effect.sync(() => NodeFs.mkdtempSync(NodePath.join(NodeOs.tmpdir(), "effect-db-hub-"))),
+  (folder) => Effect.sync(() => NodeFs.rmSync(folder, { recursive: true, force: true }))
+)
+
+export const temporaryFile = Effect.map(temporaryFolder, (folder) => NodePath.join(folder, "hub.db"))
+
+export const openClient = (options: SqliteOptions) =>
+  resolve(options).pipe(Effect.flatMap(SqliteClient.make), Effect.provide(Reactivity.layer))
+
+/** The typed failure of an effect; a success or a defect fails the test. */
+export const failureOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<E, never, R> =>
+  Effect.flatMap(Effect.exit(effect), (exit) => {
+    if (Exit.isSuccess(exit)) return Effect.dieMessage("expected a failure, got a success")
+    return Option.match(Cause.failureOption(exit.cause), {
+      onNone: () => Effect.die(new Error(`expected a typed failure, got ${Cause.pretty(exit.cause)}`)),
+      onSome: Effect.succeed
+    })
+  })
+
+/** How often a 10 ms timer ticks while an effect runs. */
+export const ticksDuring = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [number, A], E, R> =>
+  Effect.suspend(() => {
+    let ticks = 0
+    const timer = setInterval(() => ticks++, 10)
+    return Effect.map(
+      Effect.ensuring(
+        effect,
+        Effect.sync(() => clearInterval(timer))
+      ),
+      (value) => [ticks, value] as const
+    )
+  })
