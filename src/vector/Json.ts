@@ -39,22 +39,42 @@ export interface Origin {
   readonly backend: string
 }
 
-/** @internal */
+/**
+ * An `InvalidInput` that says who refuses which field, why, and what is allowed there.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
 export const refuse = (origin: Origin, field: string, problem: string, allowed: string): InvalidInput =>
   new InvalidInput({ ...origin, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })
 
-/** @internal */
+/**
+ * Levels that metadata and filters may nest.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxDepth = 32
 
-/** Plain objects of any realm: nothing but `Object.prototype` or null above them. */
+/**
+ * Plain objects of any realm: nothing but `Object.prototype` or null above them.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
 export const isPlainObject = (u: unknown): u is { readonly [key: string]: unknown } => {
   if (typeof u !== "object" || u === null || Array.isArray(u)) return false
   const prototype: unknown = Object.getPrototypeOf(u)
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** Whether every engine stores the string and gives the same one back. */
-export const isStorableText = (text: string): boolean => !text.includes("\u0000") && !/\p{Surrogate}/u.test(text)
+/**
+ * Whether every engine stores the string and gives the same one back.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isStorableText = (text: string): boolean => !text.includes("\u0000") && text.isWellFormed()
 
 const check = (value: unknown, field: string, depth: number, origin: Origin): InvalidInput | undefined => {
   if (value === null || typeof value === "boolean") return undefined

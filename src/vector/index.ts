@@ -17,6 +17,7 @@ export {
   refuse
 } from "./Json.js"
 export * as QuantizedIndex from "./QuantizedIndex.js"
+export * as Records from "./Records.js"
 export * as TopK from "./TopK.js"
 export * from "./VectorIndex.js"
 export * from "./Vectors.js"
