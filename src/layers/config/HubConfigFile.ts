@@ -16,10 +16,10 @@ import * as AST from "effect/SchemaAST"
 import * as Toml from "smol-toml"
 import * as Yaml from "yaml"
 import { ConfigError } from "../../errors/DbError.js"
+import { distance, nearest } from "../../errors/nearest.js"
 import * as HubConfig from "../../services/HubConfig.js"
 import { engineOf, type Section, sectionOf } from "./connectionUrl.js"
 import * as Environment from "./environment.js"
-import { distance, nearest } from "./nearest.js"
 
 interface Problem {
   readonly key: string
@@ -150,7 +150,7 @@ const prepare = (ast: AST.AST, value: unknown, key: string, problems: Array<Prob
             problem: "is not a name; allowed: a letter, then letters, digits, _, -, up to 63 in all"
           })
         } else if (type === undefined) {
-          const meant = nearest(name, known)
+          const [meant] = nearest(name, known)
           const hint = meant === undefined ? `allowed: ${known.join(", ")}` : `did you mean ${meant}?`
           problems.push({ key: at, problem: `is not a known key; ${hint}` })
         } else if (!isAbsent(child)) {
