@@ -21,7 +21,10 @@ export interface Dialect {
   /** Column types for table definitions. */
   readonly types: {
     readonly text: string
+    /** 64 bits. */
     readonly integer: string
+    readonly boolean: string
+    readonly bytes: string
     readonly json: string
     /** An instant in UTC. */
     readonly timestamp: string

@@ -232,8 +232,9 @@ export const make = (
       use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
     ): Effect.Effect<A, DbError> => {
       const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
-        if (closed) return Effect.fail(isClosed(context(operation)))
         const transaction = transactionOf(fiber.currentContext)
+        // Closing waits for transactions that have begun, so they may go on.
+        if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
         try {
           const values = Values.encode(params)
           if (transaction !== undefined) {
@@ -326,10 +327,10 @@ export const make = (
     ): Stream.Stream<Record<string, unknown>, DbError> =>
       Stream.unwrapScoped(
         Effect.withFiberRuntime<Stream.Stream<Record<string, unknown>, DbError>, DbError, Scope.Scope>((fiber) => {
-          if (closed) return Effect.fail(isClosed(context("stream")))
+          const transaction = transactionOf(fiber.currentContext)
+          if (closed && transaction === undefined) return Effect.fail(isClosed(context("stream")))
           try {
             const values = Values.encode(params)
-            const transaction = transactionOf(fiber.currentContext)
             if (transaction === undefined && separateReader && readingStatement(sql) !== undefined) {
               return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
                 cursor(db, sql, values, decode)
@@ -397,8 +398,8 @@ export const make = (
       transactionOptions?: TransactionOptions
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
-        if (closed) return Effect.fail(isClosed(context("transaction.begin")))
         const outer = transactionOf(fiber.currentContext)
+        if (closed && outer === undefined) return Effect.fail(isClosed(context("transaction.begin")))
         const budget =
           transactionOptions?.busyTimeout === undefined
             ? options.busyTimeout

@@ -5,6 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
+import { down, up } from "./SqliteVectorTables.js"
 
 /**
  * @since 0.1.0
@@ -28,8 +29,15 @@ export const dialect: Dialect = {
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
-  types: { text: "TEXT", integer: "INTEGER", json: "JSON", timestamp: "DATETIME" },
-  vectorTables: { up: [], down: [] },
+  types: {
+    text: "TEXT",
+    integer: "INTEGER",
+    boolean: "BOOLEAN",
+    bytes: "BLOB",
+    json: "JSON",
+    timestamp: "DATETIME"
+  },
+  vectorTables: { up, down },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }
