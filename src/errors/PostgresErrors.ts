@@ -238,7 +238,8 @@ export const isServerError = (u: unknown): u is ServerError =>
  * @category guards
  */
 export const endsConnection = (u: unknown): boolean =>
-  !isServerError(u) || /^(FATAL|PANIC)$/.test(u.severity) || /^(08(?!P01)|57P0[1-5]|25P03)/.test(u.code)
+  !isDbError(u) &&
+  (!isServerError(u) || /^(FATAL|PANIC)$/.test(u.severity) || /^(08(?!P01)|57P0[1-5]|25P03)/.test(u.code))
 
 const named = (u: ServerError): string => {
   const parts = [

@@ -29,7 +29,14 @@ export const dialect: Dialect = {
   placeholder: (index) => `$${index}`,
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found WHERE to_regclass(quote_ident(?::text)) IS NOT NULL",
-  types: { text: "TEXT", integer: "BIGINT", json: "JSONB", timestamp: "TIMESTAMPTZ" },
+  types: {
+    text: "TEXT",
+    integer: "BIGINT",
+    boolean: "BOOLEAN",
+    bytes: "BYTEA",
+    json: "JSONB",
+    timestamp: "TIMESTAMPTZ"
+  },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
   // Let go at the end of the transaction, whoever ends it. The number is the hub's own.
   migrationLock: ["SELECT pg_advisory_xact_lock(7234201530118)"]

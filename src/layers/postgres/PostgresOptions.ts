@@ -63,7 +63,7 @@ export interface PostgresVectorOptions {
    * the last two are scored again with the full vectors. Default: the first of them that fits the dimensions.
    */
   readonly storage?: "vector" | "halfvec" | "bit"
-  /** A collection is searched exactly until it has this many records; then its index is built. Default 20000. */
+  /** A collection is searched exactly until it has this many records; then its index is built. Default 10000. */
   readonly indexAfter?: number
   /** hnsw: connections of a node; default 16. */
   readonly m?: number
@@ -287,6 +287,12 @@ export const resolve = (options: PostgresOptions): Effect.Effect<ResolvedPostgre
       ...(searchPath === undefined ? [] : [["search_path", searchPath]]),
       ...(options.readOnly === true ? [["default_transaction_read_only", "on"]] : [])
     ])
+    const efSearch = vector.efSearch ?? 100
+    // Only to spare each search these settings: where sessions are not kept, each search makes its own.
+    const searchSettings =
+      pooler === "transaction" || (vector.index ?? "hnsw") !== "hnsw"
+        ? {}
+        : { "hnsw.ef_search": String(efSearch), "hnsw.iterative_scan": "relaxed_order" }
     const resolved: ResolvedPostgresOptions = {
       host,
       port: options.port ?? parsed.port ?? project?.port ?? 5432,
@@ -308,14 +314,14 @@ export const resolve = (options: PostgresOptions): Effect.Effect<ResolvedPostgre
       keepAlive: options.keepAlive ?? true,
       readOnly: options.readOnly ?? false,
       migrate: options.migrate ?? options.readOnly !== true,
-      settings,
+      settings: { ...settings, ...searchSettings },
       vector: {
         index: vector.index ?? "hnsw",
         storage: vector.storage,
-        indexAfter: vector.indexAfter ?? 20_000,
+        indexAfter: vector.indexAfter ?? 10_000,
         m: vector.m ?? 16,
         efConstruction: vector.efConstruction ?? 64,
-        efSearch: vector.efSearch ?? 100,
+        efSearch,
         lists: vector.lists,
         probes: vector.probes
       }
