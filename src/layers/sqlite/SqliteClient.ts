@@ -59,9 +59,15 @@ export interface SqliteClient {
   ) => Effect.Effect<ReadOnlyResult, DbError>
   /** The writing handle, for what only the driver can do. */
   readonly writer: Database
+  /** The reading handle; the same as `writer` where there is only one. */
+  readonly reader: Database
   readonly lane: Lane.Lane
   /** Handles open now, streams' included. */
   readonly openHandles: () => number
+  /** Handles that a transaction, a reservation or a stream holds now. */
+  readonly busyHandles: () => number
+  /** The damage that a statement met, if one did. */
+  readonly corruption: () => DbError | undefined
 }
 
 /** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
@@ -174,7 +180,14 @@ export const make = (
       }
     }
 
-    const failWith = (cause: unknown, operation: string) => Effect.fail(fromSqlite(cause, context(operation)))
+    let corruption: DbError | undefined
+    const toError = (cause: unknown, operation: string): DbError => {
+      const error = fromSqlite(cause, context(operation))
+      if (error._tag === "DbCorrupt" && error.code?.startsWith("SQLITE_") === true) corruption = error
+      return error
+    }
+
+    const failWith = (cause: unknown, operation: string) => Effect.fail(toError(cause, operation))
 
     /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
     const preparedForWriter = (operation: string, sql: string): Connections.Prepared => {
@@ -202,7 +215,7 @@ export const make = (
         try {
           return Effect.succeed(attempt())
         } catch (cause) {
-          const error = fromSqlite(cause, context(operation))
+          const error = toError(cause, operation)
           if (!writer.db.inTransaction) root.failure = error
           return Effect.fail(error)
         }
@@ -225,7 +238,7 @@ export const make = (
       try {
         return Effect.succeed(attempt())
       } catch (cause) {
-        const error = fromSqlite(cause, context(operation))
+        const error = toError(cause, operation)
         return error._tag === "DbBusy" ? waiting : Effect.fail(error)
       }
     }
@@ -239,7 +252,7 @@ export const make = (
     ): Effect.Effect<A, DbError> => {
       const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
         const transaction = transactionOf(fiber.currentContext)
-        // Closing waits for transactions that have begun.
+        // Closing waits for transactions that have begun, so they may go on.
         if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
         try {
           const values = Values.encode(params)
@@ -255,7 +268,7 @@ export const make = (
           try {
             return Effect.succeed(use(reading, values))
           } catch (cause) {
-            const error = fromSqlite(cause, context(operation))
+            const error = toError(cause, operation)
             return error._tag === "DbBusy"
               ? Open.retryBusy(options.busyTimeout, context(operation), () => use(reading, values))
               : Effect.fail(error)
@@ -302,7 +315,7 @@ export const make = (
           const rows = yield* Effect.acquireRelease(
             Effect.try({
               try: () => prepared.statement.safeIntegers(true).iterate(...values),
-              catch: (cause) => fromSqlite(cause, at)
+              catch: (cause) => toError(cause, "stream")
             }),
             (iterator) => Effect.sync(() => iterator.return?.())
           )
@@ -331,7 +344,7 @@ export const make = (
           }
           const read =
             transaction === undefined
-              ? Effect.try({ try: next, catch: (cause) => fromSqlite(cause, at) })
+              ? Effect.try({ try: next, catch: (cause) => toError(cause, "stream") })
               : within(transaction, "stream", next)
           return Stream.repeatEffectChunkOption(
             Effect.zipRight(
@@ -396,7 +409,7 @@ export const make = (
         forgetColumns()
         return Effect.try({
           try: () => statements.forEach(control),
-          catch: (cause) => fromSqlite(cause, context(operation))
+          catch: (cause) => toError(cause, operation)
         })
       })
 
@@ -655,8 +668,11 @@ export const make = (
       inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
       readOnly,
       writer: writer.db,
+      reader: reader.db,
       lane,
-      openHandles: () => (closed ? 0 : (separateReader ? 2 : 1) + streams)
+      openHandles: () => (closed ? 0 : (separateReader ? 2 : 1) + streams),
+      busyHandles: () => (lane.isHeld() ? 1 : 0) + streams,
+      corruption: () => corruption
     }
   })
 
