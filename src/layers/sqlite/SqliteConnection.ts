@@ -15,8 +15,8 @@ import * as Values from "./SqliteValues.js"
 const cacheSize = 512
 
 const insertWords = new Set(["INSERT", "REPLACE"])
-const dataWords = new Set([...insertWords, "UPDATE", "DELETE"])
-const mainWords = new Set([...dataWords, "CREATE", "DROP", "ALTER", "PRAGMA"])
+const mainWords = new Set([...insertWords, "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "PRAGMA"])
+const dataWords = new Set([...insertWords, "UPDATE", "DELETE", "WITH"])
 const controlWords = new Set(["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"])
 
 /**
@@ -69,6 +69,8 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
   const statement = db.prepare<Array<unknown>, Record<string, unknown>>(sql)
   const words = SqlLexer.keywords(sql, lexical)
   const { reader, readonly } = statement
+  // Row ids of inserts are exact; the integers of rows are read exactly only where they must be.
+  if (!reader) statement.safeIntegers(true)
   return {
     statement,
     sql,
@@ -76,7 +78,7 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
     readonly,
     inserts: !readonly && insertWords.has(words.find((word) => mainWords.has(word)) ?? ""),
     control: controlWords.has(words[0] ?? ""),
-    definition: !readonly && !words.some((word) => dataWords.has(word)),
+    definition: !readonly && !dataWords.has(words[0] ?? ""),
     columns: [],
     distinct: [],
     decode: undefined,
@@ -263,6 +265,6 @@ export const firstRows = (
  * @category running
  */
 export const runStatement = (prepared: Prepared, params: ReadonlyArray<unknown>): RunResult => {
-  const { changes, lastInsertRowid } = prepared.statement.safeIntegers(true).run(...params)
+  const { changes, lastInsertRowid } = prepared.statement.run(...params)
   return { changes, lastInsertRowid: Values.fromDriver(lastInsertRowid) as number | bigint }
 }
