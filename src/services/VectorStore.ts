@@ -6,16 +6,9 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { DbError } from "../errors/index.js"
-import type { FilterInput, JsonObject } from "../vector/index.js"
+import type { FilterInput, JsonObject, Metric } from "../vector/index.js"
 
-/**
- * How closeness is measured. Scores are always "greater is closer": the cosine (−1…1), the dot product, or the negative
- * Euclidean distance for `l2`.
- *
- * @since 0.1.0
- * @category models
- */
-export type Metric = "cosine" | "dot" | "l2"
+export type { Metric }
 
 /**
  * @since 0.1.0

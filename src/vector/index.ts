@@ -1,4 +1,23 @@
 /**
  * @since 0.1.0
  */
-export * from "./Filter.js"
+export * from "./CodePoint.js"
+export type { Metric } from "./Distance.js"
+export * as Distance from "./Distance.js"
+export type { FieldOperators, FilterInput } from "./Filter.js"
+export * as Filter from "./Filter.js"
+export * as HashingEmbedder from "./HashingEmbedder.js"
+export {
+  isStorableText,
+  type JsonObject,
+  type JsonScalar,
+  type JsonValue,
+  type Origin,
+  parseJsonObject,
+  refuse
+} from "./Json.js"
+export * as QuantizedIndex from "./QuantizedIndex.js"
+export * as Records from "./Records.js"
+export * as TopK from "./TopK.js"
+export * from "./VectorIndex.js"
+export * from "./Vectors.js"

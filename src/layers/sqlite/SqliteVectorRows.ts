@@ -1,0 +1,111 @@
+/**
+ * Reading the rows of the vector store: collections, pages of records, single records, and what is wrong with them.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
+import type { Row } from "../../services/Backend.js"
+import { fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
+import type { SqliteClient } from "./SqliteClient.js"
+
+export interface Collection extends Records.CollectionSettings {
+  readonly id: number
+  readonly name: string
+  readonly seq: number
+  readonly reset_seq: number
+}
+
+/** A place in the order of `seq`, then `row_id`. */
+export interface Cursor {
+  readonly seq: number
+  readonly row_id: number
+}
+
+/** Everything after the write of that number. */
+export const after = (seq: number): Cursor => ({ seq, row_id: Number.MAX_SAFE_INTEGER })
+
+/** The rows of a collection after a cursor, in order. In two parts, as thousands of rows may share one `seq`. */
+export const pageSql = (columns: string, limit: number): string => {
+  const part = (condition: string) =>
+    `SELECT * FROM (SELECT ${columns} FROM db_hub_vectors WHERE collection_id = ? AND ${condition}
+      ORDER BY seq, row_id LIMIT ${limit})`
+  return `${part("seq = ? AND row_id > ?")} UNION ALL ${part("seq > ?")} LIMIT ${limit}`
+}
+
+export const pageParameters = ({ id }: Collection, { row_id, seq }: Cursor) => [id, seq, row_id, id, seq]
+
+export const findCollection = (
+  client: SqliteClient,
+  name: string,
+  at: Origin
+): Effect.Effect<Collection | undefined, DbError> =>
+  Effect.map(
+    Effect.flatMap(Records.checkName(name, at), (name) =>
+      client.query("SELECT id, name, dimension, metric, model, seq, reset_seq FROM db_hub_collections WHERE name = ?", [
+        name
+      ])
+    ),
+    (rows) => rows[0] as Collection | undefined
+  )
+
+export const getCollection = (client: SqliteClient, name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+  Effect.flatMap(findCollection(client, name, at), (found) =>
+    found === undefined
+      ? Effect.fail(
+          new NotFound({ ...at, entity: "collection", message: `There is no collection "${name}": create it first` })
+        )
+      : Effect.succeed(found)
+  )
+
+export const getRows = (
+  client: SqliteClient,
+  collection: Collection,
+  columns: string,
+  keys: ReadonlyArray<number>
+): Effect.Effect<ReadonlyArray<Row>, DbError> =>
+  client.query(
+    // The + keeps SQLite from walking the collection instead of looking up the rows.
+    `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`,
+    [collection.id, JSON.stringify(keys)]
+  )
+
+const corrupt = (collection: Collection, what: string, at: Origin): DbCorrupt =>
+  new DbCorrupt({
+    ...at,
+    message: `A record of collection "${collection.name}" has ${what}; insert the record again, or restore a backup`
+  })
+
+export const readVector = (row: Row, collection: Collection, at: Origin): Either.Either<Float32Array, DbCorrupt> => {
+  const vector = row.vector instanceof Uint8Array ? fromBytes(row.vector, collection.dimension) : undefined
+  return vector === undefined
+    ? Either.left(corrupt(collection, "a stored vector that is damaged", at))
+    : Either.right(vector)
+}
+
+export const readMetadata = (row: Row, collection: Collection, at: Origin): Either.Either<JsonObject, DbCorrupt> =>
+  Either.try({
+    try: () => {
+      const value: unknown = JSON.parse(String(row.metadata))
+      if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error("not an object")
+      return value as JsonObject
+    },
+    catch: () => corrupt(collection, "stored metadata that are damaged", at)
+  })
+
+/** SQLite refuses a whole statement for one damaged document; this says whose it is. */
+export const explained =
+  (client: SqliteClient, collection: Collection, at: Origin) =>
+  <A, E, R>(effect: Effect.Effect<A, E | DbError, R>): Effect.Effect<A, E | DbError, R> =>
+    Effect.catchIf(
+      effect,
+      (error): error is E & DbError =>
+        typeof error === "object" && error !== null && "code" in error && error.code === "SQLITE_ERROR",
+      (error) =>
+        Effect.flatMap(
+          client.query("SELECT 1 FROM db_hub_vectors WHERE collection_id = ? AND NOT json_valid(metadata) LIMIT 1", [
+            collection.id
+          ]),
+          (damaged) =>
+            Effect.fail(damaged.length > 0 ? corrupt(collection, "stored metadata that are damaged", at) : error)
+        )
+    )

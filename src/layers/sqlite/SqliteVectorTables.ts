@@ -1,0 +1,57 @@
+/**
+ * The tables of the vector store. Rows belong to the store: whoever writes to them by hand must also raise `seq` of the
+ * collection.
+ *
+ * - `seq` counts the writes to a collection; each row bears the number of the write that made it, and each row in
+ *   `db_hub_vector_deletions` that of the write that deleted it, so whoever has seen the collection at one number learns
+ *   what happened since by reading only that.
+ * - Deletions are forgotten in bulk; who has seen less than `reset_seq` must read everything again.
+ * - Numbers of collections are never used again; those of rows may be.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @since 0.1.0
+ * @category schema
+ */
+export const up: ReadonlyArray<string> = [
+  `CREATE TABLE db_hub_collections (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  dimension INTEGER NOT NULL CHECK (dimension BETWEEN 1 AND 65535),
+  metric TEXT NOT NULL CHECK (metric IN ('cosine', 'dot', 'l2')),
+  model TEXT,
+  seq INTEGER NOT NULL DEFAULT 0,
+  reset_seq INTEGER NOT NULL DEFAULT 0,
+  created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) STRICT`,
+  // Filters read metadata, loading reads vectors: what comes first in a row is found without its later pages.
+  `CREATE TABLE db_hub_vectors (
+  row_id INTEGER PRIMARY KEY,
+  collection_id INTEGER NOT NULL REFERENCES db_hub_collections (id) ON DELETE CASCADE,
+  id TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  metadata TEXT NOT NULL,
+  vector BLOB NOT NULL,
+  text TEXT,
+  UNIQUE (collection_id, id)
+) STRICT`,
+  "CREATE INDEX db_hub_vectors_by_seq ON db_hub_vectors (collection_id, seq, row_id)",
+  `CREATE TABLE db_hub_vector_deletions (
+  collection_id INTEGER NOT NULL REFERENCES db_hub_collections (id) ON DELETE CASCADE,
+  seq INTEGER NOT NULL,
+  row_id INTEGER NOT NULL,
+  PRIMARY KEY (collection_id, seq, row_id)
+) STRICT, WITHOUT ROWID`
+]
+
+/**
+ * @since 0.1.0
+ * @category schema
+ */
+export const down: ReadonlyArray<string> = [
+  "DROP TABLE db_hub_vector_deletions",
+  "DROP TABLE db_hub_vectors",
+  "DROP TABLE db_hub_collections"
+]

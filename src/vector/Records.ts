@@ -1,0 +1,149 @@
+/**
+ * What a vector store accepts: the same names, ids, records and options on every engine.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import type { DimensionMismatch, InvalidInput } from "../errors/index.js"
+import type { Metric } from "./Distance.js"
+import * as Filter from "./Filter.js"
+import { isStorableText, type Origin, parseJsonObject, refuse } from "./Json.js"
+import { parseVector } from "./Vectors.js"
+
+export { parseVector }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface CollectionSettings {
+  readonly dimension: number
+  readonly metric: Metric
+  readonly model: string | null
+}
+
+/**
+ * A record that was checked, with its metadata as JSON text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CheckedRecord {
+  readonly id: string
+  readonly vector: Float32Array
+  readonly metadata: string
+  readonly text: string | null
+}
+
+/**
+ * Options of a search that were checked, with defaults filled in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CheckedSearch {
+  readonly k: number
+  readonly minScore: number | undefined
+  readonly filter: Filter.Filter | undefined
+}
+
+type Checked<A, E = InvalidInput> = Either.Either<A, E>
+
+const check = <A>(ok: boolean, value: A, problem: () => InvalidInput): Checked<A> =>
+  ok ? Either.right(value) : Either.left(problem())
+
+const metrics: ReadonlyArray<Metric> = ["cosine", "dot", "l2"]
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkName = (name: unknown, origin: Origin): Checked<string> =>
+  check(
+    typeof name === "string" && name.length >= 1 && name.length <= 200 && !/[\p{Cc}\p{Surrogate}]/u.test(name),
+    name as string,
+    () => refuse(origin, "collection", "is not a name", "1 to 200 characters without control characters")
+  )
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkSettings = (
+  settings: { readonly dimension: number; readonly metric?: Metric; readonly model?: string },
+  origin: Origin
+): Checked<CollectionSettings> =>
+  Either.gen(function* () {
+    const { dimension, metric = "cosine", model = null } = settings
+    yield* check(Number.isInteger(dimension) && dimension >= 1 && dimension <= 65535, undefined, () =>
+      refuse(origin, "dimension", "is out of range", "a whole number from 1 to 65535")
+    )
+    yield* check(metrics.includes(metric), undefined, () => refuse(origin, "metric", "is unknown", metrics.join(", ")))
+    yield* check(model === null || (model.length <= 200 && isStorableText(model)), undefined, () =>
+      refuse(origin, "model", "is not a name", "up to 200 characters of well-formed Unicode without U+0000")
+    )
+    return { dimension, metric, model }
+  })
+
+const checkId = (id: unknown, field: string, origin: Origin): Checked<string> =>
+  check(
+    typeof id === "string" && id.length >= 1 && Buffer.byteLength(id) <= 512 && isStorableText(id),
+    id as string,
+    () => refuse(origin, field, "is not an id", "1 to 512 bytes of well-formed Unicode without U+0000")
+  )
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkIds = (ids: unknown, origin: Origin): Checked<ReadonlyArray<string>> =>
+  Array.isArray(ids)
+    ? Either.all(ids.map((id, i) => checkId(id, `ids[${i}]`, origin)))
+    : Either.left(refuse(origin, "ids", "is not a list", "a list of ids"))
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkRecord = (
+  record: unknown,
+  field: string,
+  collection: CollectionSettings & { readonly name: string },
+  origin: Origin
+): Checked<CheckedRecord, InvalidInput | DimensionMismatch> =>
+  Either.gen(function* () {
+    const { id, metadata, text, vector } = yield* check(
+      typeof record === "object" && record !== null,
+      record as { readonly [field: string]: unknown },
+      () => refuse(origin, field, "is not a record", "{ id, vector, metadata?, text? }")
+    )
+    return {
+      id: yield* checkId(id, `${field}.id`, origin),
+      vector: yield* parseVector(vector, `${field}.vector`, collection, origin),
+      metadata: JSON.stringify(yield* parseJsonObject(metadata ?? {}, `${field}.metadata`, origin)),
+      text: yield* check(
+        text === undefined || text === null || (typeof text === "string" && isStorableText(text)),
+        (text as string | undefined) ?? null,
+        () => refuse(origin, `${field}.text`, "cannot be stored", "well-formed Unicode text without U+0000")
+      )
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkSearch = (
+  options: { readonly k?: number; readonly minScore?: number; readonly filter?: Filter.FilterInput },
+  origin: Origin
+): Checked<CheckedSearch> =>
+  Either.gen(function* () {
+    const { filter, k = 10, minScore } = options
+    yield* check(Number.isSafeInteger(k) && k >= 1, undefined, () =>
+      refuse(origin, "k", "is not a number of results", "a whole number from 1")
+    )
+    yield* check(minScore === undefined || (typeof minScore === "number" && !Number.isNaN(minScore)), undefined, () =>
+      refuse(origin, "minScore", "is not a score", "a number")
+    )
+    return { k, minScore, filter: filter === undefined ? undefined : yield* Filter.parse(filter, origin) }
+  })

@@ -1,0 +1,49 @@
+/**
+ * What a store asks of an index in memory. The index holds what it needs to find candidates; the vectors themselves stay
+ * with the store, which hands them out by key.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type { Scored } from "./TopK.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Candidate {
+  readonly key: number
+  readonly id: string
+  readonly vector: Float32Array
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface IndexSearch<E, R> {
+  readonly query: Float32Array
+  /** At least 1. */
+  readonly k: number
+  readonly minScore?: number | undefined
+  /** Search only these keys; all of them are in the index. */
+  readonly within?: ReadonlyArray<number> | undefined
+  /** The stored vectors of these keys, all of them, in any order. Called several times with few keys each. */
+  readonly fetch: (keys: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Candidate>, E, R>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface VectorIndex {
+  readonly size: () => number
+  /** Memory held, in bytes. */
+  readonly bytes: () => number
+  readonly has: (key: number) => boolean
+  /** Adds the vector, or replaces the one of that key. */
+  readonly put: (key: number, vector: Float32Array) => void
+  readonly remove: (key: number) => void
+  /** The best by score, then id. The index may not change while a search is running. */
+  readonly search: <E, R>(request: IndexSearch<E, R>) => Effect.Effect<ReadonlyArray<Scored>, E, R>
+}
