@@ -116,7 +116,7 @@ const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbEr
       new DbLocked({
         ...context,
         code: "HUB_OPEN_STREAM",
-        message: "A stream of the same transaction is still being read: finish it before writing"
+        message: "A stream of the same transaction is still being read: finish it first"
       })
   ],
   [

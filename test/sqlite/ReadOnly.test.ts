@@ -1,6 +1,7 @@
 import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { failureOf, openClient, temporaryFolder } from "../support/index.js"
 
 for (const kind of ["file", ":memory:"]) {
@@ -156,6 +157,19 @@ for (const kind of ["file", ":memory:"]) {
         for (const maxRows of [0, -1, 1.5, Number.NaN]) {
           assert.strictEqual((yield* failureOf(client.readOnly("SELECT 1", { maxRows })))._tag, "InvalidInput")
         }
+      })
+    )
+
+    it.scopedLive("beside a stream of the same transaction fails with a typed error, and leaves no guard behind", () =>
+      Effect.gen(function* () {
+        const { client } = yield* opened
+        const endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+        const error = yield* failureOf(
+          client.transaction(Stream.runForEach(client.stream(endless), () => client.readOnly("SELECT 1")))
+        )
+        assert.strictEqual(error.code, "HUB_OPEN_STREAM")
+        yield* client.transaction(client.execute("INSERT INTO t (id) VALUES (4)"))
+        assert.strictEqual(client.writer.pragma("query_only", { simple: true }), 0)
       })
     )
 

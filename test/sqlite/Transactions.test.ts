@@ -296,6 +296,19 @@ describe("transactions", () => {
   )
 })
 
+describe("the writing connection", () => {
+  it.scoped("never writes into a transaction that somebody left open on it", () =>
+    Effect.gen(function* () {
+      const client = yield* fileClient()
+      client.writer.exec("BEGIN; INSERT INTO t (id) VALUES (9)")
+      yield* insert(client, 1)
+      client.writer.exec("BEGIN; INSERT INTO t (id) VALUES (9)")
+      yield* client.transaction(insert(client, 2))
+      assert.deepStrictEqual(yield* ids(client), [1, 2])
+    })
+  )
+})
+
 describe("savepoints", () => {
   for (const failing of [0, 1]) {
     it.scoped(`of siblings in parallel stand apart when number ${failing + 1} fails`, () =>
@@ -427,6 +440,34 @@ describe("reserve", () => {
       assert.deepStrictEqual(yield* ids(client), [])
       const late = yield* failureOf(connection.execute("INSERT INTO t (id) VALUES (2)", [], undefined))
       assert.propertyVal(late.cause, "code", "HUB_RESERVE_OVER")
+    })
+  )
+
+  it.scoped("rolls back although a forked stream of it is still being read", () =>
+    Effect.gen(function* () {
+      const client = yield* fileClient()
+      const seen = yield* Deferred.make<void>()
+      const stream = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const reserved = yield* client.sql.reserve
+          yield* reserved.executeUnprepared("BEGIN", [], undefined)
+          const fiber = yield* Effect.forkDaemon(
+            Stream.runForEach(
+              reserved.executeStream(
+                "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c",
+                [],
+                undefined
+              ),
+              () => Deferred.succeed(seen, undefined)
+            )
+          )
+          yield* Deferred.await(seen)
+          return fiber
+        })
+      )
+      assert.isFalse(client.writer.inTransaction)
+      assert.propertyVal((yield* failureOf(Fiber.join(stream))).cause, "code", "HUB_RESERVE_OVER")
+      yield* client.transaction(insert(client, 1))
     })
   )
 

@@ -251,6 +251,25 @@ describe("the statement cache", () => {
       Effect.map(client.execute("UPDATE s SET a = a RETURNING *"), ({ rows }) => rows)
     ])
 
+  it.scoped("follows a view that is made anew, whatever words stand in it", () =>
+    Effect.gen(function* () {
+      const client = yield* fresh
+      yield* client.execute("CREATE TABLE typed (a JSON, b BOOLEAN)")
+      yield* client.execute("INSERT INTO typed VALUES ('[1]', 1)")
+      yield* client.execute("CREATE VIEW w AS SELECT a AS c, replace(1, 2, 3) AS d FROM typed")
+      assert.deepStrictEqual(yield* client.query("SELECT c FROM w"), [{ c: [1] }])
+      yield* client.transaction(
+        Effect.gen(function* () {
+          yield* client.query("SELECT c FROM w")
+          yield* client.execute("DROP VIEW w")
+          yield* client.execute("CREATE VIEW w AS SELECT b AS c, replace(1, 2, 3) AS d FROM typed")
+          assert.deepStrictEqual(yield* client.query("SELECT c FROM w"), [{ c: true }])
+        })
+      )
+      assert.deepStrictEqual(yield* client.query("SELECT c FROM w"), [{ c: true }])
+    })
+  )
+
   const changes: ReadonlyArray<readonly [string, string, ReadonlyArray<unknown>]> = [
     ["a column is added", "ALTER TABLE s ADD COLUMN b BOOLEAN DEFAULT 1", [{ a: "x", b: true }]],
     [

@@ -187,6 +187,11 @@ export const make = (
       return error
     }
 
+    /** A transaction that nobody holds the lane for would swallow what is written next. */
+    const clean = () => {
+      if (writer.db.inTransaction) writer.db.exec("ROLLBACK")
+    }
+
     const failWith = (cause: unknown, operation: string) => Effect.fail(toError(cause, operation))
 
     /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
@@ -229,14 +234,18 @@ export const make = (
     }
 
     const autocommit = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
+      const alone = () => {
+        clean()
+        return attempt()
+      }
       const waiting = lane.hold(
         context(operation),
         options.busyTimeout,
-        Open.retryBusy(options.busyTimeout, context(operation), attempt)
+        Open.retryBusy(options.busyTimeout, context(operation), alone)
       )
       if (lane.isHeld()) return waiting
       try {
-        return Effect.succeed(attempt())
+        return Effect.succeed(alone())
       } catch (cause) {
         const error = toError(cause, operation)
         return error._tag === "DbBusy" ? waiting : Effect.fail(error)
@@ -300,13 +309,23 @@ export const make = (
         return { rowsAffected: changes, lastInsertId: inserted ? lastInsertRowid : null, rows: [] }
       })
 
+    /** Whose end closes a cursor, since SQLite ends no transaction while a statement of it is being read. */
+    interface CursorOwner {
+      readonly cursors: Set<() => void>
+      readonly read: <A>(next: () => A) => Effect.Effect<A, DbError>
+    }
+    const unowned: CursorOwner = {
+      cursors: new Set(),
+      read: (next) => Effect.try({ try: next, catch: (cause) => toError(cause, "stream") })
+    }
+
     /** Rows of an open statement, some per turn of the event loop. */
     const cursor = (
       db: Database,
       sql: string,
       values: ReadonlyArray<unknown>,
       decode: boolean,
-      transaction?: Transaction
+      owner: CursorOwner = unowned
     ) =>
       Stream.unwrapScoped(
         Effect.gen(function* () {
@@ -320,15 +339,12 @@ export const make = (
             (iterator) => Effect.sync(() => iterator.return?.())
           )
           let cut = false
-          if (transaction !== undefined) {
-            // SQLite refuses to end a transaction while a statement of it is being read.
-            const close = () => {
-              cut = true
-              rows.return?.()
-            }
-            transaction.cursors.add(close)
-            yield* Effect.addFinalizer(() => Effect.sync(() => transaction.cursors.delete(close)))
+          const close = () => {
+            cut = true
+            rows.return?.()
           }
+          owner.cursors.add(close)
+          yield* Effect.addFinalizer(() => Effect.sync(() => owner.cursors.delete(close)))
           const next = (): Array<Record<string, unknown>> => {
             const chunk: Array<Record<string, unknown>> = []
             if (cut) throw cutByRollback(at)
@@ -342,14 +358,10 @@ export const make = (
             } while (chunk.length < streamChunk && !turn.isOver())
             return chunk
           }
-          const read =
-            transaction === undefined
-              ? Effect.try({ try: next, catch: (cause) => toError(cause, "stream") })
-              : within(transaction, "stream", next)
           return Stream.repeatEffectChunkOption(
             Effect.zipRight(
               nextTurn,
-              Effect.flatMap(Effect.mapError(read, Option.some), (chunk) =>
+              Effect.flatMap(Effect.mapError(owner.read(next), Option.some), (chunk) =>
                 chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
               )
             )
@@ -387,7 +399,8 @@ export const make = (
             if (transaction !== undefined) {
               const prepared = writer.prepare(sql)
               if (prepared.reader && prepared.readonly) {
-                return Effect.succeed(cursor(writer.db, sql, values, decode, transaction))
+                const read: CursorOwner["read"] = (next) => within(transaction, "stream", next)
+                return Effect.succeed(cursor(writer.db, sql, values, decode, { cursors: transaction.cursors, read }))
               }
             }
             // What writes, or lives in memory or in the writing connection, is small or must run at once.
@@ -492,7 +505,10 @@ export const make = (
             begin,
             budget,
             level(effect, inner, {
-              begin: Open.retryBusy(budget, begin, () => control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")),
+              begin: Open.retryBusy(budget, begin, () => {
+                clean()
+                return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
+              }),
               keep: Open.retryBusy(budget, context("transaction.commit"), () => control("COMMIT")),
               undo: undo("transaction.rollback", "ROLLBACK")
             })
@@ -593,7 +609,7 @@ export const make = (
     const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
 
     /** Whoever reserved the lane works on the writing connection, until it is given back. */
-    const reservedConnection = (lease: { over: boolean }): Connection => {
+    const reservedConnection = (lease: { over: boolean; readonly cursors: Set<() => void> }): Connection => {
       const held = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> =>
         Effect.suspend(() => {
           const run = Open.retryBusy(options.busyTimeout, context(operation), () => {
@@ -614,7 +630,8 @@ export const make = (
           Stream.unwrap(
             Effect.map(
               held("stream", () => Values.encode(params)),
-              (values) => cursor(writer.db, sql, values, false)
+              (values) =>
+                cursor(writer.db, sql, values, false, { cursors: lease.cursors, read: (next) => held("stream", next) })
             )
           )
       )
@@ -622,11 +639,12 @@ export const make = (
 
     const reserve = Effect.withFiberRuntime<Connection, SqlError, Scope.Scope>((fiber) => {
       if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
-      const lease = { over: false }
+      const lease = { over: false, cursors: new Set<() => void>() }
       return Effect.mapError(lane.holdScoped(context("reserve"), options.busyTimeout), sqlError).pipe(
         Effect.zipRight(
           Effect.addFinalizer(() => {
             lease.over = true
+            for (const closeCursor of lease.cursors) closeCursor()
             return Effect.ignore(undo("reserve", "ROLLBACK"))
           })
         ),
