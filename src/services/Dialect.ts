@@ -16,10 +16,15 @@ export interface Dialect {
   readonly placeholder: (index: number) => string
   /** Quotes any identifier, also one with quotes, spaces or a reserved word in it. */
   readonly quoteIdentifier: (name: string) => string
+  /** A query with one parameter, a table's name, that returns a row exactly if the table exists. */
+  readonly tableExists: string
   /** Column types for table definitions. */
   readonly types: {
     readonly text: string
+    /** 64 bits. */
     readonly integer: string
+    readonly boolean: string
+    readonly bytes: string
     readonly json: string
     /** An instant in UTC. */
     readonly timestamp: string

@@ -59,9 +59,15 @@ export interface SqliteClient {
   ) => Effect.Effect<ReadOnlyResult, DbError>
   /** The writing handle, for what only the driver can do. */
   readonly writer: Database
+  /** The reading handle; the same as `writer` where there is only one. */
+  readonly reader: Database
   readonly lane: Lane.Lane
   /** Handles open now, streams' included. */
   readonly openHandles: () => number
+  /** Handles that a transaction, a reservation or a stream holds now. */
+  readonly busyHandles: () => number
+  /** The damage that a statement met, if one did. */
+  readonly corruption: () => DbError | undefined
 }
 
 /** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
@@ -153,7 +159,14 @@ export const make = (
       return prepared
     }
 
-    const failWith = (cause: unknown, operation: string) => Effect.fail(fromSqlite(cause, context(operation)))
+    let corruption: DbError | undefined
+    const toError = (cause: unknown, operation: string): DbError => {
+      const error = fromSqlite(cause, context(operation))
+      if (error._tag === "DbCorrupt" && error.code?.startsWith("SQLITE_") === true) corruption = error
+      return error
+    }
+
+    const failWith = (cause: unknown, operation: string) => Effect.fail(toError(cause, operation))
 
     /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
     const guardAutocommit = <A>(result: A, operation: string): A => {
@@ -182,7 +195,7 @@ export const make = (
         try {
           return Effect.succeed(attempt())
         } catch (cause) {
-          const error = fromSqlite(cause, context(operation))
+          const error = toError(cause, operation)
           if (!writer.db.inTransaction) root.failure = error
           return Effect.fail(error)
         }
@@ -206,7 +219,7 @@ export const make = (
       try {
         return Effect.succeed(guarded())
       } catch (cause) {
-        const error = fromSqlite(cause, context(operation))
+        const error = toError(cause, operation)
         return error._tag === "DbBusy" ? waiting : Effect.fail(error)
       }
     }
@@ -219,8 +232,9 @@ export const make = (
       use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
     ): Effect.Effect<A, DbError> => {
       const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
-        if (closed) return Effect.fail(isClosed(context(operation)))
         const transaction = transactionOf(fiber.currentContext)
+        // Closing waits for transactions that have begun, so they may go on.
+        if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
         try {
           const values = Values.encode(params)
           if (transaction !== undefined) {
@@ -231,7 +245,7 @@ export const make = (
           try {
             return Effect.succeed(use(reading, values))
           } catch (cause) {
-            const error = fromSqlite(cause, context(operation))
+            const error = toError(cause, operation)
             return error._tag === "DbBusy"
               ? Open.retryBusy(options.busyTimeout, context(operation), () => use(reading, values))
               : Effect.fail(error)
@@ -268,7 +282,7 @@ export const make = (
           const rows = yield* Effect.acquireRelease(
             Effect.try({
               try: () => prepared.statement.safeIntegers(true).iterate(...values),
-              catch: (cause) => fromSqlite(cause, at)
+              catch: (cause) => toError(cause, "stream")
             }),
             (iterator) => Effect.sync(() => iterator.return?.())
           )
@@ -287,7 +301,7 @@ export const make = (
             Effect.zipRight(
               nextTurn,
               Effect.flatMap(
-                Effect.try({ try: next, catch: (cause) => Option.some(fromSqlite(cause, at)) }),
+                Effect.try({ try: next, catch: (cause) => Option.some(toError(cause, "stream")) }),
                 (chunk) =>
                   chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
               )
@@ -313,10 +327,10 @@ export const make = (
     ): Stream.Stream<Record<string, unknown>, DbError> =>
       Stream.unwrapScoped(
         Effect.withFiberRuntime<Stream.Stream<Record<string, unknown>, DbError>, DbError, Scope.Scope>((fiber) => {
-          if (closed) return Effect.fail(isClosed(context("stream")))
+          const transaction = transactionOf(fiber.currentContext)
+          if (closed && transaction === undefined) return Effect.fail(isClosed(context("stream")))
           try {
             const values = Values.encode(params)
-            const transaction = transactionOf(fiber.currentContext)
             if (transaction === undefined && separateReader && readingStatement(sql) !== undefined) {
               return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
                 cursor(db, sql, values, decode)
@@ -344,7 +358,7 @@ export const make = (
         if (!writer.db.inTransaction) return Effect.void
         return Effect.try({
           try: () => statements.forEach(control),
-          catch: (cause) => fromSqlite(cause, context(operation))
+          catch: (cause) => toError(cause, operation)
         })
       })
 
@@ -384,8 +398,8 @@ export const make = (
       transactionOptions?: TransactionOptions
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
-        if (closed) return Effect.fail(isClosed(context("transaction.begin")))
         const outer = transactionOf(fiber.currentContext)
+        if (closed && outer === undefined) return Effect.fail(isClosed(context("transaction.begin")))
         const budget =
           transactionOptions?.busyTimeout === undefined
             ? options.busyTimeout
@@ -417,7 +431,7 @@ export const make = (
             begin: within(outer, "transaction.begin", () => control(`SAVEPOINT ${savepoint}`)),
             keep: Effect.try({
               try: () => control(`RELEASE ${savepoint}`),
-              catch: (cause) => fromSqlite(cause, context("transaction.commit"))
+              catch: (cause) => toError(cause, "transaction.commit")
             }),
             undo: undo("transaction.rollback", `ROLLBACK TO ${savepoint}`, `RELEASE ${savepoint}`)
           })
@@ -503,7 +517,7 @@ export const make = (
         Stream.unwrap(
           Effect.try({
             try: () => cursor(writer.db, sql, Values.encode(params), false),
-            catch: (cause) => fromSqlite(cause, context("stream"))
+            catch: (cause) => toError(cause, "stream")
           })
         )
     )
@@ -550,8 +564,11 @@ export const make = (
       inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
       readOnly,
       writer: writer.db,
+      reader: reader.db,
       lane,
-      openHandles: () => (closed ? 0 : (separateReader ? 2 : 1) + streams)
+      openHandles: () => (closed ? 0 : (separateReader ? 2 : 1) + streams),
+      busyHandles: () => (lane.isHeld() ? 1 : 0) + streams,
+      corruption: () => corruption
     }
   })
 

@@ -27,7 +27,15 @@ export const dialect: Dialect = {
   lexical,
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
-  types: { text: "TEXT", integer: "INTEGER", json: "JSON", timestamp: "DATETIME" },
+  tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
+  types: {
+    text: "TEXT",
+    integer: "INTEGER",
+    boolean: "BOOLEAN",
+    bytes: "BLOB",
+    json: "JSON",
+    timestamp: "DATETIME"
+  },
   vectorTables: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []

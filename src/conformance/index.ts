@@ -1,0 +1,33 @@
+/**
+ * The suites that every engine passes, as effects: run them with any test runner against your own layer.
+ *
+ * @since 0.1.0
+ */
+import type * as Layer from "effect/Layer"
+import type { BackendServices } from "../layers/BackendLayer.js"
+import { backendSuite } from "./BackendSuite.js"
+import { type Case, casesOf, type Suite } from "./Case.js"
+import { healthSuite } from "./HealthSuite.js"
+import { migratorSuite } from "./MigratorSuite.js"
+import { vectorSuite } from "./VectorSuite.js"
+
+export type { Case } from "./Case.js"
+
+const suites: Readonly<Record<string, Suite>> = {
+  Backend: backendSuite,
+  VectorStore: vectorSuite,
+  Migrator: migratorSuite,
+  HealthChecker: healthSuite
+}
+
+/**
+ * Every case of every suite, grouped by service, against a layer that is built anew for each case. Cases use names of
+ * their own, so the layer may lead to one shared database.
+ *
+ * @since 0.1.0
+ * @category conformance
+ */
+export const conformance = (
+  layer: Layer.Layer<BackendServices, unknown>
+): Readonly<Record<string, ReadonlyArray<Case>>> =>
+  Object.fromEntries(Object.entries(suites).map(([service, suite]) => [service, casesOf(suite, layer)]))

@@ -1,0 +1,196 @@
+/**
+ * The migrator of every SQL engine.
+ *
+ * Each step is one transaction that begins by taking the engine's migration lock and reads the history again under it,
+ * so that processes which start together take turns and each step runs once.
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { type DbError, InvalidInput, MigrationError } from "../errors/index.js"
+import type { BackendShape } from "../services/Backend.js"
+import type { Dialect } from "../services/Dialect.js"
+import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../services/Migrator.js"
+
+/**
+ * What a migrator needs of its backend.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction">
+
+const table = "db_hub_migrations"
+
+/** Long, since a step may rebuild a large table while other processes wait to see that there is nothing left to do. */
+const lockTimeout = "10 minutes"
+
+interface Known extends PlannedStep {
+  readonly checksum: string
+  readonly undo: ReadonlyArray<string> | undefined
+}
+
+const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undefined): string =>
+  NodeCrypto.createHash("sha256")
+    .update(JSON.stringify([up, down ?? null]))
+    .digest("hex")
+
+const known = (step: MigrationStep, dialect: Dialect): Known => {
+  const sql = step.up(dialect)
+  const undo = step.down?.(dialect)
+  return { id: step.id, name: step.name, direction: "up", sql, undo, checksum: checksum(sql, undo) }
+}
+
+/**
+ * A migrator for a list of steps. Lists of different `scope` live side by side in one database, each numbered from 1;
+ * the hub's own is `hub`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  backend: MigratorBackend,
+  steps: ReadonlyArray<MigrationStep>,
+  scope: string
+): Context.Tag.Service<Migrator> => {
+  const { dialect, name } = backend
+  const list = steps.map((step) => known(step, dialect))
+  const fail = (
+    reason: MigrationError["reason"],
+    message: string,
+    rest: { readonly step?: number; readonly code?: string } = {}
+  ) => Effect.fail(new MigrationError({ backend: name, operation: "migrate", reason, message, ...rest }))
+
+  const createTable =
+    `CREATE TABLE IF NOT EXISTS ${table} (scope ${dialect.types.text} NOT NULL, id ${dialect.types.integer} NOT NULL, ` +
+    `name ${dialect.types.text} NOT NULL, checksum ${dialect.types.text} NOT NULL, ` +
+    `applied_at ${dialect.types.timestamp} NOT NULL, PRIMARY KEY (scope, id))`
+
+  const history: Effect.Effect<ReadonlyArray<AppliedStep>, DbError> = Effect.gen(function* () {
+    if ((yield* backend.query(dialect.tableExists, [table])).length === 0) return []
+    const rows = yield* backend.query(
+      `SELECT id, name, checksum, applied_at FROM ${table} WHERE scope = ? ORDER BY id`,
+      [scope]
+    )
+    return rows.map((row) => ({
+      id: Number(row["id"]),
+      name: String(row["name"]),
+      checksum: String(row["checksum"]),
+      appliedAt: row["applied_at"] as Date
+    }))
+  })
+
+  /** The version that the history stands for, or why it fits no version of this list. */
+  const verify = (applied: ReadonlyArray<AppliedStep>): Effect.Effect<number, MigrationError> => {
+    const misnumbered = list.findIndex((step, index) => step.id !== index + 1)
+    if (misnumbered !== -1) {
+      return fail("gap", `The steps of ${scope} are not numbered 1, 2, 3 …: look at position ${misnumbered + 1}`)
+    }
+    for (const [index, step] of applied.entries()) {
+      const id = index + 1
+      if (step.id !== id) {
+        return fail("gap", `Step ${id} of ${scope} is not on record but a later one is: restore ${table}`, { step: id })
+      }
+      const own = list[index]
+      if (own === undefined) {
+        return fail(
+          "unknown-version",
+          `The database is at version ${applied.length} of ${scope}, this program knows ${list.length}: update the program`,
+          { step: id }
+        )
+      }
+      if (own.checksum !== step.checksum) {
+        return fail("drift", `Step ${id} of ${scope} was edited after it had been applied: add a new step instead`, {
+          step: id
+        })
+      }
+    }
+    return Effect.succeed(applied.length)
+  }
+
+  const version = Effect.flatMap(history, verify)
+
+  const resolve = (target: MigrationTarget): Effect.Effect<number, InvalidInput> => {
+    if (target === "empty") return Effect.succeed(0)
+    if (target === 0) return Effect.succeed(list.length)
+    if (Number.isInteger(target) && target > 0 && target <= list.length) return Effect.succeed(target)
+    const allowed = `1 … ${list.length}, 0 for the latest, or empty`
+    return Effect.fail(
+      new InvalidInput({
+        backend: name,
+        operation: "migrate",
+        field: "target",
+        allowed,
+        message: `There is no such version; allowed: ${allowed}`
+      })
+    )
+  }
+
+  const between = (from: number, to: number): Effect.Effect<ReadonlyArray<PlannedStep>, MigrationError> => {
+    if (to >= from) return Effect.succeed(list.slice(from, to))
+    return Effect.forEach(list.slice(to, from).reverse(), (step) =>
+      step.undo === undefined
+        ? fail("irreversible", `Step ${step.id} of ${scope} has no way down`, { step: step.id })
+        : Effect.succeed({ id: step.id, name: step.name, direction: "down" as const, sql: step.undo })
+    )
+  }
+
+  const plan = (target: MigrationTarget) =>
+    Effect.flatMap(Effect.all([version, resolve(target)]), ([from, to]) => between(from, to))
+
+  const record = (step: PlannedStep) =>
+    step.direction === "up"
+      ? backend.execute(`INSERT INTO ${table} (scope, id, name, checksum, applied_at) VALUES (?, ?, ?, ?, ?)`, [
+          scope,
+          step.id,
+          step.name,
+          list[step.id - 1]!.checksum,
+          new Date()
+        ])
+      : backend.execute(`DELETE FROM ${table} WHERE scope = ? AND id = ?`, [scope, step.id])
+
+  const runStep = (step: PlannedStep) =>
+    Effect.forEach(step.sql, (sql) => backend.execute(sql), { discard: true }).pipe(
+      Effect.catchAll((error) =>
+        fail("failed", `Step ${step.id} (${step.name}) of ${scope} failed and was undone: ${error.message}`, {
+          step: step.id,
+          ...(error.code === undefined ? {} : { code: error.code })
+        })
+      ),
+      Effect.zipRight(record(step)),
+      Effect.as(step)
+    )
+
+  /** The next step on the way to the target, decided under the lock; undefined when there is none left. */
+  const advance = (target: MigrationTarget) =>
+    backend.transaction(
+      Effect.gen(function* () {
+        yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
+        yield* backend.execute(createTable)
+        const next = (yield* plan(target))[0]
+        return next === undefined ? undefined : yield* runStep(next)
+      }),
+      { busyTimeout: lockTimeout }
+    )
+
+  return {
+    currentVersion: version,
+    history,
+    needsMigration: Effect.map(version, (current) => current < list.length),
+    plan: ({ target = 0 } = {}) => plan(target),
+    migrate: ({ target = 0 } = {}) =>
+      Effect.gen(function* () {
+        const previousVersion = yield* version
+        const applied: Array<PlannedStep> = []
+        let left = yield* plan(target)
+        while (left.length > 0) {
+          const step = yield* advance(target)
+          if (step !== undefined) applied.push(step)
+          left = yield* plan(target)
+        }
+        return { previousVersion, currentVersion: yield* version, applied }
+      }).pipe(Effect.withSpan("Migrator.migrate", { attributes: { backend: name, scope } }))
+  }
+}

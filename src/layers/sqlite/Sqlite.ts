@@ -1,0 +1,109 @@
+/**
+ * SQLite, the default engine: embedded, in one file, nothing to install.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as Config from "effect/Config"
+import type * as ConfigErrors from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { ConfigError, type DbError } from "../../errors/index.js"
+import { hubMigrations } from "../../migrations/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import { type BackendServices, fromBackend } from "../BackendLayer.js"
+import { schemaOf } from "../Introspection.js"
+import * as SqlMigrator from "../SqlMigrator.js"
+import { backup } from "./SqliteBackup.js"
+import * as SqliteClient from "./SqliteClient.js"
+import { dialect } from "./SqliteDialect.js"
+import * as SqliteHealth from "./SqliteHealth.js"
+import { journalModes, resolve, type SqliteOptions, synchronousLevels } from "./SqliteOptions.js"
+import * as SqliteSchema from "./SqliteSchema.js"
+import * as SqliteVectorStore from "./SqliteVectorStore.js"
+
+/**
+ * Opens a database; it is closed with the scope, after what still runs in it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const resolved = yield* resolve(options)
+    const client = yield* Effect.provide(SqliteClient.make(resolved), Reactivity.layer)
+    const basics = { ...client, name: resolved.name, dialect }
+    const migrator = SqlMigrator.make(basics, hubMigrations, "hub")
+    if (resolved.migrate) yield* migrator.migrate()
+    const memory = resolved.path === ":memory:"
+    return {
+      name: resolved.name,
+      kind: "sqlite",
+      dialect,
+      capabilities: {
+        concurrentReads: !memory,
+        persistent: !memory,
+        vector: true,
+        backup: true,
+        writable: !resolved.readOnly
+      },
+      sql: client.sql,
+      query: client.query,
+      execute: client.execute,
+      stream: client.stream,
+      transaction: client.transaction,
+      readOnly: client.readOnly,
+      schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
+      backup: backup(client),
+      vector: SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
+      migrator,
+      health: SqliteHealth.make(client, migrator)
+    } satisfies BackendShape
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: SqliteOptions): Layer.Layer<BackendServices, DbError> => fromBackend(make(options))
+
+const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
+  new ConfigError({
+    operation: "config",
+    key: "path" in error ? error.path.join(".") : "DB_HUB_SQLITE",
+    message: `The environment does not configure SQLite: ${error.toString()}`
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (config: Config.Config.Wrap<SqliteOptions>): Layer.Layer<BackendServices, DbError> =>
+  Layer.unwrapEffect(Effect.map(Effect.mapError(Config.unwrap(config), asDbError), layer))
+
+/**
+ * SQLite as the environment configures it: `DB_HUB_SQLITE_PATH` (default `./data/hub.db`),
+ * `DB_HUB_SQLITE_JOURNAL_MODE`, `DB_HUB_SQLITE_SYNCHRONOUS`, `DB_HUB_SQLITE_FOREIGN_KEYS`,
+ * `DB_HUB_SQLITE_BUSY_TIMEOUT` (milliseconds).
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const SqliteLive: Layer.Layer<BackendServices, DbError> = layerConfig(
+  Config.all({
+    path: Config.withDefault(Config.string("PATH"), "./data/hub.db"),
+    journalMode: Config.withDefault(Config.literal(...journalModes)("JOURNAL_MODE"), "WAL" as const),
+    synchronous: Config.withDefault(Config.literal(...synchronousLevels)("SYNCHRONOUS"), "NORMAL" as const),
+    foreignKeys: Config.withDefault(Config.boolean("FOREIGN_KEYS"), true),
+    busyTimeout: Config.withDefault(Config.integer("BUSY_TIMEOUT"), 5_000)
+  }).pipe(Config.nested("SQLITE"), Config.nested("DB_HUB"))
+)
+
+/**
+ * A database in memory that dies with the layer, for tests.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const SqliteMemory: Layer.Layer<BackendServices, DbError> = layer({ path: ":memory:" })

@@ -1,0 +1,113 @@
+/**
+ * @since 0.1.0
+ */
+import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
+import Sqlite from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import { DbConnection, DbCorrupt, type DbError, DbLocked, fromSqlite, InvalidInput } from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { SqliteClient } from "./SqliteClient.js"
+
+/** Pages copied in one turn of the event loop: 1 MiB of the usual 4 KiB pages. */
+const pagesPerTurn = 256
+
+/**
+ * The online backup of SQLite: copies while others read and write, into a file beside the wanted one, which takes its
+ * name only after it was reopened and checked.
+ *
+ * @since 0.1.0
+ * @category backup
+ */
+export const backup =
+  (client: SqliteClient): BackendShape["backup"] =>
+  (file, options) => {
+    const context = { backend: client.options.name, operation: "backup" }
+    const taken = () =>
+      new InvalidInput({
+        ...context,
+        field: "file",
+        allowed: "a file that does not exist yet",
+        message: "The backup file exists already: choose another name, or move it away first"
+      })
+    const fromFileSystem = (cause: unknown): DbError => {
+      const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
+      if (code === "EEXIST") return taken()
+      return code.startsWith("SQLITE_")
+        ? fromSqlite(cause, context)
+        : new DbConnection({
+            ...context,
+            code,
+            message: `The backup cannot be written (${code}): check folder and space`
+          })
+    }
+    const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fromFileSystem })
+
+    const partial = NodePath.join(NodePath.dirname(file), `.${NodePath.basename(file)}.${process.pid}.partial`)
+    const removePartial = Effect.sync(() => {
+      for (const suffix of ["", "-journal", "-wal", "-shm"]) NodeFs.rmSync(partial + suffix, { force: true })
+    })
+
+    const reserve = attempt(() => {
+      if (NodeFs.existsSync(file)) throw taken()
+      NodeFs.mkdirSync(NodePath.dirname(file), { recursive: true, mode: 0o700 })
+      NodeFs.closeSync(NodeFs.openSync(partial, "wx", 0o600))
+    }).pipe(Effect.mapError((error) => error))
+
+    const copy = Effect.async<void, DbError>((resume, signal) => {
+      client.writer
+        .backup(partial, {
+          progress: ({ remainingPages, totalPages }) => {
+            // The only way out of the driver's loop.
+            if (signal.aborted) throw new Error("aborted")
+            options?.onProgress?.({ done: totalPages - remainingPages, total: totalPages })
+            return pagesPerTurn
+          }
+        })
+        .then(
+          () => resume(Effect.void),
+          (cause: unknown) => resume(Effect.fail(fromFileSystem(cause)))
+        )
+    })
+
+    const verify = attempt(() => {
+      const db = new Sqlite(partial, { fileMustExist: true })
+      try {
+        // One file, complete in itself.
+        db.pragma("journal_mode = DELETE")
+        const found = db.pragma("integrity_check(1)", { simple: true })
+        if (found !== "ok") {
+          throw new DbCorrupt({
+            ...context,
+            code: "HUB_INTEGRITY_CHECK",
+            message: "The copy has damaged pages and was removed: run `db-hub doctor` on the database"
+          })
+        }
+      } finally {
+        db.close()
+      }
+    })
+
+    const publish = attempt(() => {
+      // Unlike a rename, a link never replaces a file that appeared meanwhile.
+      NodeFs.linkSync(partial, file)
+      return { file, sizeBytes: NodeFs.statSync(file).size }
+    })
+
+    return Effect.flatMap(client.inTransaction, (inside) =>
+      inside
+        ? Effect.fail(
+            new DbLocked({
+              ...context,
+              code: "HUB_IN_TRANSACTION",
+              retryable: false,
+              message: "A backup cannot see an uncommitted transaction: make it after the transaction"
+            })
+          )
+        : Effect.acquireUseRelease(
+            reserve,
+            () => Effect.zipRight(copy, Effect.zipRight(verify, publish)),
+            () => removePartial
+          )
+    )
+  }
