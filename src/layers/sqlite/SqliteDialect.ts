@@ -5,6 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
+import * as SqliteVectorTables from "./SqliteVectorTables.js"
 
 /**
  * @since 0.1.0
@@ -36,7 +37,7 @@ export const dialect: Dialect = {
     json: "JSON",
     timestamp: "DATETIME"
   },
-  vectorTables: { up: [], down: [] },
+  vectorTables: SqliteVectorTables,
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }
