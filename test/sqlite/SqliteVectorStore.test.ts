@@ -5,11 +5,13 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import { assert } from "vitest"
+import { nextTurn } from "../../src/layers/sqlite/EventLoop.js"
 import type { SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorCache from "../../src/layers/sqlite/SqliteVectorCache.js"
 import * as SqliteVectorRows from "../../src/layers/sqlite/SqliteVectorRows.js"
 import * as SqliteVectorStore from "../../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../../src/layers/sqlite/SqliteVectorTables.js"
+import type { SqlValue } from "../../src/services/Backend.js"
 import type { VectorRecord } from "../../src/services/VectorStore.js"
 import { Distance, Filter, type FilterInput, type Metric, TopK } from "../../src/vector/index.js"
 import { failureOf, openClient, temporaryFile, ticksDuring } from "../support/index.js"
@@ -205,10 +207,17 @@ describe("SqliteVectorStore: what others commit", () => {
       yield* here.store.insertMany("c", records)
       const query = vectorOf(3, 4)
       for (const { store } of [here, there]) yield* store.search("c", query)
+      const cache = SqliteVectorCache.make(here.client, 4 * mebibyte)
+      const at = { operation: "test", backend: "test" }
+      const size = Effect.flatMap(SqliteVectorRows.getCollection(here.client, "c", at), (collection) =>
+        cache.use(collection, at, ({ index }) => Effect.succeed(index.size()))
+      )
+      assert.strictEqual(yield* size, 15_000)
       assert.strictEqual(yield* there.store.deleteWhere("c", { n: { $lt: 12_000 } }), 12_000)
       const [forgotten] = yield* there.client.query("SELECT count(*) AS n FROM db_hub_vector_deletions")
       assert.strictEqual(forgotten?.n, 0)
       yield* there.store.insertMany("c", recordsOf(500, 600, 4))
+      assert.strictEqual(yield* size, 3100)
       const left = [...records.slice(12_000), ...recordsOf(500, 600, 4)]
       for (const { store } of [here, there]) {
         assert.deepStrictEqual(brief(yield* store.search("c", query, { k: 50 })), naive(left, query, 50))
@@ -216,23 +225,52 @@ describe("SqliteVectorStore: what others commit", () => {
     })
   )
 
-  it.scoped(
-    "searches go on, complete, while somebody rewrites what they find",
-    () =>
+  it.live("a search sees one version of everything, while somebody rewrites all of it", () =>
+    Effect.scoped(
       Effect.gen(function* () {
         const [here, there] = yield* twoStores
-        yield* here.store.createCollection("c", { dimension: 16 })
-        yield* here.store.insertMany("c", recordsOf(0, 500))
-        const writer = yield* Effect.forkScoped(
-          Effect.forever(Effect.zipRight(there.store.insertMany("c", recordsOf(0, 500)), Effect.sleep("1 millis")))
-        )
-        for (let i = 0; i < 60; i++) {
-          const hits = yield* here.store.search("c", vectorOf(i, 16), { k: 40 })
-          assert.deepStrictEqual(brief(hits), naive(recordsOf(0, 500), vectorOf(i, 16), 40))
+        // Others get their turn before each statement.
+        const pausing = {
+          ...here.client,
+          query: (sql: string, params?: ReadonlyArray<SqlValue>) =>
+            Effect.zipRight(nextTurn, here.client.query(sql, params))
         }
+        const stores = [mebibyte, 0].map((memoryBytes) =>
+          SqliteVectorStore.make(pausing, { backend: "test", memoryBytes })
+        )
+        const versionOf = (version: number) =>
+          recordsOf(0, 120).map((record, i) => ({
+            ...record,
+            vector: vectorOf(i + version * 1000.7, 16),
+            metadata: { version, third: (i + version) % 3 === 0 }
+          }))
+        yield* there.store.createCollection("c", { dimension: 16 })
+        yield* there.store.insertMany("c", versionOf(0))
+        let version = 0
+        const rewrite = Effect.suspend(() => {
+          version++
+          const pause = Effect.repeatN(nextTurn, (version * 7) % 13)
+          const write = version % 4 === 0 ? Effect.zipRight(there.store.deleteWhere("c", {}), Effect.void) : Effect.void
+          return Effect.zipRight(
+            there.client.transaction(Effect.zipRight(write, there.store.insertMany("c", versionOf(version)))),
+            pause
+          )
+        })
+        const writer = yield* Effect.forkScoped(Effect.forever(rewrite))
+        const seen = new Set<unknown>()
+        for (let i = 0; i < 150; i++) {
+          const query = vectorOf(i, 16)
+          const filter: FilterInput = i % 3 === 0 ? { third: true } : {}
+          const hits = yield* stores[i % 2]!.search("c", query, { k: 25, filter })
+          const found = hits[0]?.metadata.version
+          assert.deepStrictEqual(brief(hits), naive(versionOf(Number(found)), query, 25, "cosine", filter))
+          assert.isTrue(hits.every(({ metadata }) => metadata.version === found))
+          seen.add(found)
+        }
+        assert.isAbove(seen.size, 20)
         yield* Fiber.interrupt(writer)
-      }),
-    { timeout: 60_000 }
+      })
+    )
   )
 
   it.live("a load that is interrupted leaves nothing behind that a later one would miss", () =>

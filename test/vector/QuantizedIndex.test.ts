@@ -46,6 +46,10 @@ const kinds: { readonly [kind: string]: Make } = {
   "two signs": (random, _, d) => fill(d, () => (random() < 0.5 ? -1 : 1))
 }
 
+/** One component so large that the others are lost in rounding. */
+const lopsided = (random: () => number, dimension: number) =>
+  fill(dimension, (i) => (i === 0 ? 1000 : 1) * gaussian(random))
+
 /** Ids in an order of their own, so that ties are not broken by accident. */
 const idOf = (key: number) => `${(key * 7919) % 1009}-${key}`
 
@@ -105,7 +109,12 @@ describe("QuantizedIndex", () => {
           const vectors = new Map(Array.from({ length: count }, (_, i) => [i, make(random, i, dimension)]))
           const { search } = indexed(metric, vectors)
           const within = Array.from(vectors.keys()).filter((key) => key % 3 === 0)
-          for (const query of [vectors.get(7)!, make(random, 1, dimension), kinds.gaussian!(random, 0, dimension)]) {
+          for (const query of [
+            vectors.get(7)!,
+            make(random, 1, dimension),
+            kinds.gaussian!(random, 0, dimension),
+            lopsided(random, dimension)
+          ]) {
             for (const k of [1, 10, 60]) {
               assert.deepStrictEqual(search(query, k), naive(metric, vectors, query, k))
             }
