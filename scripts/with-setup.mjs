@@ -29,7 +29,11 @@ if (!fresh()) {
   // Node's own headers, when they lie beside this Node, spare node-gyp a download.
   const prefix = dirname(dirname(process.execPath))
   const headers = existsSync(join(prefix, "include", "node", "node.h")) ? { npm_config_nodedir: prefix } : {}
-  const status = run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { ...headers, ...process.env })
+  // Not `npm ci`: it refuses a lockfile written where another platform's optional binaries could not be looked up.
+  const status = run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
+    ...headers,
+    ...process.env
+  })
   if (status !== 0) process.exit(status)
 }
 

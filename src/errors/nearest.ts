@@ -2,8 +2,13 @@
  * @since 0.1.0
  */
 
-/** Edits (insert, delete, replace, swap of neighbours) that turn one word into another. */
-const distance = (from: string, to: string): number => {
+/**
+ * Edits (insert, delete, replace, swap of neighbours) that turn one word into another.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export const distance = (from: string, to: string): number => {
   let [before, last]: [Array<number>, Array<number>] = [[], Array.from({ length: to.length + 1 }, (_, j) => j)]
   for (let i = 1; i <= from.length; i++) {
     const row = [i]
@@ -30,7 +35,7 @@ const distance = (from: string, to: string): number => {
 export const nearest = (name: string, candidates: ReadonlyArray<string>): ReadonlyArray<string> =>
   candidates
     .map((candidate) => ({ candidate, edits: distance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, edits }) => edits <= Math.max(1, Math.floor(Math.max(name.length, candidate.length) / 3)))
+    .filter(({ candidate, edits }) => edits <= Math.max(2, Math.floor(candidate.length / 3)))
     .sort((a, b) => a.edits - b.edits || (a.candidate < b.candidate ? -1 : 1))
     .slice(0, 3)
     .map(({ candidate }) => candidate)

@@ -21,6 +21,18 @@ import { VectorStore } from "../services/VectorStore.js"
 export type BackendServices = Backend | VectorStore | Migrator | HealthChecker | SqlClient
 
 /**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const servicesOf = (backend: BackendShape): Context.Context<BackendServices> =>
+  Context.make(Backend, backend).pipe(
+    Context.add(VectorStore, backend.vector),
+    Context.add(Migrator, backend.migrator),
+    Context.add(HealthChecker, backend.health),
+    Context.add(SqlClient, backend.sql)
+  )
+
+/**
  * A layer of all the services of a backend, open as long as the layer is.
  *
  * @since 0.1.0
@@ -28,14 +40,4 @@ export type BackendServices = Backend | VectorStore | Migrator | HealthChecker |
  */
 export const fromBackend = (
   backend: Effect.Effect<BackendShape, DbError, Scope.Scope>
-): Layer.Layer<BackendServices, DbError> =>
-  Layer.scopedContext(
-    Effect.map(backend, (backend) =>
-      Context.make(Backend, backend).pipe(
-        Context.add(VectorStore, backend.vector),
-        Context.add(Migrator, backend.migrator),
-        Context.add(HealthChecker, backend.health),
-        Context.add(SqlClient, backend.sql)
-      )
-    )
-  )
+): Layer.Layer<BackendServices, DbError> => Layer.scopedContext(Effect.map(backend, servicesOf))

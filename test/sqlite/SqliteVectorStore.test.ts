@@ -23,7 +23,7 @@ const openStore = (options: SqliteOptions, memoryBytes = 64 * mebibyte) =>
     const client = yield* openClient(options)
     const tables = yield* client.query("SELECT 1 FROM sqlite_schema WHERE name = 'db_hub_vectors'")
     if (tables.length === 0) for (const statement of SqliteVectorTables.up) yield* client.execute(statement)
-    return { client, store: SqliteVectorStore.make(client, { backend: "test", memoryBytes }) }
+    return { client, store: yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes }) }
   })
 
 /** Two processes on one file, as far as the store can tell: nothing is shared but the file. */
@@ -235,7 +235,7 @@ describe("SqliteVectorStore: what others commit", () => {
           query: (sql: string, params?: ReadonlyArray<SqlValue>) =>
             Effect.zipRight(nextTurn, here.client.query(sql, params))
         }
-        const stores = [mebibyte, 0].map((memoryBytes) =>
+        const stores = yield* Effect.forEach([mebibyte, 0], (memoryBytes) =>
           SqliteVectorStore.make(pausing, { backend: "test", memoryBytes })
         )
         const versionOf = (version: number) =>
@@ -387,7 +387,7 @@ describe("SqliteVectorStore: what it refuses", () => {
   it.scoped("tables that are not there yet: says to migrate", () =>
     Effect.gen(function* () {
       const client = yield* openClient({ path: ":memory:" })
-      const store = SqliteVectorStore.make(client, { backend: "test", memoryBytes: mebibyte })
+      const store = yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes: mebibyte })
       for (const operation of [
         store.createCollection("c", { dimension: 2 }),
         store.insert("c", { id: "a", vector: [1, 2] }),

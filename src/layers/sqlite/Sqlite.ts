@@ -56,7 +56,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       readOnly: client.readOnly,
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
-      vector: SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
+      vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
       migrator,
       health: SqliteHealth.make(client, migrator)
     } satisfies BackendShape

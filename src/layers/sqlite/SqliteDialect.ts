@@ -5,7 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
-import * as SqliteVectorTables from "./SqliteVectorTables.js"
+import { down, up } from "./SqliteVectorTables.js"
 
 /**
  * @since 0.1.0
@@ -37,7 +37,7 @@ export const dialect: Dialect = {
     json: "JSON",
     timestamp: "DATETIME"
   },
-  vectorTables: SqliteVectorTables,
+  vectorTables: { up, down },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }

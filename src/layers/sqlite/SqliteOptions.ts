@@ -89,9 +89,9 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
       ),
       check("journalMode", journalModes.includes(resolved.journalMode), journalModes.join(", ")),
       check("synchronous", synchronousLevels.includes(resolved.synchronous), synchronousLevels.join(", ")),
-      check("busyTimeout", within(resolved.busyTimeout, 0, 3_600_000), "0 … 3600000 milliseconds"),
-      check("journalSizeLimit", within(resolved.journalSizeLimit, 0, 2 ** 40), "0 … 2^40 bytes"),
-      check("vectorMemory", within(resolved.vectorMemory, 0, 2 ** 40), "0 … 2^40 bytes"),
+      check("busyTimeout", within(resolved.busyTimeout, 0, 2 ** 31 - 1), "0 … 2147483647 milliseconds"),
+      check("journalSizeLimit", within(resolved.journalSizeLimit, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
+      check("vectorMemory", within(resolved.vectorMemory, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
       check("migrate", !(resolved.migrate && resolved.readOnly), "false when readOnly is true")
     ]),
     resolved

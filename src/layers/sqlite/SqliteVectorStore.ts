@@ -72,7 +72,8 @@ interface Search extends Records.CheckedSearch {
 export const make = (
   client: SqliteClient,
   { backend, memoryBytes }: SqliteVectorStoreOptions
-): Context.Tag.Service<VectorStore> => {
+): Effect.Effect<Context.Tag.Service<VectorStore>> =>
+  Effect.sync(() => {
   const cache = Cache.make(client, memoryBytes)
   const turn = makeTurn()
   const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
@@ -417,7 +418,7 @@ export const make = (
         )
       )
   }
-}
+})
 
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && /no such table: (\w+\.)?db_hub_(collections|vector)/.test(error.message)

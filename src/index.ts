@@ -1,0 +1,14 @@
+/**
+ * A database hub for AI agents: one set of services, an engine chosen by a layer.
+ *
+ * @since 0.1.0
+ */
+export * from "./errors/index.js"
+export { type BackendServices, fromBackend } from "./layers/BackendLayer.js"
+export * as HubConfigFile from "./layers/config/HubConfigFile.js"
+export * as HubLayer from "./layers/HubLive.js"
+export { HubLive } from "./layers/HubLive.js"
+export { type HubOptions, make as makeHub } from "./layers/HubMake.js"
+export * as SqlMigrator from "./layers/SqlMigrator.js"
+export * from "./layers/sqlite/index.js"
+export * from "./services/index.js"

@@ -1,0 +1,11 @@
+/**
+ * @since 0.1.0
+ */
+export * from "./Backend.js"
+export * from "./Dialect.js"
+export * from "./HealthChecker.js"
+export * from "./Hub.js"
+export * as HubConfig from "./HubConfig.js"
+export * from "./Migrator.js"
+export * as SqlLexer from "./SqlLexer.js"
+export * from "./VectorStore.js"
