@@ -74,351 +74,351 @@ export const make = (
   { backend, memoryBytes }: SqliteVectorStoreOptions
 ): Effect.Effect<Context.Tag.Service<VectorStore>> =>
   Effect.sync(() => {
-  const cache = Cache.make(client, memoryBytes)
-  const turn = makeTurn()
-  const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
+    const cache = Cache.make(client, memoryBytes)
+    const turn = makeTurn()
+    const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
 
-  const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
-    const at = { operation: `VectorStore.${name}`, backend }
-    return Effect.mapError(
-      Effect.suspend(() => body(at)),
-      (error) => (isMissingTable(error) ? notMigrated(at) : error)
-    )
-  }
-
-  /** Reads what belongs to the results. Rows written after `seq` are not what was scored. */
-  const hits = ({ at, collection }: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) =>
-    Effect.gen(function* () {
-      const keys = scored.map(({ key }) => key)
-      const rows = yield* Rows.getRows(client, collection, "row_id, seq, metadata, text", keys)
-      const byKey = new Map(rows.map((row) => [row.row_id, row]))
-      const found: Array<SearchHit> = []
-      for (const { id, key, score } of scored) {
-        const row = byKey.get(key)
-        if (row === undefined || (row.seq as number) > seq) return yield* new Cache.Moved()
-        const metadata = yield* Rows.readMetadata(row, collection, at)
-        found.push({ id, score, metadata, text: row.text as string | null })
-      }
-      return found
-    })
-
-  /** The rows that match, found without reading vectors, some thousand at a time. */
-  const matching = (collection: Rows.Collection, filter: Filter.Filter, { index, seq }: Cache.Snapshot) =>
-    Effect.gen(function* () {
-      const { params, sql } = SqliteFilter.compile(filter)
-      const statement = `SELECT json_group_array(row_id) AS keys, json_group_array(seq) AS seqs,
-          json_group_array(${sql}) AS found FROM (${Rows.pageSql("row_id, seq, metadata", filterRows)})`
-      const within: Array<number> = []
-      let last = Rows.after(0)
-      while (true) {
-        const [row] = yield* client.query(statement, [...params, ...Rows.pageParameters(collection, last)])
-        const [keys, seqs, found] = [row?.keys, row?.seqs, row?.found].map(
-          (column): Array<number> => JSON.parse(String(column))
-        ) as [Array<number>, Array<number>, Array<number>]
-        for (let i = 0; i < keys.length; i++) {
-          if (found[i] !== 1) continue
-          if (seqs[i]! > seq || !index.has(keys[i]!)) return yield* new Cache.Moved()
-          within.push(keys[i]!)
-        }
-        if (keys.length < filterRows) return within
-        last = { seq: seqs[keys.length - 1]!, row_id: keys[keys.length - 1]! }
-      }
-    })
-
-  const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
-    Effect.gen(function* () {
-      const { at, collection, filter, k, minScore, vector } = search
-      const fetch = (keys: ReadonlyArray<number>) =>
-        Effect.gen(function* () {
-          const rows = yield* Rows.getRows(client, collection, "row_id, seq, id, vector", keys)
-          if (rows.length < keys.length) return yield* new Cache.Moved()
-          const candidates = []
-          for (const row of rows) {
-            if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
-            const stored = yield* Rows.readVector(row, collection, at)
-            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
-          }
-          return candidates
-        })
-      const within =
-        filter === undefined
-          ? undefined
-          : yield* Rows.explained(client, collection, at)(matching(collection, filter, snapshot))
-      const scored = yield* snapshot.index.search({ query: vector, k, minScore, within, fetch })
-      return yield* hits(search, scored, snapshot.seq)
-    })
-
-  /** Scores all rows of one snapshot that match, in bounded memory. */
-  const scanSnapshot = (search: Search) =>
-    Effect.gen(function* () {
-      const { at, collection, filter, k, minScore, vector } = search
-      const best = TopK.make(k, minScore)
-      const score = Distance.scorer(collection.metric, vector)
-      const condition = SqliteFilter.compile(filter ?? Filter.everything)
-      let seq = collection.seq
-      const rows = client.stream(
-        `SELECT row_id, id, vector, (SELECT seq FROM db_hub_collections WHERE id = ?) AS head
-            FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`,
-        [collection.id, collection.id, ...condition.params]
+    const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
+      const at = { operation: `VectorStore.${name}`, backend }
+      return Effect.mapError(
+        Effect.suspend(() => body(at)),
+        (error) => (isMissingTable(error) ? notMigrated(at) : error)
       )
-      const visit = (row: Row) =>
-        Effect.map(Rows.readVector(row, collection, at), (stored) => {
-          seq = row.head as number
-          best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
-        })
-      yield* Rows.explained(client, collection, at)(Stream.runForEach(rows, visit))
-      return yield* hits(search, best.result(), seq)
-    })
+    }
 
-  /** Scores all rows that match as the fiber's transaction sees them. */
-  const scanTransaction = (search: Search) =>
-    Effect.gen(function* () {
-      const { at, collection, filter, k, minScore, vector } = search
-      const best = TopK.make(k, minScore)
-      const score = Distance.scorer(collection.metric, vector)
-      const matches = filter === undefined ? undefined : Filter.matches(filter)
-      let last = Rows.after(0)
-      while (true) {
-        const rows = yield* client.query(scanPage, Rows.pageParameters(collection, last))
-        for (const row of rows) {
-          if (matches?.(yield* Rows.readMetadata(row, collection, at)) === false) continue
-          const stored = yield* Rows.readVector(row, collection, at)
-          best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
-        }
-        if (rows.length < scanRows) return yield* hits(search, best.result(), collection.seq)
-        last = rows[rows.length - 1] as unknown as Rows.Cursor
-      }
-    })
-
-  const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) =>
-    Effect.gen(function* () {
-      const prepared = Effect.gen(function* () {
-        const collection = yield* Rows.getCollection(client, name, at)
-        const vector = yield* Records.parseVector(input, "vector", collection, at)
-        const search: Search = { ...options, collection, vector, at }
-        return search
-      })
-      const inTransaction = Effect.flatMap(prepared, scanTransaction)
-      const outside = Effect.flatMap(prepared, (search) =>
-        Effect.catchTag(
-          cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
-          "TooLarge",
-          () => scanSnapshot(search)
-        )
-      )
-      return yield* ((yield* client.inTransaction) ? inTransaction : outside).pipe(
-        Effect.retry({ times: maxRestarts, while: (error) => error._tag === "Moved" }),
-        Effect.catchTag("Moved", () => client.transaction(inTransaction)),
-        Effect.catchTag("Moved", () => Effect.fail(changedWithin(at)))
-      )
-    })
-
-  const checkRecords = (
-    records: ReadonlyArray<unknown>,
-    fieldOf: (i: number) => string,
-    collection: Rows.Collection,
-    at: Origin
-  ) =>
-    Effect.gen(function* () {
-      const checked: Array<Records.CheckedRecord> = []
-      const positions = new Map<string, number>()
-      for (let i = 0; i < records.length; i++) {
-        const record = yield* Records.checkRecord(records[i], fieldOf(i), collection, at)
-        const earlier = positions.get(record.id)
-        if (earlier !== undefined) {
-          return yield* refuse(at, `${fieldOf(i)}.id`, `repeats that of ${fieldOf(earlier)}`, "each id once")
-        }
-        positions.set(record.id, i)
-        checked.push(record)
-        if (i % 64 === 63) yield* breathe
-      }
-      return checked
-    })
-
-  /** The number of a write that is about to happen, or undefined if the collection was dropped meanwhile. */
-  const nextSeq = ({ id }: Rows.Collection): Effect.Effect<number | undefined, DbError> =>
-    Effect.map(
-      client.execute("UPDATE db_hub_collections SET seq = seq + 1 WHERE id = ? RETURNING seq", [id]),
-      ({ rows }) => rows[0]?.seq as number | undefined
-    )
-
-  const insertRows = (
-    { id: collectionId }: Rows.Collection,
-    records: ReadonlyArray<Records.CheckedRecord>,
-    seq: number
-  ) =>
-    Effect.gen(function* () {
-      for (let i = 0; i < records.length; ) {
-        const size = insertSizes.find((size) => size <= records.length - i)!
-        const parameters = records
-          .slice(i, i + size)
-          .flatMap(({ id, metadata, text, vector }) => [collectionId, id, seq, metadata, toBytes(vector), text])
-        yield* client.execute(insertStatements.get(size)!, parameters)
-        i += size
-      }
-    })
-
-  const insert = (
-    name: string,
-    records: ReadonlyArray<unknown>,
-    fieldOf: (i: number) => string,
-    at: Origin
-  ): Effect.Effect<void, DbError> =>
-    Effect.gen(function* () {
-      while (true) {
-        const collection = yield* Rows.getCollection(client, name, at)
-        const checked = yield* checkRecords(records, fieldOf, collection, at)
-        if (checked.length === 0) return
-        const write = Effect.gen(function* () {
-          const seq = yield* nextSeq(collection)
-          if (seq !== undefined) yield* insertRows(collection, checked, seq)
-          return seq !== undefined
-        })
-        // Dropped since it was looked up, perhaps to be made anew with another dimension: look again.
-        if (yield* client.transaction(write)) return
-      }
-    })
-
-  const remove = (name: string, { params, sql }: SqliteFilter.Fragment, at: Origin): Effect.Effect<number, DbError> =>
-    client.transaction(
+    /** Reads what belongs to the results. Rows written after `seq` are not what was scored. */
+    const hits = ({ at, collection }: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) =>
       Effect.gen(function* () {
-        const collection = yield* Rows.getCollection(client, name, at)
-        const { id } = collection
-        const seq = (yield* nextSeq(collection))!
-        const remember = client.execute(
-          `INSERT INTO db_hub_vector_deletions (collection_id, seq, row_id)
-              SELECT collection_id, ?, row_id FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
-          [seq, id, ...params]
-        )
-        const { rowsAffected: removed } = yield* Rows.explained(client, collection, at)(remember)
-        if (removed === 0) return 0
-        yield* client.execute(
-          `DELETE FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN
-              (SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq = ?)`,
-          [id, id, seq]
-        )
-        const [remembered] = yield* client.query(
-          "SELECT count(*) AS n FROM db_hub_vector_deletions WHERE collection_id = ?",
-          [id]
-        )
-        if ((remembered?.n as number) > maxDeletions) {
-          yield* client.execute("DELETE FROM db_hub_vector_deletions WHERE collection_id = ?", [id])
-          yield* client.execute("UPDATE db_hub_collections SET reset_seq = ? WHERE id = ?", [seq, id])
+        const keys = scored.map(({ key }) => key)
+        const rows = yield* Rows.getRows(client, collection, "row_id, seq, metadata, text", keys)
+        const byKey = new Map(rows.map((row) => [row.row_id, row]))
+        const found: Array<SearchHit> = []
+        for (const { id, key, score } of scored) {
+          const row = byKey.get(key)
+          if (row === undefined || (row.seq as number) > seq) return yield* new Cache.Moved()
+          const metadata = yield* Rows.readMetadata(row, collection, at)
+          found.push({ id, score, metadata, text: row.text as string | null })
         }
-        return removed
+        return found
       })
-    )
 
-  return {
-    supportsVector: true,
-
-    createCollection: (name, options) =>
-      operation("createCollection", (at) =>
-        Effect.gen(function* () {
-          const wanted = yield* Records.checkSettings(options, at)
-          const { dimension, metric, model } = wanted
-          if ((yield* Rows.findCollection(client, name, at)) === undefined) {
-            yield* client.execute(
-              `INSERT INTO db_hub_collections (name, dimension, metric, model) VALUES (?, ?, ?, ?)
-                  ON CONFLICT (name) DO NOTHING`,
-              [name, dimension, metric, model]
-            )
+    /** The rows that match, found without reading vectors, some thousand at a time. */
+    const matching = (collection: Rows.Collection, filter: Filter.Filter, { index, seq }: Cache.Snapshot) =>
+      Effect.gen(function* () {
+        const { params, sql } = SqliteFilter.compile(filter)
+        const statement = `SELECT json_group_array(row_id) AS keys, json_group_array(seq) AS seqs,
+          json_group_array(${sql}) AS found FROM (${Rows.pageSql("row_id, seq, metadata", filterRows)})`
+        const within: Array<number> = []
+        let last = Rows.after(0)
+        while (true) {
+          const [row] = yield* client.query(statement, [...params, ...Rows.pageParameters(collection, last)])
+          const [keys, seqs, found] = [row?.keys, row?.seqs, row?.found].map(
+            (column): Array<number> => JSON.parse(String(column))
+          ) as [Array<number>, Array<number>, Array<number>]
+          for (let i = 0; i < keys.length; i++) {
+            if (found[i] !== 1) continue
+            if (seqs[i]! > seq || !index.has(keys[i]!)) return yield* new Cache.Moved()
+            within.push(keys[i]!)
           }
-          const found = yield* Rows.getCollection(client, name, at)
-          if (found.dimension !== dimension || found.metric !== metric || found.model !== model) {
-            return yield* otherSettings(found, at)
-          }
-        })
-      ),
+          if (keys.length < filterRows) return within
+          last = { seq: seqs[keys.length - 1]!, row_id: keys[keys.length - 1]! }
+        }
+      })
 
-    insert: (collection, record) => operation("insert", (at) => insert(collection, [record], () => "record", at)),
+    const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
+      Effect.gen(function* () {
+        const { at, collection, filter, k, minScore, vector } = search
+        const fetch = (keys: ReadonlyArray<number>) =>
+          Effect.gen(function* () {
+            const rows = yield* Rows.getRows(client, collection, "row_id, seq, id, vector", keys)
+            if (rows.length < keys.length) return yield* new Cache.Moved()
+            const candidates = []
+            for (const row of rows) {
+              if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
+              const stored = yield* Rows.readVector(row, collection, at)
+              candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
+            }
+            return candidates
+          })
+        const within =
+          filter === undefined
+            ? undefined
+            : yield* Rows.explained(client, collection, at)(matching(collection, filter, snapshot))
+        const scored = yield* snapshot.index.search({ query: vector, k, minScore, within, fetch })
+        return yield* hits(search, scored, snapshot.seq)
+      })
 
-    insertMany: (collection, records) =>
-      operation("insertMany", (at) =>
-        Array.isArray(records)
-          ? insert(collection, records, (i) => `records[${i}]`, at)
-          : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
-      ),
-
-    search: (collection, vector, options = {}) =>
-      operation("search", (at) =>
-        Effect.flatMap(Records.checkSearch(options, at), (checked) => search(collection, vector, checked, at))
-      ),
-
-    get: (name, wanted) =>
-      operation("get", (at) =>
-        Effect.gen(function* () {
-          const ids = yield* Records.checkIds(wanted, at)
-          const collection = yield* Rows.getCollection(client, name, at)
-          const rows = yield* client.query(
-            `SELECT id, vector, metadata, text FROM db_hub_vectors
-                WHERE collection_id = ? AND id IN (SELECT value FROM json_each(?))`,
-            [collection.id, JSON.stringify(ids)]
-          )
-          const byId = new Map(rows.map((row) => [row.id, row]))
-          const found = []
-          for (const id of ids) {
-            const row = byId.get(id)
-            if (row === undefined) continue
-            const vector = (yield* Rows.readVector(row, collection, at)).slice()
-            const metadata = yield* Rows.readMetadata(row, collection, at)
-            found.push({ id, vector, metadata, text: row.text as string | null })
-          }
-          return found
-        })
-      ),
-
-    delete: (collection, wanted) =>
-      operation("delete", (at) =>
-        Effect.flatMap(Records.checkIds(wanted, at), (ids) =>
-          remove(collection, { sql: "id IN (SELECT value FROM json_each(?))", params: [JSON.stringify(ids)] }, at)
+    /** Scores all rows of one snapshot that match, in bounded memory. */
+    const scanSnapshot = (search: Search) =>
+      Effect.gen(function* () {
+        const { at, collection, filter, k, minScore, vector } = search
+        const best = TopK.make(k, minScore)
+        const score = Distance.scorer(collection.metric, vector)
+        const condition = SqliteFilter.compile(filter ?? Filter.everything)
+        let seq = collection.seq
+        const rows = client.stream(
+          `SELECT row_id, id, vector, (SELECT seq FROM db_hub_collections WHERE id = ?) AS head
+            FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`,
+          [collection.id, collection.id, ...condition.params]
         )
-      ),
+        const visit = (row: Row) =>
+          Effect.map(Rows.readVector(row, collection, at), (stored) => {
+            seq = row.head as number
+            best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
+          })
+        yield* Rows.explained(client, collection, at)(Stream.runForEach(rows, visit))
+        return yield* hits(search, best.result(), seq)
+      })
 
-    deleteWhere: (collection, filter) =>
-      operation("deleteWhere", (at) =>
-        Effect.flatMap(Filter.parse(filter, at), (parsed) => remove(collection, SqliteFilter.compile(parsed), at))
-      ),
+    /** Scores all rows that match as the fiber's transaction sees them. */
+    const scanTransaction = (search: Search) =>
+      Effect.gen(function* () {
+        const { at, collection, filter, k, minScore, vector } = search
+        const best = TopK.make(k, minScore)
+        const score = Distance.scorer(collection.metric, vector)
+        const matches = filter === undefined ? undefined : Filter.matches(filter)
+        let last = Rows.after(0)
+        while (true) {
+          const rows = yield* client.query(scanPage, Rows.pageParameters(collection, last))
+          for (const row of rows) {
+            if (matches?.(yield* Rows.readMetadata(row, collection, at)) === false) continue
+            const stored = yield* Rows.readVector(row, collection, at)
+            best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
+          }
+          if (rows.length < scanRows) return yield* hits(search, best.result(), collection.seq)
+          last = rows[rows.length - 1] as unknown as Rows.Cursor
+        }
+      })
 
-    count: (name, filter = {}) =>
-      operation("count", (at) =>
-        Effect.gen(function* () {
-          const { params, sql } = SqliteFilter.compile(yield* Filter.parse(filter, at))
+    const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) =>
+      Effect.gen(function* () {
+        const prepared = Effect.gen(function* () {
           const collection = yield* Rows.getCollection(client, name, at)
-          const counting = client.query(`SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`, [
-            collection.id,
-            ...params
-          ])
-          const [counted] = yield* Rows.explained(client, collection, at)(counting)
-          return counted?.n as number
+          const vector = yield* Records.parseVector(input, "vector", collection, at)
+          const search: Search = { ...options, collection, vector, at }
+          return search
         })
-      ),
+        const inTransaction = Effect.flatMap(prepared, scanTransaction)
+        const outside = Effect.flatMap(prepared, (search) =>
+          Effect.catchTag(
+            cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
+            "TooLarge",
+            () => scanSnapshot(search)
+          )
+        )
+        return yield* ((yield* client.inTransaction) ? inTransaction : outside).pipe(
+          Effect.retry({ times: maxRestarts, while: (error) => error._tag === "Moved" }),
+          Effect.catchTag("Moved", () => client.transaction(inTransaction)),
+          Effect.catchTag("Moved", () => Effect.fail(changedWithin(at)))
+        )
+      })
 
-    collections: operation("collections", () =>
+    const checkRecords = (
+      records: ReadonlyArray<unknown>,
+      fieldOf: (i: number) => string,
+      collection: Rows.Collection,
+      at: Origin
+    ) =>
+      Effect.gen(function* () {
+        const checked: Array<Records.CheckedRecord> = []
+        const positions = new Map<string, number>()
+        for (let i = 0; i < records.length; i++) {
+          const record = yield* Records.checkRecord(records[i], fieldOf(i), collection, at)
+          const earlier = positions.get(record.id)
+          if (earlier !== undefined) {
+            return yield* refuse(at, `${fieldOf(i)}.id`, `repeats that of ${fieldOf(earlier)}`, "each id once")
+          }
+          positions.set(record.id, i)
+          checked.push(record)
+          if (i % 64 === 63) yield* breathe
+        }
+        return checked
+      })
+
+    /** The number of a write that is about to happen, or undefined if the collection was dropped meanwhile. */
+    const nextSeq = ({ id }: Rows.Collection): Effect.Effect<number | undefined, DbError> =>
       Effect.map(
-        client.query(
-          `SELECT name, dimension, metric, model,
+        client.execute("UPDATE db_hub_collections SET seq = seq + 1 WHERE id = ? RETURNING seq", [id]),
+        ({ rows }) => rows[0]?.seq as number | undefined
+      )
+
+    const insertRows = (
+      { id: collectionId }: Rows.Collection,
+      records: ReadonlyArray<Records.CheckedRecord>,
+      seq: number
+    ) =>
+      Effect.gen(function* () {
+        for (let i = 0; i < records.length; ) {
+          const size = insertSizes.find((size) => size <= records.length - i)!
+          const parameters = records
+            .slice(i, i + size)
+            .flatMap(({ id, metadata, text, vector }) => [collectionId, id, seq, metadata, toBytes(vector), text])
+          yield* client.execute(insertStatements.get(size)!, parameters)
+          i += size
+        }
+      })
+
+    const insert = (
+      name: string,
+      records: ReadonlyArray<unknown>,
+      fieldOf: (i: number) => string,
+      at: Origin
+    ): Effect.Effect<void, DbError> =>
+      Effect.gen(function* () {
+        while (true) {
+          const collection = yield* Rows.getCollection(client, name, at)
+          const checked = yield* checkRecords(records, fieldOf, collection, at)
+          if (checked.length === 0) return
+          const write = Effect.gen(function* () {
+            const seq = yield* nextSeq(collection)
+            if (seq !== undefined) yield* insertRows(collection, checked, seq)
+            return seq !== undefined
+          })
+          // Dropped since it was looked up, perhaps to be made anew with another dimension: look again.
+          if (yield* client.transaction(write)) return
+        }
+      })
+
+    const remove = (name: string, { params, sql }: SqliteFilter.Fragment, at: Origin): Effect.Effect<number, DbError> =>
+      client.transaction(
+        Effect.gen(function* () {
+          const collection = yield* Rows.getCollection(client, name, at)
+          const { id } = collection
+          const seq = (yield* nextSeq(collection))!
+          const remember = client.execute(
+            `INSERT INTO db_hub_vector_deletions (collection_id, seq, row_id)
+              SELECT collection_id, ?, row_id FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
+            [seq, id, ...params]
+          )
+          const { rowsAffected: removed } = yield* Rows.explained(client, collection, at)(remember)
+          if (removed === 0) return 0
+          yield* client.execute(
+            `DELETE FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN
+              (SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq = ?)`,
+            [id, id, seq]
+          )
+          const [remembered] = yield* client.query(
+            "SELECT count(*) AS n FROM db_hub_vector_deletions WHERE collection_id = ?",
+            [id]
+          )
+          if ((remembered?.n as number) > maxDeletions) {
+            yield* client.execute("DELETE FROM db_hub_vector_deletions WHERE collection_id = ?", [id])
+            yield* client.execute("UPDATE db_hub_collections SET reset_seq = ? WHERE id = ?", [seq, id])
+          }
+          return removed
+        })
+      )
+
+    return {
+      supportsVector: true,
+
+      createCollection: (name, options) =>
+        operation("createCollection", (at) =>
+          Effect.gen(function* () {
+            const wanted = yield* Records.checkSettings(options, at)
+            const { dimension, metric, model } = wanted
+            if ((yield* Rows.findCollection(client, name, at)) === undefined) {
+              yield* client.execute(
+                `INSERT INTO db_hub_collections (name, dimension, metric, model) VALUES (?, ?, ?, ?)
+                  ON CONFLICT (name) DO NOTHING`,
+                [name, dimension, metric, model]
+              )
+            }
+            const found = yield* Rows.getCollection(client, name, at)
+            if (found.dimension !== dimension || found.metric !== metric || found.model !== model) {
+              return yield* otherSettings(found, at)
+            }
+          })
+        ),
+
+      insert: (collection, record) => operation("insert", (at) => insert(collection, [record], () => "record", at)),
+
+      insertMany: (collection, records) =>
+        operation("insertMany", (at) =>
+          Array.isArray(records)
+            ? insert(collection, records, (i) => `records[${i}]`, at)
+            : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+        ),
+
+      search: (collection, vector, options = {}) =>
+        operation("search", (at) =>
+          Effect.flatMap(Records.checkSearch(options, at), (checked) => search(collection, vector, checked, at))
+        ),
+
+      get: (name, wanted) =>
+        operation("get", (at) =>
+          Effect.gen(function* () {
+            const ids = yield* Records.checkIds(wanted, at)
+            const collection = yield* Rows.getCollection(client, name, at)
+            const rows = yield* client.query(
+              `SELECT id, vector, metadata, text FROM db_hub_vectors
+                WHERE collection_id = ? AND id IN (SELECT value FROM json_each(?))`,
+              [collection.id, JSON.stringify(ids)]
+            )
+            const byId = new Map(rows.map((row) => [row.id, row]))
+            const found = []
+            for (const id of ids) {
+              const row = byId.get(id)
+              if (row === undefined) continue
+              const vector = (yield* Rows.readVector(row, collection, at)).slice()
+              const metadata = yield* Rows.readMetadata(row, collection, at)
+              found.push({ id, vector, metadata, text: row.text as string | null })
+            }
+            return found
+          })
+        ),
+
+      delete: (collection, wanted) =>
+        operation("delete", (at) =>
+          Effect.flatMap(Records.checkIds(wanted, at), (ids) =>
+            remove(collection, { sql: "id IN (SELECT value FROM json_each(?))", params: [JSON.stringify(ids)] }, at)
+          )
+        ),
+
+      deleteWhere: (collection, filter) =>
+        operation("deleteWhere", (at) =>
+          Effect.flatMap(Filter.parse(filter, at), (parsed) => remove(collection, SqliteFilter.compile(parsed), at))
+        ),
+
+      count: (name, filter = {}) =>
+        operation("count", (at) =>
+          Effect.gen(function* () {
+            const { params, sql } = SqliteFilter.compile(yield* Filter.parse(filter, at))
+            const collection = yield* Rows.getCollection(client, name, at)
+            const counting = client.query(
+              `SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
+              [collection.id, ...params]
+            )
+            const [counted] = yield* Rows.explained(client, collection, at)(counting)
+            return counted?.n as number
+          })
+        ),
+
+      collections: operation("collections", () =>
+        Effect.map(
+          client.query(
+            `SELECT name, dimension, metric, model,
               (SELECT count(*) FROM db_hub_vectors WHERE collection_id = c.id) AS count
               FROM db_hub_collections AS c ORDER BY name`
-        ),
-        (rows) => rows as unknown as ReadonlyArray<CollectionInfo>
-      )
-    ),
-
-    dropCollection: (name) =>
-      operation("dropCollection", (at) =>
-        client.transaction(
-          Effect.gen(function* () {
-            const { id } = yield* Rows.getCollection(client, name, at)
-            // One by one, since foreign keys may be switched off.
-            yield* client.execute("DELETE FROM db_hub_vector_deletions WHERE collection_id = ?", [id])
-            yield* client.execute("DELETE FROM db_hub_vectors WHERE collection_id = ?", [id])
-            yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [id])
-          })
+          ),
+          (rows) => rows as unknown as ReadonlyArray<CollectionInfo>
         )
-      )
-  }
-})
+      ),
+
+      dropCollection: (name) =>
+        operation("dropCollection", (at) =>
+          client.transaction(
+            Effect.gen(function* () {
+              const { id } = yield* Rows.getCollection(client, name, at)
+              // One by one, since foreign keys may be switched off.
+              yield* client.execute("DELETE FROM db_hub_vector_deletions WHERE collection_id = ?", [id])
+              yield* client.execute("DELETE FROM db_hub_vectors WHERE collection_id = ?", [id])
+              yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [id])
+            })
+          )
+        )
+    }
+  })
 
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && /no such table: (\w+\.)?db_hub_(collections|vector)/.test(error.message)
