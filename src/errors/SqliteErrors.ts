@@ -136,7 +136,7 @@ const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbEr
  */
 const safeMessages: ReadonlyArray<RegExp> = [
   /^no such (table|column|index|view|module|savepoint|function|trigger|collation sequence): [\w.]+$/,
-  /^near "(\w{1,40}|[^\w'"]{1,3})": syntax error$/,
+  /^near "([A-Za-z_]\w{0,39}|[^\w'"]{1,3})": syntax error$/,
   /^incomplete input$/,
   /^table \w+ has no column named \w+$/,
   /^table \w+ has \d+ columns but \d+ values were supplied$/,

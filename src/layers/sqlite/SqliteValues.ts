@@ -15,8 +15,13 @@ const refuse = (index: number, problem: string): never => {
 }
 
 const toJson = (value: unknown, index: number): string => {
-  const text = JSON.stringify(value)
-  return text === undefined ? refuse(index, "has no JSON form") : text
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value)
+  } catch (_noJson) {
+    // A cycle or a bigint; the message of the engine would quote names of the value.
+  }
+  return text ?? refuse(index, "has no JSON form")
 }
 
 const isPlain = (value: object): boolean => {
@@ -73,13 +78,17 @@ type Decoder = (value: unknown) => { readonly read: unknown } | undefined
 const decodeBoolean: Decoder = (value) =>
   value === 0 || value === 0n ? { read: false } : value === 1 || value === 1n ? { read: true } : undefined
 
-/** `CURRENT_TIMESTAMP` writes UTC without saying so. */
-const bareTimestamp = /^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?$/
+/** The forms of ISO 8601 that SQLite and `toISOString` write; `Date` alone would take "room 5" for a day in May. */
+const timestamp = /^([+-]\d{6}|\d{4})-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/
 
 /** Whether a number counts seconds, milliseconds or Julian days is not declared, so it stays a number. */
 const decodeTimestamp: Decoder = (value) => {
   if (typeof value !== "string") return { read: value }
-  const date = new Date(bareTimestamp.test(value) ? `${value.replace(" ", "T")}Z` : value)
+  const parts = timestamp.exec(value)
+  if (parts === null) return undefined
+  const [, , time, , , zone] = parts
+  // `CURRENT_TIMESTAMP` writes UTC without saying so.
+  const date = new Date(value.replace(" ", "T") + (time !== undefined && zone === undefined ? "Z" : ""))
   return Number.isNaN(date.getTime()) ? undefined : { read: date }
 }
 
@@ -109,7 +118,9 @@ const byDeclaredType: ReadonlyArray<readonly [RegExp, Decoder]> = [
 export const rowDecoder = (
   columns: ReadonlyArray<ColumnDefinition>
 ): ((row: Record<string, unknown>, context: ErrorContext) => void) | undefined => {
-  const typed = columns.flatMap((column) => {
+  // Of columns with one name, a row holds the last.
+  const byName = new Map(columns.map((column) => [column.name, column]))
+  const typed = Array.from(byName.values()).flatMap((column) => {
     const decode = byDeclaredType.find(([pattern]) => pattern.test(column.type ?? ""))?.[1]
     return decode === undefined ? [] : [{ column, decode }]
   })
