@@ -1,7 +1,5 @@
 /**
  * Vector search and insertion through the store, against the same work done by hand in the same run.
- *
- *     tsx bench/vector.ts [vectors] [dimension]
  */
 import * as NodeFs from "node:fs"
 import * as NodeOs from "node:os"
@@ -15,8 +13,8 @@ import { resolve } from "../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../src/layers/sqlite/SqliteVectorTables.js"
 
-const count = Number(process.argv[2] ?? 50_000)
-const dimension = Number(process.argv[3] ?? 384)
+const count = 50_000
+const dimension = 384
 const queries = 200
 const k = 10
 
