@@ -259,7 +259,8 @@ export const make = (
       params: ReadonlyArray<unknown>,
       use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
     ): Effect.Effect<A, DbError> => {
-      const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
+      const run: Effect.Effect<A, DbError> = Effect.withFiberRuntime((fiber) => {
+        if (turn.isOver()) return Effect.zipRight(nextTurn, run)
         const transaction = transactionOf(fiber.currentContext)
         // Closing waits for transactions that have begun, so they may go on.
         if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
@@ -286,15 +287,14 @@ export const make = (
           return failWith(cause, operation)
         }
       })
-      return Effect.suspend(() => (turn.isOver() ? Effect.zipRight(nextTurn, run) : run))
+      return run
     }
 
+    const reading = context("query")
+    // A row of a RETURNING clause that cannot be read has been written.
+    const writing = { ...reading, applied: "yes" as const }
     const typed = (prepared: Connections.Prepared, values: ReadonlyArray<unknown>): ReadonlyArray<Row> =>
-      Connections.typedRows(prepared, values, {
-        ...context("query"),
-        // A row of a RETURNING clause that cannot be read has been written.
-        ...(prepared.readonly ? {} : { applied: "yes" })
-      })
+      Connections.typedRows(prepared, values, prepared.readonly ? reading : writing)
 
     const query = (sql: string, params: ReadonlyArray<SqlValue> = []) => statement("query", sql, params, typed)
 
