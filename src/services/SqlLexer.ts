@@ -167,3 +167,15 @@ export const keywords = (sql: string, lexical: Lexical): ReadonlyArray<string> =
   Array.from(tokens(sql, lexical))
     .filter((token) => token.kind === "word")
     .map((token) => token.text.toUpperCase())
+
+/**
+ * Every text that may be a name, in upper case and without its quotes.
+ *
+ * @since 0.1.0
+ * @category lexing
+ */
+export const names = (sql: string, lexical: Lexical): ReadonlyArray<string> =>
+  Array.from(tokens(sql, lexical)).flatMap(({ kind, text }) => {
+    if (kind === "word") return [text.toUpperCase()]
+    return kind === "identifier" || kind === "string" ? [text.slice(1, -1).toUpperCase()] : []
+  })

@@ -146,6 +146,12 @@ describe("translatePlaceholders", () => {
   })
 })
 
+describe("names", () => {
+  it("are words and quoted texts alike", () => {
+    assert.deepStrictEqual(SqlLexer.names("select 'a' \"b\" [c] `d` /* e */ 1", sqlite), ["SELECT", "A", "B", "C", "D"])
+  })
+})
+
 describe("keywords", () => {
   it("are the words of the statement, without strings, comments and quoted names", () => {
     assert.deepStrictEqual(

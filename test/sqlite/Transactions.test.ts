@@ -309,6 +309,26 @@ describe("the writing connection", () => {
   )
 })
 
+describe("temporary tables", () => {
+  it.scoped("hide the tables whose names they take, until they are gone", () =>
+    Effect.gen(function* () {
+      const client = yield* fileClient()
+      yield* insert(client, 1)
+      assert.deepStrictEqual(yield* ids(client), [1])
+      yield* client.execute("CREATE TEMP TABLE T (id)")
+      yield* insert(client, 2)
+      assert.deepStrictEqual(yield* ids(client), [2])
+      assert.deepStrictEqual(yield* client.query('SELECT id FROM "t"'), [{ id: 2 }])
+      assert.deepStrictEqual(Array.from(yield* Stream.runCollect(client.stream("SELECT id FROM [t]"))), [{ id: 2 }])
+      assert.deepStrictEqual(yield* client.query("SELECT id FROM main.t"), [{ id: 1 }])
+      yield* Effect.ignore(client.transaction(Effect.zipRight(client.execute("DROP TABLE t"), Effect.fail("no"))))
+      assert.deepStrictEqual(yield* ids(client), [2])
+      yield* client.execute("DROP TABLE temp.t")
+      assert.deepStrictEqual(yield* ids(client), [1])
+    })
+  )
+})
+
 describe("savepoints", () => {
   for (const failing of [0, 1]) {
     it.scoped(`of siblings in parallel stand apart when number ${failing + 1} fails`, () =>

@@ -133,9 +133,12 @@ export const make = (
     // One reader is enough: statements are synchronous, and a stream opens a handle of its own.
     const separateReader = options.path !== ":memory:" && !options.readOnly
     const reader = separateReader ? Connections.make(yield* Open.handle(options, true)) : writer
-    const forgetColumns = () => {
+    /** Names in the temporary schema, which only the writing connection sees, in capitals. */
+    let temporary: ReadonlySet<string> = new Set()
+    const afterDefinition = () => {
       writer.forgetColumns()
       reader.forgetColumns()
+      temporary = new Set(writer.temporaryNames())
     }
     const turn = makeTurn(() => {
       writer.checkSchema()
@@ -161,6 +164,9 @@ export const make = (
       )
     }
 
+    const namesTemporary = (sql: string): boolean =>
+      temporary.size > 0 && SqlLexer.names(sql, lexical).some((name) => temporary.has(name))
+
     const reads = new Map<string, boolean>()
     const readingStatement = (sql: string): Connections.Prepared | undefined => {
       if (reader === writer) return undefined
@@ -170,7 +176,7 @@ export const make = (
         if (reads.size >= 1024) reads.clear()
         reads.set(sql, may)
       }
-      if (!may) return undefined
+      if (!may || namesTemporary(sql)) return undefined
       try {
         const prepared = reader.prepare(sql)
         return prepared.readonly && prepared.reader ? prepared : undefined
@@ -269,7 +275,7 @@ export const make = (
           const write = () => {
             const prepared = preparedForWriter(operation, sql)
             const result = use(prepared, values)
-            if (prepared.definition) forgetColumns()
+            if (prepared.definition) afterDefinition()
             return result
           }
           if (transaction !== undefined) return inTransaction(transaction, operation, write)
@@ -419,9 +425,11 @@ export const make = (
     const undo = (operation: string, ...statements: ReadonlyArray<string>): Effect.Effect<void, DbError> =>
       Effect.suspend(() => {
         if (!writer.db.inTransaction) return Effect.void
-        forgetColumns()
         return Effect.try({
-          try: () => statements.forEach(control),
+          try: () => {
+            statements.forEach(control)
+            afterDefinition()
+          },
           catch: (cause) => toError(cause, operation)
         })
       })
@@ -623,7 +631,7 @@ export const make = (
           held(operation, () => {
             const prepared = writer.prepare(sql)
             const result = use(prepared, Values.encode(params))
-            if (prepared.definition) forgetColumns()
+            if (prepared.definition) afterDefinition()
             return result
           }),
         (sql, params) =>

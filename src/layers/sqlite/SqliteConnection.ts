@@ -56,6 +56,8 @@ export interface SqliteConnection {
   readonly forgetColumns: () => void
   /** The same if another process has. */
   readonly checkSchema: () => void
+  /** What the temporary schema of this connection holds, in capitals. */
+  readonly temporaryNames: () => ReadonlyArray<string>
   readonly release: () => void
 }
 
@@ -116,6 +118,7 @@ const isDescribedBy = (prepared: Prepared, row: Record<string, unknown> | undefi
 export const make = (db: Database): SqliteConnection => {
   const cache = new Map<string, Prepared>()
   const schemaVersion = db.prepare("PRAGMA schema_version").pluck()
+  const temporaryNames = db.prepare("SELECT upper(name) FROM sqlite_temp_schema").pluck()
   let lastVersion: unknown
   const forgetColumns = () => {
     for (const prepared of cache.values()) prepared.described = false
@@ -131,6 +134,7 @@ export const make = (db: Database): SqliteConnection => {
       return prepared
     },
     forgetColumns,
+    temporaryNames: () => temporaryNames.all() as Array<string>,
     checkSchema: () => {
       try {
         const version = schemaVersion.get()
