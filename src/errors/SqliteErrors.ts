@@ -55,6 +55,8 @@ const says =
  */
 const byCode: Readonly<Record<string, (refusal: Refusal) => DbError>> = {
   SQLITE_BUSY: says(DbBusy, "another process holds the lock: retry, or raise busy_timeout"),
+  // Several processes raced to begin reading the WAL; it goes by itself.
+  SQLITE_PROTOCOL: says(DbBusy, "other processes were beginning to read at the same time: retry"),
   SQLITE_BUSY_SNAPSHOT: conflict("serialization", "another process wrote meanwhile: run the transaction again", true),
   SQLITE_LOCKED: says(DbLocked, "finish the open statement of this connection first"),
   SQLITE_INTERRUPT: says(DbTimeout, "the statement was stopped"),
@@ -116,7 +118,7 @@ const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbEr
       new DbLocked({
         ...context,
         code: "HUB_OPEN_STREAM",
-        message: "A stream of the same transaction is still being read: finish it before writing"
+        message: "A stream of the same transaction is still being read: finish it first"
       })
   ],
   [
@@ -136,7 +138,7 @@ const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbEr
  */
 const safeMessages: ReadonlyArray<RegExp> = [
   /^no such (table|column|index|view|module|savepoint|function|trigger|collation sequence): [\w.]+$/,
-  /^near "(\w{1,40}|[^\w'"]{1,3})": syntax error$/,
+  /^near "([A-Za-z_]\w{0,39}|[^\w'"]{1,3})": syntax error$/,
   /^incomplete input$/,
   /^table \w+ has no column named \w+$/,
   /^table \w+ has \d+ columns but \d+ values were supplied$/,

@@ -12,6 +12,9 @@ import { DbBusy, DbLocked, type ErrorContext } from "../errors/index.js"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
+/** A timer that is set for longer fires at once. */
+const longestTimer = 2 ** 31 - 1
+
 interface Waiter {
   granted: boolean
   grant: () => void
@@ -95,9 +98,12 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
       return restore(
         Effect.async<void, DbBusy>((resume) => {
           // A real timer, not the Clock service: what is waited for lives outside of any test's clock.
-          const timer = setTimeout(() => {
-            if (waiters.delete(waiter)) resume(Effect.fail(waitedTooLong(context, budget)))
-          }, budget)
+          const timer = setTimeout(
+            () => {
+              if (waiters.delete(waiter)) resume(Effect.fail(waitedTooLong(context, budget)))
+            },
+            Math.min(budget, longestTimer)
+          )
           waiter.grant = () => {
             clearTimeout(timer)
             resume(Effect.void)

@@ -20,7 +20,13 @@ import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep
  * @since 0.1.0
  * @category models
  */
-export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction">
+export interface MigratorBackend extends Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction"> {
+  /**
+   * Runs an effect while no other process does so in the same database, and without a transaction; absent where nothing
+   * can run outside of the one writer.
+   */
+  readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
+}
 
 const table = "db_hub_migrations"
 
@@ -40,7 +46,15 @@ const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undef
 const known = (step: MigrationStep, dialect: Dialect): Known => {
   const sql = step.up(dialect)
   const undo = step.down?.(dialect)
-  return { id: step.id, name: step.name, direction: "up", sql, undo, checksum: checksum(sql, undo) }
+  return {
+    id: step.id,
+    name: step.name,
+    direction: "up",
+    sql,
+    undo,
+    checksum: checksum(sql, undo),
+    ...(step.transaction === false ? { transaction: false } : {})
+  }
 }
 
 /**
@@ -133,7 +147,13 @@ export const make = (
     return Effect.forEach(list.slice(to, from).reverse(), (step) =>
       step.undo === undefined
         ? fail("irreversible", `Step ${step.id} of ${scope} has no way down`, { step: step.id })
-        : Effect.succeed({ id: step.id, name: step.name, direction: "down" as const, sql: step.undo })
+        : Effect.succeed({
+            id: step.id,
+            name: step.name,
+            direction: "down" as const,
+            sql: step.undo,
+            ...(step.transaction === false ? { transaction: false as const } : {})
+          })
     )
   }
 
@@ -151,29 +171,55 @@ export const make = (
         ])
       : backend.execute(`DELETE FROM ${table} WHERE scope = ? AND id = ?`, [scope, step.id])
 
-  const runStep = (step: PlannedStep) =>
+  const runStatements = (step: PlannedStep) =>
     Effect.forEach(step.sql, (sql) => backend.execute(sql), { discard: true }).pipe(
       Effect.catchAll((error) =>
-        fail("failed", `Step ${step.id} (${step.name}) of ${scope} failed and was undone: ${error.message}`, {
-          step: step.id,
-          ...(error.code === undefined ? {} : { code: error.code })
-        })
-      ),
-      Effect.zipRight(record(step)),
-      Effect.as(step)
+        fail(
+          "failed",
+          `Step ${step.id} (${step.name}) of ${scope} failed and ${step.transaction === false ? "will be begun anew" : "was undone"}: ${error.message}`,
+          { step: step.id, ...(error.code === undefined ? {} : { code: error.code }) }
+        )
+      )
     )
 
-  /** The next step on the way to the target, decided under the lock; undefined when there is none left. */
-  const advance = (target: MigrationTarget) =>
+  /** Runs an effect on the next step on the way to the target, decided under the lock; undefined when none is left. */
+  const locked = (
+    target: MigrationTarget,
+    use: (next: PlannedStep) => Effect.Effect<PlannedStep | undefined, DbError>
+  ) =>
     backend.transaction(
       Effect.gen(function* () {
         yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
         yield* backend.execute(createTable)
         const next = (yield* plan(target))[0]
-        return next === undefined ? undefined : yield* runStep(next)
+        return next === undefined ? undefined : yield* use(next)
       }),
       { busyTimeout: lockTimeout }
     )
+
+  const alone = backend.alone ?? (<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | DbError> => effect)
+
+  /** Outside of a transaction the lock cannot be held: others stay away by waiting for the turn of this process. */
+  const advanceAlone = (target: MigrationTarget) =>
+    alone(
+      Effect.gen(function* () {
+        const next = (yield* plan(target))[0]
+        if (next === undefined || next.transaction !== false) return undefined
+        yield* runStatements(next)
+        yield* locked(target, () => Effect.as(record(next), next))
+        return next
+      })
+    )
+
+  const advance = (target: MigrationTarget) =>
+    Effect.gen(function* () {
+      const next = yield* locked(target, (next) =>
+        next.transaction === false
+          ? Effect.succeed(next)
+          : Effect.zipRight(runStatements(next), Effect.as(record(next), next))
+      )
+      return next?.transaction === false ? yield* advanceAlone(target) : next
+    })
 
   return {
     currentVersion: version,

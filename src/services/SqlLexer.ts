@@ -77,11 +77,14 @@ const lineEnd = (sql: string, from: number): number => {
   return at === -1 ? sql.length : at
 }
 
-/** `?|` and `?&` are operators of jsonb, but `?||'x'` is a placeholder and a concatenation; `??` is an escaped `?`. */
+/**
+ * `?|` and `?&` are operators of jsonb, but `?||'x'` is a placeholder and a concatenation, and `?&&` one and an overlap;
+ * `??` is an escaped `?`.
+ */
 const questionMark = (sql: string, from: number): Token => {
   const [, next, after] = [sql[from], sql[from + 1], sql[from + 2]]
   if (next === "?") return { kind: "symbol", text: "??" }
-  if ((next === "|" && after !== "|") || next === "&") return { kind: "symbol", text: `?${next}` }
+  if ((next === "|" || next === "&") && after !== next) return { kind: "symbol", text: `?${next}` }
   return { kind: "placeholder", text: "?" }
 }
 
@@ -107,6 +110,8 @@ const tokenAt = (sql: string, from: number, lexical: Lexical): Token => {
     }
   }
   if (char === "?") return questionMark(sql, from)
+  // An operator of jsonb, too.
+  if (sql.startsWith("@?", from)) return { kind: "symbol", text: "@?" }
   if (/[eE]/.test(char) && sql[from + 1] === "'" && lexical.backslashes === "e-strings") {
     return upTo("string", closeQuote(sql, from + 1, "'", true))
   }
@@ -162,3 +167,15 @@ export const keywords = (sql: string, lexical: Lexical): ReadonlyArray<string> =
   Array.from(tokens(sql, lexical))
     .filter((token) => token.kind === "word")
     .map((token) => token.text.toUpperCase())
+
+/**
+ * Every text that may be a name, in upper case and without its quotes.
+ *
+ * @since 0.1.0
+ * @category lexing
+ */
+export const names = (sql: string, lexical: Lexical): ReadonlyArray<string> =>
+  Array.from(tokens(sql, lexical)).flatMap(({ kind, text }) => {
+    if (kind === "word") return [text.toUpperCase()]
+    return kind === "identifier" || kind === "string" ? [text.slice(1, -1).toUpperCase()] : []
+  })

@@ -46,7 +46,16 @@ const ngrams = function* (characters: ReadonlyArray<string>, sizes: ReadonlyArra
   }
 }
 
-/** How often each feature occurs, weighted: short words are mostly grammar. */
+/** English words that say how a sentence is built, not what it is about. */
+const grammar = new Set(
+  (
+    "a about also an and any are as at be been but by can could did do does for from had has have how i if in into is it " +
+    "its may me more most my no not of on one or our out should so some such than that the their them then there these " +
+    "they this those to up was we were what when where which while who why will with would you your"
+  ).split(" ")
+)
+
+/** How often each feature occurs, weighted: short words say less. */
 const features = (text: string): Map<string, number> => {
   const found = new Map<string, number>()
   const add = (feature: string, weight: number) => found.set(feature, (found.get(feature) ?? 0) + weight)
@@ -56,7 +65,8 @@ const features = (text: string): Map<string, number> => {
       for (const gram of ngrams(characters, [1])) add(`w${gram}`, 0.3)
       for (const gram of ngrams(characters, [2, 3])) add(`w${gram}`, 1)
     } else {
-      add(`w${word}`, Math.min(1, characters.length / 6))
+      add(`w${word}`, grammar.has(word) ? 0.05 : Math.min(1, (characters.length + 1) / 6))
+      if (grammar.has(word)) continue
       const grams = Array.from(ngrams(["<", ...characters, ">"], [3, 4, 5]))
       if (characters.length > 3) for (const gram of grams) add(`g${gram}`, 0.7 / Math.sqrt(grams.length))
     }

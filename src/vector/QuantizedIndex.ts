@@ -35,6 +35,9 @@ const float32Slack = 1e-6
 /** Far above what rounding in 64-bit floats adds up to over 65535 dimensions. */
 const float64Slack = 1e-9
 
+/** Vectors held at one time for scoring. */
+const fetchLimit = 1024
+
 /** The largest component, after bringing the vector to the length at which it is compared. */
 const peakOf = (vector: Float32Array, scale: number): number => {
   let peak = 0
@@ -204,12 +207,13 @@ export const make = (options: {
       const seen = new Set<number>()
       let floor = best.threshold()
       const rescore = (batch: ReadonlyArray<number>) =>
-        batch.length === 0
-          ? Effect.void
-          : Effect.map(fetch(batch), (candidates) => {
-              for (const { id, key, vector } of candidates) best.offer({ key, id, score: score(vector) })
-              floor = best.threshold()
-            })
+        Effect.gen(function* () {
+          for (let i = 0; i < batch.length; i += fetchLimit) {
+            const candidates = yield* fetch(batch.slice(i, i + fetchLimit))
+            for (const { id, key, vector } of candidates) best.offer({ key, id, score: score(vector) })
+          }
+          floor = best.threshold()
+        })
 
       let batchSize = Math.max(32, 2 * k)
       if (total <= batchSize) {
@@ -241,7 +245,7 @@ export const make = (options: {
           if (batch.length < batchSize) continue
           yield* rescore(batch)
           batch = []
-          batchSize = Math.min(1024, 2 * batchSize)
+          batchSize = Math.min(fetchLimit, 2 * batchSize)
         }
         yield* rescore(batch)
         if (count === total) return best.result()

@@ -41,12 +41,12 @@ export interface TopK {
  * @category constructors
  */
 export const make = (k: number, minScore = Number.NEGATIVE_INFINITY): TopK => {
-  let best: Array<Scored> = []
+  const best: Array<Scored> = []
   let floor = minScore
   const compact = () => {
     best.sort(byScoreThenId)
     if (best.length < k) return
-    best = best.slice(0, k)
+    best.length = k
     floor = best[k - 1]!.score
   }
   return {
@@ -56,7 +56,7 @@ export const make = (k: number, minScore = Number.NEGATIVE_INFINITY): TopK => {
       if (best.length >= 2 * k + 64) compact()
     },
     threshold: () => {
-      compact()
+      if (best.length >= k) compact()
       return floor
     },
     result: () => {

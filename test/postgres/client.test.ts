@@ -102,7 +102,7 @@ describe.skipIf(noServer)("PostgresClient", () => {
         using({ maxOpenConns: 2 }, (client) =>
           Effect.gen(function* () {
             const { sql } = client
-            const attempts = [
+            const attempts: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
               client.query("SELECT pg_sleep(0.01)"),
               Stream.runDrain(client.stream("SELECT n, pg_sleep(0.001) FROM generate_series(1, 1000) AS n")),
               Effect.scoped(Effect.zipRight(sql.reserve, Effect.never)),
@@ -114,7 +114,10 @@ describe.skipIf(noServer)("PostgresClient", () => {
             ]
             yield* Effect.forEach(
               Array.from({ length: 1_000 }),
-              (_, n) => Effect.ignore(Effect.timeoutOption(attempts[n % attempts.length]!, n % 4)),
+              (_, n) =>
+                Effect.ignore(
+                  Effect.timeoutOption(attempts[n % attempts.length] as Effect.Effect<unknown, unknown>, n % 4)
+                ),
               { concurrency: 20, discard: true }
             )
             yield* isWhole(client, 2)

@@ -1,11 +1,14 @@
+import * as NodeProcess from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodeOs from "node:os"
 import * as NodePath from "node:path"
+import { fileURLToPath } from "node:url"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as SqliteClient from "../../src/layers/sqlite/SqliteClient.js"
 import { resolve, type SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
 
@@ -42,4 +45,54 @@ export const ticksDuring = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Eff
       ),
       (value) => [ticks, value] as const
     )
+  })
+
+const otherProgram = fileURLToPath(new URL("./hold-lock.mjs", import.meta.url))
+
+/**
+ * Starts another process on a database file and waits until it says `ready`; it is killed with the scope.
+ *
+ * `hold` takes the write lock for so many milliseconds and then commits the row 1000 into `t`; `exec` runs SQL.
+ */
+export const otherProcess = (
+  file: string,
+  mode: "hold" | "exec",
+  argument: string | number
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(
+    Effect.acquireRelease(
+      Effect.sync(() =>
+        NodeProcess.spawn(process.execPath, [otherProgram, file, mode, String(argument)], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+      ),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    ),
+    (child) =>
+      Effect.async<void>((resume) => {
+        let said = ""
+        child.stdout.on("data", (data) => {
+          said += String(data)
+          if (said.includes("ready")) resume(Effect.void)
+        })
+        child.on("exit", (code) => {
+          if (!said.includes("ready")) resume(Effect.dieMessage(`the other process ended with ${code}`))
+        })
+      })
+  )
+
+/** A client on a new file, with a table `t (id INTEGER PRIMARY KEY, x)`. */
+export const fileClient = (options: Partial<SqliteOptions> = {}) =>
+  Effect.gen(function* () {
+    const path = yield* temporaryFile
+    const client = yield* openClient({ path, ...options })
+    yield* client.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+    return client
+  })
+
+/** Milliseconds that an effect takes. */
+export const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
+  Effect.suspend(() => {
+    const started = performance.now()
+    return Effect.map(effect, () => performance.now() - started)
   })

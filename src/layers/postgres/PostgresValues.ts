@@ -6,6 +6,7 @@
 import * as Pg from "pg"
 import { invalidInput } from "../../errors/index.js"
 import { Json } from "../../services/Backend.js"
+import { jsonText } from "../../services/JsonText.js"
 
 const allowed =
   "null, well-formed strings without U+0000, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
@@ -14,13 +15,8 @@ const refuse = (index: number, problem: string): never => {
   throw invalidInput("postgresql.bind", `params[${index}]`, problem, allowed)
 }
 
-const toJson = (value: unknown, index: number): string => {
-  try {
-    return JSON.stringify(value) ?? refuse(index, "has no JSON form")
-  } catch (_notJson) {
-    return refuse(index, "has no JSON form")
-  }
-}
+const toJson = (value: unknown, index: number): string =>
+  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it")
 
 /** ISO 8601 as PostgreSQL reads it also before the year 1 and after 9999. */
 const timestamp = (date: Date): string => {

@@ -6,10 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type DbError, fromPostgres } from "../../errors/index.js"
 import type { Metric } from "../../vector/index.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { Connection, type Request, type Result, start } from "./PostgresConnection.js"
+import * as Dedicated from "./PostgresDedicated.js"
 import { hasVectorFaults } from "./PostgresHealth.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 
@@ -179,37 +178,11 @@ export const makeBuilder = (
     const pending = new Map<number, { readonly extension: Extension; readonly collection: Indexed }>()
     let wake = () => {}
 
+    /** A build takes as long as it takes; in parallel it is safe from pgvector 0.8.2 on only. */
     const connection = ({ version }: Extension) =>
-      Effect.acquireRelease(
-        Effect.tryPromise({
-          try: async () => {
-            const config = client.pool.config()
-            const made = new Connection({
-              ...config,
-              startup: {
-                DateStyle: "ISO",
-                ...(options.pooler === "none"
-                  ? {
-                      ...options.settings,
-                      statement_timeout: "0",
-                      ...(hasVectorFaults(version) ? { max_parallel_maintenance_workers: "0" } : {})
-                    }
-                  : {})
-              }
-            })
-            await made.connect()
-            return made
-          },
-          catch: (cause) => fromPostgres(cause, context)
-        }),
-        (made) => Effect.sync(() => made.destroy())
-      )
-
-    const run = (made: Connection, request: Request): Effect.Effect<Result, DbError> =>
-      Effect.async((resume) => {
-        start(made, request, (error, result) =>
-          resume(result === undefined ? Effect.fail(fromPostgres(error, context)) : Effect.succeed(result))
-        )
+      Dedicated.connect(client, context, {
+        statement_timeout: "0",
+        ...(hasVectorFaults(version) ? { max_parallel_maintenance_workers: "0" } : {})
       })
 
     const stateOf = (id: number) =>
@@ -228,7 +201,7 @@ export const makeBuilder = (
         Effect.gen(function* () {
           const made = yield* connection(extension)
           const sql = definition(options, extension, collection, storageOf(options, collection), records)
-          yield* run(made, { text: sql })
+          yield* Dedicated.run(made, context, { text: sql })
         })
       )
 
@@ -245,7 +218,7 @@ export const makeBuilder = (
         if (state === "failed") {
           yield* Effect.scoped(
             Effect.flatMap(connection(extension), (made) =>
-              run(made, { text: `DROP INDEX CONCURRENTLY IF EXISTS ${nameOf(collection.id)}` })
+              Dedicated.run(made, context, { text: `DROP INDEX CONCURRENTLY IF EXISTS ${nameOf(collection.id)}` })
             )
           )
         }

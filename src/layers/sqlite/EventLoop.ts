@@ -22,7 +22,7 @@ export interface Turn {
  * @since 0.1.0
  * @category constructors
  */
-export const makeTurn = (): Turn => {
+export const makeTurn = (onStart: () => void = () => {}): Turn => {
   let started = 0
   let open = false
   const close = () => {
@@ -34,6 +34,7 @@ export const makeTurn = (): Turn => {
       open = true
       started = performance.now()
       setImmediate(close)
+      onStart()
       return false
     }
   }

@@ -68,11 +68,14 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
  */
 export const layer = (options: SqliteOptions): Layer.Layer<BackendServices, DbError> => fromBackend(make(options))
 
+const keyOf = (error: ConfigErrors.ConfigError): string => ("path" in error ? error.path.join(".") : keyOf(error.left))
+
+/** Without the engine's own words, which quote the value. */
 const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
   new ConfigError({
     operation: "config",
-    key: "path" in error ? error.path.join(".") : "DB_HUB_SQLITE",
-    message: `The environment does not configure SQLite: ${error.toString()}`
+    key: keyOf(error),
+    message: `${keyOf(error)} is missing or has a value that cannot be read: see the documentation of the layer`
   })
 
 /**
@@ -90,15 +93,13 @@ export const layerConfig = (config: Config.Config.Wrap<SqliteOptions>): Layer.La
  * @since 0.1.0
  * @category layers
  */
-export const SqliteLive: Layer.Layer<BackendServices, DbError> = layerConfig(
-  Config.all({
-    path: Config.withDefault(Config.string("PATH"), "./data/hub.db"),
-    journalMode: Config.withDefault(Config.literal(...journalModes)("JOURNAL_MODE"), "WAL" as const),
-    synchronous: Config.withDefault(Config.literal(...synchronousLevels)("SYNCHRONOUS"), "NORMAL" as const),
-    foreignKeys: Config.withDefault(Config.boolean("FOREIGN_KEYS"), true),
-    busyTimeout: Config.withDefault(Config.integer("BUSY_TIMEOUT"), 5_000)
-  }).pipe(Config.nested("SQLITE"), Config.nested("DB_HUB"))
-)
+export const SqliteLive: Layer.Layer<BackendServices, DbError> = layerConfig({
+  path: Config.withDefault(Config.string("DB_HUB_SQLITE_PATH"), "./data/hub.db"),
+  journalMode: Config.withDefault(Config.literal(...journalModes)("DB_HUB_SQLITE_JOURNAL_MODE"), "WAL" as const),
+  synchronous: Config.withDefault(Config.literal(...synchronousLevels)("DB_HUB_SQLITE_SYNCHRONOUS"), "NORMAL" as const),
+  foreignKeys: Config.withDefault(Config.boolean("DB_HUB_SQLITE_FOREIGN_KEYS"), true),
+  busyTimeout: Config.withDefault(Config.integer("DB_HUB_SQLITE_BUSY_TIMEOUT"), 5_000)
+})
 
 /**
  * A database in memory that dies with the layer, for tests.

@@ -3,11 +3,20 @@
  */
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
-import Sqlite from "better-sqlite3"
+import Sqlite, { type Database } from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import { DbConnection, DbCorrupt, type DbError, DbLocked, fromSqlite, InvalidInput } from "../../errors/index.js"
+import {
+  DbConnection,
+  DbCorrupt,
+  type DbError,
+  DbLocked,
+  fromSqlite,
+  InvalidInput,
+  isDbError
+} from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import * as Open from "./SqliteOpen.js"
 
 /** Pages copied in one turn of the event loop: 1 MiB of the usual 4 KiB pages. */
 const pagesPerTurn = 256
@@ -31,6 +40,7 @@ export const backup =
         message: "The backup file exists already: choose another name, or move it away first"
       })
     const fromFileSystem = (cause: unknown): DbError => {
+      if (isDbError(cause)) return cause
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
       if (code === "EEXIST") return taken()
       return code.startsWith("SQLITE_")
@@ -52,41 +62,60 @@ export const backup =
       if (NodeFs.existsSync(file)) throw taken()
       NodeFs.mkdirSync(NodePath.dirname(file), { recursive: true, mode: 0o700 })
       NodeFs.closeSync(NodeFs.openSync(partial, "wx", 0o600))
-    }).pipe(Effect.mapError((error) => error))
-
-    const copy = Effect.async<void, DbError>((resume, signal) => {
-      client.writer
-        .backup(partial, {
-          progress: ({ remainingPages, totalPages }) => {
-            // The only way out of the driver's loop.
-            if (signal.aborted) throw new Error("aborted")
-            options?.onProgress?.({ done: totalPages - remainingPages, total: totalPages })
-            return pagesPerTurn
-          }
-        })
-        .then(
-          () => resume(Effect.void),
-          (cause: unknown) => resume(Effect.fail(fromFileSystem(cause)))
-        )
     })
 
-    const verify = attempt(() => {
-      const db = new Sqlite(partial, { fileMustExist: true })
-      try {
-        // One file, complete in itself.
-        db.pragma("journal_mode = DELETE")
-        const found = db.pragma("integrity_check(1)", { simple: true })
-        if (found !== "ok") {
-          throw new DbCorrupt({
-            ...context,
-            code: "HUB_INTEGRITY_CHECK",
-            message: "The copy has damaged pages and was removed: run `db-hub doctor` on the database"
+    const copyFrom = (source: Database) =>
+      Effect.async<number, DbError>((resume, signal) => {
+        source
+          .backup(partial, {
+            progress: ({ remainingPages, totalPages }) => {
+              // The only way out of the driver's loop.
+              if (signal.aborted) throw new Error("aborted")
+              options?.onProgress?.({ done: totalPages - remainingPages, total: totalPages })
+              return pagesPerTurn
+            }
           })
+          .then(
+            ({ totalPages }) => resume(Effect.succeed(totalPages)),
+            (cause: unknown) => resume(Effect.fail(fromFileSystem(cause)))
+          )
+      })
+
+    /**
+     * A handle of its own in an open read transaction copies one snapshot, however much is written meanwhile. (The
+     * driver takes a source that is locked at its first step for an empty one.)
+     */
+    const copySnapshot = Effect.scoped(
+      Effect.gen(function* () {
+        const source = yield* Open.handle(client.options, true)
+        yield* attempt(() => source.exec("BEGIN; SELECT 1 FROM sqlite_master"))
+        return yield* copyFrom(source)
+      })
+    )
+
+    const copy =
+      client.options.path === ":memory:"
+        ? client.lane.hold(context, client.options.busyTimeout, copyFrom(client.writer))
+        : copySnapshot
+
+    const verify = (pages: number) =>
+      attempt(() => {
+        const db = new Sqlite(partial, { fileMustExist: true })
+        try {
+          // One file, complete in itself.
+          db.pragma("journal_mode = DELETE")
+          const found = db.pragma("integrity_check(1)", { simple: true })
+          if (found !== "ok" || db.pragma("page_count", { simple: true }) !== pages) {
+            throw new DbCorrupt({
+              ...context,
+              code: "HUB_INTEGRITY_CHECK",
+              message: "The copy is damaged and was removed: run `db-hub doctor` on the database"
+            })
+          }
+        } finally {
+          db.close()
         }
-      } finally {
-        db.close()
-      }
-    })
+      })
 
     const publish = attempt(() => {
       // Unlike a rename, a link never replaces a file that appeared meanwhile.
@@ -106,7 +135,7 @@ export const backup =
           )
         : Effect.acquireUseRelease(
             reserve,
-            () => Effect.zipRight(copy, Effect.zipRight(verify, publish)),
+            () => Effect.zipRight(Effect.flatMap(copy, verify), publish),
             () => removePartial
           )
     )

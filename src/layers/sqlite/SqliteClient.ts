@@ -75,7 +75,11 @@ interface Transaction {
   open: boolean
   /** The error at which SQLite rolled the transaction back by itself. */
   failure: DbError | undefined
-  readonly root: Transaction | undefined
+  readonly parent: Transaction | undefined
+  /** What closes the statements that streams have open in it. */
+  readonly cursors: Set<() => void>
+  /** The savepoint in progress inside it. */
+  savepoint: Transaction | undefined
   readonly depth: number
   readonly lane: Lane.Lane
 }
@@ -101,6 +105,14 @@ const tellingPragmas = new Set(
 /** Those of them that a value after `=` or in brackets would set. */
 const settablePragmas = new Set(["APPLICATION_ID", "ENCODING", "PAGE_SIZE", "SCHEMA_VERSION", "USER_VERSION"])
 
+const isOver = (transaction: Transaction): boolean =>
+  !transaction.open || (transaction.parent !== undefined && isOver(transaction.parent))
+
+const rootOf = (transaction: Transaction): Transaction =>
+  transaction.parent === undefined ? transaction : rootOf(transaction.parent)
+
+const nameOf = (savepoint: Transaction): string => `hub_${savepoint.depth}`
+
 const sqlError = (cause: DbError): SqlError => new SqlError({ cause, message: cause.message })
 
 /**
@@ -115,13 +127,23 @@ export const make = (
     const Current = Context.GenericTag<Transaction>(`effect-db-hub/SqliteTransaction/${globalThis.crypto.randomUUID()}`)
     const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
     const lane = Lane.make()
-    const turn = makeTurn()
     let streams = 0
 
     const writer = Connections.make(yield* Open.handle(options, options.readOnly))
     // One reader is enough: statements are synchronous, and a stream opens a handle of its own.
     const separateReader = options.path !== ":memory:" && !options.readOnly
     const reader = separateReader ? Connections.make(yield* Open.handle(options, true)) : writer
+    /** Names in the temporary schema, which only the writing connection sees, in capitals. */
+    let temporary: ReadonlySet<string> = new Set()
+    const afterDefinition = () => {
+      writer.forgetColumns()
+      reader.forgetColumns()
+      temporary = new Set(writer.temporaryNames())
+    }
+    const turn = makeTurn(() => {
+      writer.checkSchema()
+      if (reader !== writer) reader.checkSchema()
+    })
     let closed = false
     yield* Effect.addFinalizer(() =>
       Effect.suspend(() => {
@@ -134,11 +156,27 @@ export const make = (
       services.unsafeMap.get(Current.key) as Transaction | undefined
 
     /** Reads go to the reader unless their answer lives in the writing connection: its changes, its temp tables. */
-    const readingRoute = (sql: string): Connections.Prepared | undefined => {
-      if (reader === writer) return undefined
+    const mayRead = (sql: string): boolean => {
       const words = SqlLexer.keywords(sql, lexical)
-      if (!["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(words[0] ?? "")) return undefined
-      if (words.some((word) => connectionState.has(word))) return undefined
+      return (
+        ["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(words[0] ?? "") &&
+        !words.some((word) => connectionState.has(word))
+      )
+    }
+
+    const namesTemporary = (sql: string): boolean =>
+      temporary.size > 0 && SqlLexer.names(sql, lexical).some((name) => temporary.has(name))
+
+    const reads = new Map<string, boolean>()
+    const readingStatement = (sql: string): Connections.Prepared | undefined => {
+      if (reader === writer) return undefined
+      let may = reads.get(sql)
+      if (may === undefined) {
+        may = mayRead(sql)
+        if (reads.size >= 1024) reads.clear()
+        reads.set(sql, may)
+      }
+      if (!may || namesTemporary(sql)) return undefined
       try {
         const prepared = reader.prepare(sql)
         return prepared.readonly && prepared.reader ? prepared : undefined
@@ -148,17 +186,6 @@ export const make = (
       }
     }
 
-    const reads = new Map<string, boolean>()
-    const readingStatement = (sql: string): Connections.Prepared | undefined => {
-      const known = reads.get(sql)
-      if (known === true) return reader.prepare(sql)
-      if (known === false) return undefined
-      const prepared = readingRoute(sql)
-      if (reads.size >= 1024) reads.clear()
-      reads.set(sql, prepared !== undefined)
-      return prepared
-    }
-
     let corruption: DbError | undefined
     const toError = (cause: unknown, operation: string): DbError => {
       const error = fromSqlite(cause, context(operation))
@@ -166,21 +193,25 @@ export const make = (
       return error
     }
 
+    /** A transaction that nobody holds the lane for would swallow what is written next. */
+    const clean = () => {
+      if (writer.db.inTransaction) writer.db.exec("ROLLBACK")
+    }
+
     const failWith = (cause: unknown, operation: string) => Effect.fail(toError(cause, operation))
 
     /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
-    const guardAutocommit = <A>(result: A, operation: string): A => {
-      if (writer.db.inTransaction) {
-        writer.prepare("ROLLBACK").statement.run()
-        throw invalidInput(operation, "sql", "begins a transaction", "statements other than BEGIN; use `transaction`")
-      }
-      return result
+    const preparedForWriter = (operation: string, sql: string): Connections.Prepared => {
+      const prepared = writer.prepare(sql)
+      if (!prepared.control) return prepared
+      throw invalidInput(operation, "sql", "begins or ends a transaction", "other statements; use `transaction`")
     }
 
     const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
-      const root = transaction.root ?? transaction
+      const root = rootOf(transaction)
       return Effect.suspend(() => {
-        if (!transaction.open) {
+        if (!writer.db.open) return Effect.fail(isClosed(context(operation)))
+        if (isOver(transaction)) {
           return Effect.fail(
             new DbLocked({
               ...context(operation),
@@ -209,15 +240,18 @@ export const make = (
     }
 
     const autocommit = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
-      const guarded = () => guardAutocommit(attempt(), operation)
+      const alone = () => {
+        clean()
+        return attempt()
+      }
       const waiting = lane.hold(
         context(operation),
         options.busyTimeout,
-        Open.retryBusy(options.busyTimeout, context(operation), guarded)
+        Open.retryBusy(options.busyTimeout, context(operation), alone)
       )
       if (lane.isHeld()) return waiting
       try {
-        return Effect.succeed(guarded())
+        return Effect.succeed(alone())
       } catch (cause) {
         const error = toError(cause, operation)
         return error._tag === "DbBusy" ? waiting : Effect.fail(error)
@@ -231,17 +265,22 @@ export const make = (
       params: ReadonlyArray<unknown>,
       use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
     ): Effect.Effect<A, DbError> => {
-      const run = Effect.withFiberRuntime<A, DbError>((fiber) => {
+      const run: Effect.Effect<A, DbError> = Effect.withFiberRuntime((fiber) => {
+        if (turn.isOver()) return Effect.zipRight(nextTurn, run)
         const transaction = transactionOf(fiber.currentContext)
         // Closing waits for transactions that have begun, so they may go on.
         if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
         try {
           const values = Values.encode(params)
-          if (transaction !== undefined) {
-            return inTransaction(transaction, operation, () => use(writer.prepare(sql), values))
+          const write = () => {
+            const prepared = preparedForWriter(operation, sql)
+            const result = use(prepared, values)
+            if (prepared.definition) afterDefinition()
+            return result
           }
+          if (transaction !== undefined) return inTransaction(transaction, operation, write)
           const reading = readingStatement(sql)
-          if (reading === undefined) return autocommit(operation, () => use(writer.prepare(sql), values))
+          if (reading === undefined) return autocommit(operation, write)
           try {
             return Effect.succeed(use(reading, values))
           } catch (cause) {
@@ -254,11 +293,14 @@ export const make = (
           return failWith(cause, operation)
         }
       })
-      return Effect.suspend(() => (turn.isOver() ? Effect.zipRight(nextTurn, run) : run))
+      return run
     }
 
+    const reading = context("query")
+    // A row of a RETURNING clause that cannot be read has been written.
+    const writing = { ...reading, applied: "yes" as const }
     const typed = (prepared: Connections.Prepared, values: ReadonlyArray<unknown>): ReadonlyArray<Row> =>
-      Connections.typedRows(prepared, values, context("query"))
+      Connections.typedRows(prepared, values, prepared.readonly ? reading : writing)
 
     const query = (sql: string, params: ReadonlyArray<SqlValue> = []) => statement("query", sql, params, typed)
 
@@ -273,8 +315,24 @@ export const make = (
         return { rowsAffected: changes, lastInsertId: inserted ? lastInsertRowid : null, rows: [] }
       })
 
+    /** Whose end closes a cursor, since SQLite ends no transaction while a statement of it is being read. */
+    interface CursorOwner {
+      readonly cursors: Set<() => void>
+      readonly read: <A>(next: () => A) => Effect.Effect<A, DbError>
+    }
+    const unowned: CursorOwner = {
+      cursors: new Set(),
+      read: (next) => Effect.try({ try: next, catch: (cause) => toError(cause, "stream") })
+    }
+
     /** Rows of an open statement, some per turn of the event loop. */
-    const cursor = (db: Database, sql: string, values: ReadonlyArray<unknown>, decode: boolean) =>
+    const cursor = (
+      db: Database,
+      sql: string,
+      values: ReadonlyArray<unknown>,
+      decode: boolean,
+      owner: CursorOwner = unowned
+    ) =>
       Stream.unwrapScoped(
         Effect.gen(function* () {
           const at = context("stream")
@@ -286,11 +344,20 @@ export const make = (
             }),
             (iterator) => Effect.sync(() => iterator.return?.())
           )
+          let cut = false
+          const close = () => {
+            cut = true
+            rows.return?.()
+          }
+          owner.cursors.add(close)
+          yield* Effect.addFinalizer(() => Effect.sync(() => owner.cursors.delete(close)))
           const next = (): Array<Record<string, unknown>> => {
             const chunk: Array<Record<string, unknown>> = []
+            if (cut) throw cutByRollback(at)
             do {
               const { done, value } = rows.next()
               if (done === true) break
+              if (!prepared.described) Connections.describe(prepared)
               for (const column of prepared.columns) value[column] = Values.fromDriver(value[column])
               if (decode) prepared.decode?.(value, at)
               chunk.push(value)
@@ -300,10 +367,8 @@ export const make = (
           return Stream.repeatEffectChunkOption(
             Effect.zipRight(
               nextTurn,
-              Effect.flatMap(
-                Effect.try({ try: next, catch: (cause) => Option.some(toError(cause, "stream")) }),
-                (chunk) =>
-                  chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
+              Effect.flatMap(Effect.mapError(owner.read(next), Option.some), (chunk) =>
+                chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
               )
             )
           )
@@ -331,14 +396,18 @@ export const make = (
           if (closed && transaction === undefined) return Effect.fail(isClosed(context("stream")))
           try {
             const values = Values.encode(params)
-            if (transaction === undefined && separateReader && readingStatement(sql) !== undefined) {
+            const reads = options.readOnly ? mayRead(sql) : readingStatement(sql) !== undefined
+            if (transaction === undefined && reads) {
               return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
                 cursor(db, sql, values, decode)
               )
             }
-            if (transaction !== undefined || options.readOnly) {
+            if (transaction !== undefined) {
               const prepared = writer.prepare(sql)
-              if (prepared.reader && prepared.readonly) return Effect.succeed(cursor(writer.db, sql, values, decode))
+              if (prepared.reader && prepared.readonly) {
+                const read: CursorOwner["read"] = (next) => within(transaction, "stream", next)
+                return Effect.succeed(cursor(writer.db, sql, values, decode, { cursors: transaction.cursors, read }))
+              }
             }
             // What writes, or lives in memory or in the writing connection, is small or must run at once.
             const rows = statement("stream", sql, params, (prepared, encoded) =>
@@ -357,10 +426,32 @@ export const make = (
       Effect.suspend(() => {
         if (!writer.db.inTransaction) return Effect.void
         return Effect.try({
-          try: () => statements.forEach(control),
+          try: () => {
+            statements.forEach(control)
+            afterDefinition()
+          },
           catch: (cause) => toError(cause, operation)
         })
       })
+
+    /** SQLite undoes and ends nothing while a statement is being read. */
+    const closeCursors = (transaction: Transaction | undefined): void => {
+      if (transaction === undefined) return
+      for (const closeCursor of transaction.cursors) closeCursor()
+      closeCursors(transaction.parent)
+    }
+
+    /** Ends a level: what its fibers still read or have not finished ends with it. */
+    const endLevel = (transaction: Transaction): void => {
+      transaction.open = false
+      for (const closeCursor of transaction.cursors) closeCursor()
+      const unfinished = transaction.savepoint
+      if (unfinished === undefined) return
+      endLevel(unfinished)
+      if (!writer.db.inTransaction) return
+      closeCursors(transaction)
+      control(`ROLLBACK TO ${nameOf(unfinished)}`)
+    }
 
     /** Runs `effect` between the statements that begin, keep and undo one level; the lane is held by the caller. */
     const level = <A, E, R>(
@@ -375,13 +466,16 @@ export const make = (
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.exit(restore(statements.begin)), (begun) => {
           // An interruption may fall between BEGIN and its answer.
-          if (Exit.isFailure(begun)) return Effect.zipRight(statements.undo, begun as Exit.Exit<never, DbError>)
+          if (Exit.isFailure(begun)) {
+            return Effect.zipRight(Effect.ignore(statements.undo), begun as Exit.Exit<never, DbError>)
+          }
           const body = Effect.exit(restore(Effect.provideService(effect, Current, transaction)))
           return Effect.flatMap(body as Effect.Effect<Exit.Exit<A, E>, never, R>, (exit) => {
-            transaction.open = false
+            if (transaction.open) endLevel(transaction)
             // The body's own error is the one to report, also when SQLite has rolled back already.
             if (Exit.isFailure(exit)) return Effect.zipRight(Effect.ignore(statements.undo), exit)
-            const root = transaction.root ?? transaction
+            const root = rootOf(transaction)
+            if (!writer.db.open) return Effect.fail(isClosed(context("transaction.commit")))
             if (!writer.db.inTransaction) {
               return Effect.fail(root.failure ?? endedByStatement(context("transaction.commit")))
             }
@@ -405,53 +499,67 @@ export const make = (
             ? options.busyTimeout
             : Duration.toMillis(transactionOptions.busyTimeout)
         const begin = context("transaction.begin")
-        const inner = (parent: Transaction | undefined): Transaction => ({
+        const inner: Transaction = {
           open: true,
           failure: undefined,
-          root: parent?.root ?? parent,
-          depth: parent === undefined ? 0 : parent.depth + 1,
+          parent: outer,
+          cursors: new Set(),
+          savepoint: undefined,
+          depth: outer === undefined ? 0 : outer.depth + 1,
           lane: Lane.make(lane.metrics)
-        })
+        }
         if (outer === undefined) {
           return lane.hold(
             begin,
             budget,
-            level(effect, inner(undefined), {
-              begin: Open.retryBusy(budget, begin, () => control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")),
+            level(effect, inner, {
+              begin: Open.retryBusy(budget, begin, () => {
+                clean()
+                return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
+              }),
               keep: Open.retryBusy(budget, context("transaction.commit"), () => control("COMMIT")),
               undo: undo("transaction.rollback", "ROLLBACK")
             })
           )
         }
-        const savepoint = `hub_${outer.depth + 1}`
+        const name = nameOf(inner)
         return outer.lane.hold(
           begin,
           budget,
-          level(effect, inner(outer), {
-            begin: within(outer, "transaction.begin", () => control(`SAVEPOINT ${savepoint}`)),
-            keep: Effect.try({
-              try: () => control(`RELEASE ${savepoint}`),
-              catch: (cause) => toError(cause, "transaction.commit")
+          level(effect, inner, {
+            begin: within(outer, "transaction.begin", () => {
+              control(`SAVEPOINT ${name}`)
+              outer.savepoint = inner
             }),
-            undo: undo("transaction.rollback", `ROLLBACK TO ${savepoint}`, `RELEASE ${savepoint}`)
+            keep: within(outer, "transaction.commit", () => {
+              control(`RELEASE ${name}`)
+              outer.savepoint = undefined
+            }),
+            undo: Effect.suspend(() => {
+              if (outer.savepoint !== inner || isOver(outer)) return Effect.void
+              outer.savepoint = undefined
+              closeCursors(outer)
+              return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
+            })
           })
         )
       }).pipe(Effect.withSpan("sql.transaction", { kind: "client", captureStackTrace: false }))
 
     const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
-      Effect.suspend(() => {
-        if (closed) return Effect.fail(isClosed(context("readOnly")))
+      Effect.withFiberRuntime((fiber) => {
+        const transaction = transactionOf(fiber.currentContext)
+        if (closed && transaction === undefined) return Effect.fail(isClosed(context("readOnly")))
         if (!Number.isInteger(maxRows) || maxRows < 1) {
           return Effect.fail(invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1"))
         }
         const refused = refusedByKind(sql, context("readOnly"))
         if (refused !== undefined) return Effect.fail(refused)
-        const attempt = (): ReadOnlyResult => {
+        const attempt = (on: Connections.SqliteConnection) => (): ReadOnlyResult => {
           const values = Values.encode(params)
-          const guarded = reader === writer && !options.readOnly
+          const guarded = on === writer && !options.readOnly
           if (guarded) writer.db.pragma("query_only = ON")
           try {
-            const prepared = Connections.prepareFresh(reader.db, sql)
+            const prepared = Connections.prepareFresh(on.db, sql)
             if (!prepared.reader) throw notReading(context("readOnly"))
             const rows = Connections.firstRows(prepared, values, maxRows + 1)
             return {
@@ -463,7 +571,8 @@ export const make = (
             if (guarded) writer.db.pragma("query_only = OFF")
           }
         }
-        const run = Open.retryBusy(options.busyTimeout, context("readOnly"), attempt)
+        if (transaction !== undefined) return inTransaction(transaction, "readOnly", attempt(writer))
+        const run = Open.retryBusy(options.busyTimeout, context("readOnly"), attempt(reader))
         return reader === writer ? lane.hold(context("readOnly"), options.busyTimeout, run) : run
       })
 
@@ -507,26 +616,47 @@ export const make = (
 
     const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
 
-    /** Whoever reserved the lane works on the writing connection, whatever transaction the fiber is in. */
-    const reserved = connectionOf(
-      (operation, sql, params, use) =>
-        Effect.suspend(() =>
-          Open.retryBusy(options.busyTimeout, context(operation), () => use(writer.prepare(sql), Values.encode(params)))
-        ),
-      (sql, params) =>
-        Stream.unwrap(
-          Effect.try({
-            try: () => cursor(writer.db, sql, Values.encode(params), false),
-            catch: (cause) => toError(cause, "stream")
+    /** Whoever reserved the lane works on the writing connection, until it is given back. */
+    const reservedConnection = (lease: { over: boolean; readonly cursors: Set<() => void> }): Connection => {
+      const held = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> =>
+        Effect.suspend(() => {
+          const run = Open.retryBusy(options.busyTimeout, context(operation), () => {
+            if (lease.over) throw leaseOver(context(operation))
+            return attempt()
           })
-        )
-    )
+          return turn.isOver() ? Effect.zipRight(nextTurn, run) : run
+        })
+      return connectionOf(
+        (operation, sql, params, use) =>
+          held(operation, () => {
+            const prepared = writer.prepare(sql)
+            const result = use(prepared, Values.encode(params))
+            if (prepared.definition) afterDefinition()
+            return result
+          }),
+        (sql, params) =>
+          Stream.unwrap(
+            Effect.map(
+              held("stream", () => Values.encode(params)),
+              (values) =>
+                cursor(writer.db, sql, values, false, { cursors: lease.cursors, read: (next) => held("stream", next) })
+            )
+          )
+      )
+    }
 
     const reserve = Effect.withFiberRuntime<Connection, SqlError, Scope.Scope>((fiber) => {
       if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
+      const lease = { over: false, cursors: new Set<() => void>() }
       return Effect.mapError(lane.holdScoped(context("reserve"), options.busyTimeout), sqlError).pipe(
-        Effect.zipRight(Effect.addFinalizer(() => Effect.ignore(undo("reserve", "ROLLBACK")))),
-        Effect.as(reserved)
+        Effect.zipRight(
+          Effect.addFinalizer(() => {
+            lease.over = true
+            for (const closeCursor of lease.cursors) closeCursor()
+            return Effect.ignore(undo("reserve", "ROLLBACK"))
+          })
+        ),
+        Effect.as(reservedConnection(lease))
       )
     })
 
@@ -600,13 +730,33 @@ const refusedByKind = (sql: string, context: ErrorContext): DbReadOnly | undefin
   const parts = Array.from(SqlLexer.tokens(sql, lexical)).filter(({ kind }) => kind !== "space" && kind !== "comment")
   const start = parts.findIndex(({ text }) => text !== "(" && text !== ";")
   const word = parts[start]?.text.toUpperCase() ?? ""
-  if (["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(word)) return undefined
+  // Many pragmas take effect when they are prepared, so also when they are only explained.
+  if (word === "EXPLAIN") {
+    return parts.some(({ text }) => text.toUpperCase() === "PRAGMA") ? notReading(context) : undefined
+  }
+  if (["SELECT", "VALUES", "WITH"].includes(word)) return undefined
   if (word !== "PRAGMA") return notReading(context)
   const afterSchema = parts[start + 2]?.text === "." ? start + 3 : start + 1
   const pragma = parts[afterSchema]?.text.toUpperCase() ?? ""
   const sets = parts.length > afterSchema + 1 && parts[afterSchema + 1]?.text !== ";"
   return tellingPragmas.has(pragma) && !(sets && settablePragmas.has(pragma)) ? undefined : notReading(context)
 }
+
+const cutByRollback = (context: ErrorContext): DbLocked =>
+  new DbLocked({
+    ...context,
+    code: "HUB_STREAM_CUT",
+    retryable: false,
+    message: "A savepoint was rolled back while this stream of its transaction was being read: read it to its end first"
+  })
+
+const leaseOver = (context: ErrorContext): DbLocked =>
+  new DbLocked({
+    ...context,
+    code: "HUB_RESERVE_OVER",
+    retryable: false,
+    message: "The scope that reserved this connection has closed: reserve it again"
+  })
 
 const endedByStatement = (context: ErrorContext): DbConflict =>
   new DbConflict({

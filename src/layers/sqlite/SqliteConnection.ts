@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { Database, RunResult, Statement } from "better-sqlite3"
-import type { ErrorContext } from "../../errors/index.js"
+import type { Applied, ErrorContext } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { lexical } from "./SqliteDialect.js"
@@ -16,6 +16,8 @@ const cacheSize = 512
 
 const insertWords = new Set(["INSERT", "REPLACE"])
 const mainWords = new Set([...insertWords, "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "PRAGMA"])
+const dataWords = new Set([...insertWords, "UPDATE", "DELETE", "WITH"])
+const controlWords = new Set(["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"])
 
 /**
  * @since 0.1.0
@@ -30,8 +32,16 @@ export interface Prepared {
   readonly readonly: boolean
   /** It may insert rows, so that the last row id means something. */
   readonly inserts: boolean
-  readonly columns: ReadonlyArray<string>
-  readonly decode: ReturnType<typeof Values.rowDecoder>
+  /** It begins or ends a transaction or a savepoint. */
+  readonly control: boolean
+  /** It may change the schema, and with it what other statements return. */
+  readonly definition: boolean
+  /** What the last run returned, and the same without doubles. */
+  columns: ReadonlyArray<string>
+  distinct: ReadonlyArray<string>
+  decode: ReturnType<typeof Values.rowDecoder>
+  /** False when the schema may have changed since: SQLite tells the columns of the new one after the next run. */
+  described: boolean
 }
 
 /**
@@ -42,6 +52,12 @@ export interface SqliteConnection {
   readonly db: Database
   /** The cached statement of a text; throws if SQLite refuses it. */
   readonly prepare: (sql: string) => Prepared
+  /** Forgets what statements return, after this process has changed the schema. */
+  readonly forgetColumns: () => void
+  /** The same if another process has. */
+  readonly checkSchema: () => void
+  /** What the temporary schema of this connection holds, in capitals. */
+  readonly temporaryNames: () => ReadonlyArray<string>
   readonly release: () => void
 }
 
@@ -53,17 +69,46 @@ export interface SqliteConnection {
  */
 export const prepareFresh = (db: Database, sql: string): Prepared => {
   const statement = db.prepare<Array<unknown>, Record<string, unknown>>(sql)
-  const columns = statement.reader ? statement.columns() : []
+  const words = SqlLexer.keywords(sql, lexical)
+  const { reader, readonly } = statement
+  // Row ids of inserts are exact; the integers of rows are read exactly only where they must be.
+  if (!reader) statement.safeIntegers(true)
   return {
     statement,
     sql,
-    reader: statement.reader,
-    readonly: statement.readonly,
-    inserts:
-      !statement.readonly && insertWords.has(SqlLexer.keywords(sql, lexical).find((word) => mainWords.has(word)) ?? ""),
-    columns: columns.map((column) => column.name),
-    decode: Values.rowDecoder(columns)
+    reader,
+    readonly,
+    inserts: !readonly && insertWords.has(words.find((word) => mainWords.has(word)) ?? ""),
+    control: controlWords.has(words[0] ?? ""),
+    definition: !readonly && !dataWords.has(words[0] ?? ""),
+    columns: [],
+    distinct: [],
+    decode: undefined,
+    described: false
   }
+}
+
+/**
+ * Reads the columns of a statement that has run.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const describe = (prepared: Prepared): void => {
+  const columns = prepared.statement.columns()
+  prepared.columns = columns.map((column) => column.name)
+  prepared.distinct = Array.from(new Set(prepared.columns))
+  prepared.decode = Values.rowDecoder(columns)
+  prepared.described = true
+}
+
+/** A table that was altered by somebody else shows in the names of the first row, before any check of the schema. */
+const isDescribedBy = (prepared: Prepared, row: Record<string, unknown> | undefined): boolean => {
+  if (!prepared.described || row === undefined) return prepared.described
+  let extra = 0
+  for (const _name in row) extra++
+  for (const column of prepared.distinct) if (row[column] !== undefined) extra--
+  return extra === 0
 }
 
 /**
@@ -72,18 +117,32 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
  */
 export const make = (db: Database): SqliteConnection => {
   const cache = new Map<string, Prepared>()
+  const schemaVersion = db.prepare("PRAGMA schema_version").pluck()
+  const temporaryNames = db.prepare("SELECT upper(name) FROM sqlite_temp_schema").pluck()
+  let lastVersion: unknown
+  const forgetColumns = () => {
+    for (const prepared of cache.values()) prepared.described = false
+  }
   return {
     db,
     prepare: (sql) => {
       const cached = cache.get(sql)
       if (cached !== undefined) return cached
       const prepared = prepareFresh(db, sql)
-      // DDL changes what cached texts mean, and is seldom run twice.
-      if (prepared.reader || !prepared.readonly) {
-        if (cache.size >= cacheSize) cache.delete(cache.keys().next().value!)
-        cache.set(sql, prepared)
-      }
+      if (cache.size >= cacheSize) cache.delete(cache.keys().next().value!)
+      cache.set(sql, prepared)
       return prepared
+    },
+    forgetColumns,
+    temporaryNames: () => temporaryNames.all() as Array<string>,
+    checkSchema: () => {
+      try {
+        const version = schemaVersion.get()
+        if (version !== lastVersion) forgetColumns()
+        lastVersion = version
+      } catch (_locked) {
+        forgetColumns()
+      }
     },
     release: () => {
       cache.clear()
@@ -107,10 +166,10 @@ export const rawRows = (
   if (!prepared.reader) return withoutRows(prepared, params)
   // Reading twice is cheaper than reading every integer as a bigint, but a write must not run twice.
   if (safeIntegers || !prepared.readonly) return exactRows(prepared, params, safeIntegers)
-  const { columns, statement } = prepared
-  const rows = statement.all(...params)
+  const rows = prepared.statement.all(...params)
+  if (!isDescribedBy(prepared, rows[0])) describe(prepared)
   for (const row of rows) {
-    for (const column of columns) {
+    for (const column of prepared.distinct) {
       const value = row[column]
       if (Values.maybeRounded(value)) return exactRows(prepared, params, false)
       if (typeof value === "object" && value !== null) row[column] = Values.fromDriver(value)
@@ -125,14 +184,16 @@ const withoutRows = (prepared: Prepared, params: ReadonlyArray<unknown>): Array<
 }
 
 const exactRows = (
-  { columns, statement }: Prepared,
+  prepared: Prepared,
   params: ReadonlyArray<unknown>,
   safeIntegers: boolean
 ): Array<Record<string, unknown>> => {
+  const { statement } = prepared
   try {
     const rows = statement.safeIntegers(true).all(...params)
+    if (!isDescribedBy(prepared, rows[0])) describe(prepared)
     for (const row of rows) {
-      for (const column of columns) {
+      for (const column of prepared.distinct) {
         const value = row[column]
         if (!safeIntegers || typeof value !== "bigint") row[column] = Values.fromDriver(value)
       }
@@ -152,7 +213,7 @@ const exactRows = (
 export const typedRows = (
   prepared: Prepared,
   params: ReadonlyArray<unknown>,
-  context: ErrorContext
+  context: ErrorContext & { readonly applied?: Applied }
 ): ReadonlyArray<Row> => {
   const rows = rawRows(prepared, params)
   if (prepared.decode !== undefined) for (const row of rows) prepared.decode(row, context)
@@ -199,6 +260,7 @@ export const firstRows = (
     rows.push(row.map(Values.fromDriver))
     if (rows.length >= limit) break
   }
+  describe(prepared)
   return rows
 }
 
@@ -206,5 +268,7 @@ export const firstRows = (
  * @since 0.1.0
  * @category running
  */
-export const runStatement = (prepared: Prepared, params: ReadonlyArray<unknown>): RunResult =>
-  prepared.statement.run(...params)
+export const runStatement = (prepared: Prepared, params: ReadonlyArray<unknown>): RunResult => {
+  const { changes, lastInsertRowid } = prepared.statement.run(...params)
+  return { changes, lastInsertRowid: Values.fromDriver(lastInsertRowid) as number | bigint }
+}

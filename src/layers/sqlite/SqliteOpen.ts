@@ -92,10 +92,12 @@ const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, D
 
 /** A file that was cut short opens well and fails much later, at the first page that is not there. */
 const checkLength = (db: Database, path: string, context: ErrorContext): void => {
-  const walSize = NodeFs.statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
-  const expected =
-    (db.pragma("page_count", { simple: true }) as number) * (db.pragma("page_size", { simple: true }) as number)
-  const size = NodeFs.statSync(path).size
+  // One read transaction, so that a checkpoint or a commit of somebody else cannot come between the numbers.
+  const [expected, walSize, size] = db.transaction(() => [
+    (db.pragma("page_count", { simple: true }) as number) * (db.pragma("page_size", { simple: true }) as number),
+    NodeFs.statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0,
+    NodeFs.statSync(path).size
+  ])() as [number, number, number]
   if (walSize === 0 && size < expected) {
     throw new DbCorrupt({
       ...context,
@@ -160,11 +162,17 @@ export const handle = (
 ): Effect.Effect<Database, DbError, Scope.Scope> => {
   const context: ErrorContext = { backend: options.name, operation: "sqlite.open" }
   const prepared = readOnly || options.path === ":memory:" ? Effect.void : prepareFile(options.path, context)
-  return Effect.acquireRelease(
+  let db: Database | undefined
+  // A handle with an open statement, of a transaction that outlived every wait for it, refuses to close.
+  const close = Effect.ignore(Effect.try(() => db?.close()))
+  // The finalizer comes first, so that the wait for a lock of the file stays interruptible and leaks no handle.
+  return Effect.addFinalizer(() => close).pipe(
+    Effect.zipRight(prepared),
     Effect.zipRight(
-      prepared,
-      retryBusy(options.busyTimeout, context, () => open(options, readOnly, context))
-    ),
-    (db) => Effect.sync(() => db.close())
+      retryBusy(options.busyTimeout, context, () => {
+        db = open(options, readOnly, context)
+        return db
+      })
+    )
   )
 }

@@ -80,8 +80,8 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
   return Effect.as(
     Effect.all([
       check("path", path.length > 0 && !path.includes("\0"), "a file path or :memory:"),
-      // The driver trims the path, so a trailing space would silently name another file.
-      check("path", path.trimEnd() === path, "a path that does not end in white space"),
+      // The driver trims the path, so white space at its ends would silently name another file.
+      check("path", path.trim() === path, "a path without white space at its ends"),
       check(
         "path",
         !(resolved.readOnly && path === ":memory:"),

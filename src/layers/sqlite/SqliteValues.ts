@@ -6,6 +6,7 @@
 import type { ColumnDefinition } from "better-sqlite3"
 import { DbCorrupt, type ErrorContext, invalidInput } from "../../errors/index.js"
 import { Json } from "../../services/Backend.js"
+import { jsonText } from "../../services/JsonText.js"
 
 const allowed =
   "null, well-formed strings, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
@@ -14,10 +15,8 @@ const refuse = (index: number, problem: string): never => {
   throw invalidInput("sqlite.bind", `params[${index}]`, problem, allowed)
 }
 
-const toJson = (value: unknown, index: number): string => {
-  const text = JSON.stringify(value)
-  return text === undefined ? refuse(index, "has no JSON form") : text
-}
+const toJson = (value: unknown, index: number): string =>
+  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it")
 
 const isPlain = (value: object): boolean => {
   const prototype = Object.getPrototypeOf(value)
@@ -73,13 +72,17 @@ type Decoder = (value: unknown) => { readonly read: unknown } | undefined
 const decodeBoolean: Decoder = (value) =>
   value === 0 || value === 0n ? { read: false } : value === 1 || value === 1n ? { read: true } : undefined
 
-/** `CURRENT_TIMESTAMP` writes UTC without saying so. */
-const bareTimestamp = /^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?$/
+/** The forms of ISO 8601 that SQLite and `toISOString` write; `Date` alone would take "room 5" for a day in May. */
+const timestamp = /^([+-]\d{6}|\d{4})-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/
 
 /** Whether a number counts seconds, milliseconds or Julian days is not declared, so it stays a number. */
 const decodeTimestamp: Decoder = (value) => {
   if (typeof value !== "string") return { read: value }
-  const date = new Date(bareTimestamp.test(value) ? `${value.replace(" ", "T")}Z` : value)
+  const parts = timestamp.exec(value)
+  if (parts === null) return undefined
+  const [, , time, , , zone] = parts
+  // `CURRENT_TIMESTAMP` writes UTC without saying so.
+  const date = new Date(value.replace(" ", "T") + (time !== undefined && zone === undefined ? "Z" : ""))
   return Number.isNaN(date.getTime()) ? undefined : { read: date }
 }
 
@@ -109,7 +112,9 @@ const byDeclaredType: ReadonlyArray<readonly [RegExp, Decoder]> = [
 export const rowDecoder = (
   columns: ReadonlyArray<ColumnDefinition>
 ): ((row: Record<string, unknown>, context: ErrorContext) => void) | undefined => {
-  const typed = columns.flatMap((column) => {
+  // Of columns with one name, a row holds the last.
+  const byName = new Map(columns.map((column) => [column.name, column]))
+  const typed = Array.from(byName.values()).flatMap((column) => {
     const decode = byDeclaredType.find(([pattern]) => pattern.test(column.type ?? ""))?.[1]
     return decode === undefined ? [] : [{ column, decode }]
   })

@@ -1,6 +1,7 @@
 /**
  * Reading the rows of the vector store: collections, pages of records, single records, and what is wrong with them.
  */
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
@@ -57,17 +58,26 @@ export const getCollection = (client: SqliteClient, name: string, at: Origin): E
       : Effect.succeed(found)
   )
 
+/** Keys looked up in one statement. */
+const lookupLimit = 1024
+
 export const getRows = (
   client: SqliteClient,
   collection: Collection,
   columns: string,
   keys: ReadonlyArray<number>
-): Effect.Effect<ReadonlyArray<Row>, DbError> =>
-  client.query(
-    // The + keeps SQLite from walking the collection instead of looking up the rows.
-    `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`,
-    [collection.id, JSON.stringify(keys)]
+): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+  // The + keeps SQLite from walking the collection instead of looking up the rows.
+  const sql = `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`
+  const lookup = (keys: ReadonlyArray<number>) => client.query(sql, [collection.id, JSON.stringify(keys)])
+  if (keys.length <= lookupLimit) return lookup(keys)
+  return Effect.map(
+    Effect.forEach(Chunk.chunksOf(Chunk.fromIterable(keys), lookupLimit), (some) =>
+      lookup(Chunk.toReadonlyArray(some))
+    ),
+    (rows) => rows.flat()
   )
+}
 
 const corrupt = (collection: Collection, what: string, at: Origin): DbCorrupt =>
   new DbCorrupt({

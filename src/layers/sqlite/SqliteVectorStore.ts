@@ -107,21 +107,22 @@ export const make = (
       Effect.gen(function* () {
         const { params, sql } = SqliteFilter.compile(filter)
         const statement = `SELECT json_group_array(row_id) AS keys, json_group_array(seq) AS seqs,
-          json_group_array(${sql}) AS found FROM (${Rows.pageSql("row_id, seq, metadata", filterRows)})`
+          (SELECT json_object('seq', seq, 'row_id', row_id)
+            FROM (${Rows.pageSql("row_id, seq", filterRows)}) LIMIT 1 OFFSET ${filterRows - 1}) AS last
+          FROM (${Rows.pageSql("row_id, seq, metadata", filterRows)}) WHERE ${sql}`
         const within: Array<number> = []
         let last = Rows.after(0)
         while (true) {
-          const [row] = yield* client.query(statement, [...params, ...Rows.pageParameters(collection, last)])
-          const [keys, seqs, found] = [row?.keys, row?.seqs, row?.found].map(
-            (column): Array<number> => JSON.parse(String(column))
-          ) as [Array<number>, Array<number>, Array<number>]
+          const cursor = Rows.pageParameters(collection, last)
+          const [row] = yield* client.query(statement, [...cursor, ...cursor, ...params])
+          const keys: ReadonlyArray<number> = JSON.parse(String(row?.keys))
+          const seqs: ReadonlyArray<number> = JSON.parse(String(row?.seqs))
           for (let i = 0; i < keys.length; i++) {
-            if (found[i] !== 1) continue
             if (seqs[i]! > seq || !index.has(keys[i]!)) return yield* new Cache.Moved()
             within.push(keys[i]!)
           }
-          if (keys.length < filterRows) return within
-          last = { seq: seqs[keys.length - 1]!, row_id: keys[keys.length - 1]! }
+          if (row?.last === null) return within
+          last = JSON.parse(String(row?.last))
         }
       })
 

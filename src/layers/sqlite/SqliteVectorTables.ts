@@ -26,7 +26,7 @@ export const up: ReadonlyArray<string> = [
   reset_seq INTEGER NOT NULL DEFAULT 0,
   created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 ) STRICT`,
-  // Filters read metadata, loading reads vectors: what comes first in a row is found without its later pages.
+  // Text comes last, for it may be long: what comes first in a row is read without its later pages.
   `CREATE TABLE db_hub_vectors (
   row_id INTEGER PRIMARY KEY,
   collection_id INTEGER NOT NULL REFERENCES db_hub_collections (id) ON DELETE CASCADE,
@@ -37,7 +37,8 @@ export const up: ReadonlyArray<string> = [
   text TEXT,
   UNIQUE (collection_id, id)
 ) STRICT`,
-  "CREATE INDEX db_hub_vectors_by_seq ON db_hub_vectors (collection_id, seq, row_id)",
+  // With metadata, since between vectors they lie one or two to a page: a filter reads a tenth of the pages this way.
+  "CREATE INDEX db_hub_vectors_by_seq ON db_hub_vectors (collection_id, seq, row_id, metadata)",
   `CREATE TABLE db_hub_vector_deletions (
   collection_id INTEGER NOT NULL REFERENCES db_hub_collections (id) ON DELETE CASCADE,
   seq INTEGER NOT NULL,

@@ -1,0 +1,78 @@
+import { execFile } from "node:child_process"
+import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { temporaryFolder } from "../support/index.js"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+
+const tsx = NodePath.join(root, "node_modules", "tsx", "dist", "cli.mjs")
+
+const start = (example: string, cwd: string, ...args: ReadonlyArray<string>) =>
+  promisify(execFile)(process.execPath, [tsx, NodePath.join(root, "examples", example), ...args], {
+    cwd,
+    env: { ...process.env, TSX_TSCONFIG_PATH: NodePath.join(root, "tsconfig.json"), NO_COLOR: "1" }
+  })
+
+const run = (...args: Parameters<typeof start>) => Effect.promise(() => start(...args))
+
+describe("examples", () => {
+  it.scopedLive("an Effect program runs on SqliteLive and leaves its data in ./data/hub.db", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const { stdout } = yield* run("effect-program.ts", folder)
+      assert.include(stdout, "the user prefers metric units")
+      assert.isTrue(NodeFs.existsSync(NodePath.join(folder, "data", "hub.db")))
+    })
+  )
+
+  it.scopedLive("plain code keeps its data from one run to the next", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      assert.include((yield* run("plain-promise.ts", folder)).stdout, "{ page: '/home', n: 1 }")
+      const second = yield* run("plain-promise.ts", folder)
+      assert.include(second.stdout, "{ page: '/home', n: 2 }")
+      assert.include(second.stdout, "DbQuery SQLite: no such table: nowhere")
+    })
+  )
+
+  it.scopedLive("the main job answers from a folder and embeds again only what changed", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const notes = NodePath.join(folder, "notes")
+      NodeFs.mkdirSync(notes)
+      NodeFs.writeFileSync(NodePath.join(notes, "a.md"), "# Backups\n\nBackups run every night at two.\n")
+      NodeFs.writeFileSync(NodePath.join(notes, "b.txt"), "The office has a coffee machine.\n")
+      NodeFs.writeFileSync(NodePath.join(notes, "image.png"), "not text")
+      const ask = (...question: ReadonlyArray<string>) =>
+        Effect.map(run("ask-your-docs.ts", folder, notes, ...question), ({ stdout }) => stdout)
+
+      const first = yield* ask("when do the backups run?")
+      assert.include(first, "2 files, 2 passages: 2 embedded, 0 unchanged, 0 removed")
+      assert.include(first, "healthy")
+      assert.match(first, /\? when do the backups run\?\n {2}0\.\d+ {2}a\.md › Backups/)
+
+      NodeFs.appendFileSync(NodePath.join(notes, "a.md"), "# Restore\n\nTry a restore every month.\n")
+      NodeFs.rmSync(NodePath.join(notes, "b.txt"))
+      assert.include(yield* ask("restore"), "1 files, 2 passages: 1 embedded, 1 unchanged, 1 removed")
+    })
+  )
+
+  it.scopedLive("the main job says what is wrong with a folder that does not exist", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const failed = yield* Effect.promise(() =>
+        start("ask-your-docs.ts", folder, "nowhere").then(
+          () => undefined,
+          (error: { readonly code: number; readonly stderr: string }) => error
+        )
+      )
+      assert.strictEqual(failed?.code, 1)
+      assert.include(failed?.stderr, "nowhere")
+      assert.notInclude(failed?.stderr, "    at ")
+    })
+  )
+})
