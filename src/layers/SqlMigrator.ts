@@ -20,13 +20,7 @@ import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep
  * @since 0.1.0
  * @category models
  */
-export interface MigratorBackend extends Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction"> {
-  /**
-   * Runs an effect while no other process does so in the same database, and without a transaction; absent where nothing
-   * can run outside of the one writer.
-   */
-  readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
-}
+export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction" | "alone">
 
 const table = "db_hub_migrations"
 

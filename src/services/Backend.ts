@@ -197,6 +197,11 @@ export interface BackendShape {
     options?: TransactionOptions
   ) => Effect.Effect<A, E | DbError, R>
   /**
+   * Runs an effect while no other process does so in the same database, and without a transaction: for migration steps
+   * that cannot be in one. Absent where the one writer makes it needless.
+   */
+  readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
+  /**
    * Runs one reading statement on a handle on which the engine itself refuses writes; anything else is `DbReadOnly`.
    * Never returns more than `maxRows` rows (default 100).
    */

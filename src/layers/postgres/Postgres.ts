@@ -102,6 +102,7 @@ const open = (options: PostgresOptions): Effect.Effect<Opened, DbError, Scope.Sc
       execute: client.execute,
       stream: client.stream,
       transaction: client.transaction,
+      alone: basics.alone,
       readOnly: client.readOnly,
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),
       backup: () =>

@@ -55,7 +55,7 @@ const watch = (connection: Connection, context: ErrorContext): Effect.Effect<nev
     Effect.delay(heartbeat),
     Effect.forever
   )
-  return Effect.race(ended, beat)
+  return Effect.raceFirst(ended, beat)
 }
 
 /**

@@ -202,6 +202,8 @@ export const makeBuilder = (
           const made = yield* connection(extension)
           const sql = definition(options, extension, collection, storageOf(options, collection), records)
           yield* Dedicated.run(made, context, { text: sql })
+          // After a bulk load the planner thinks the table nearly empty, and an index not worth its while.
+          yield* Dedicated.run(made, context, { text: "ANALYZE db_hub_vectors" })
         })
       )
 
