@@ -20,7 +20,10 @@ export interface IoShape {
   readonly stdin: Effect.Effect<string, InvalidInput>
   /** The width to which output is cut; undefined where nobody watches it. */
   readonly columns: number | undefined
+  /** Whether standard output takes colours. */
   readonly colors: boolean
+  /** Whether standard error does. */
+  readonly errorColors: boolean
   /** Replaces the line of progress, or takes it away; undefined where nobody watches it. */
   readonly progress: ((line: string) => void) | undefined
 }
@@ -52,6 +55,7 @@ const readAll = async (): Promise<string> => {
 export const fromProcess = (): IoShape => {
   const { env, stderr, stdout } = process
   const watched = env["TERM"] !== "dumb"
+  const colorful = (stream: NodeJS.WriteStream) => stream.isTTY === true && watched && !env["NO_COLOR"]
   let shown = 0
   return {
     out: (text) => write(stdout, text),
@@ -61,7 +65,8 @@ export const fromProcess = (): IoShape => {
       catch: () => invalidInput("cli", "standard input", "cannot be read", "text in UTF-8")
     }),
     columns: stdout.isTTY ? stdout.columns || 80 : undefined,
-    colors: stdout.isTTY === true && watched && !env["NO_COLOR"],
+    colors: colorful(stdout),
+    errorColors: colorful(stderr),
     // Blanks instead of an escape to clear the line, so that it needs no colours.
     progress:
       stderr.isTTY && watched

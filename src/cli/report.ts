@@ -73,7 +73,7 @@ const hintOf = (error: DbError): string | undefined => {
 const tell = (json: boolean, document: Readonly<Record<string, unknown>>, message: string, hint: string | undefined) =>
   Effect.flatMap(Io, (io) => {
     if (json) return io.err(stringify({ error: { ...document, ...(hint === undefined ? {} : { hint }) } }))
-    const lines = message.split("\n").map((line) => `${paint(io.colors, "red", "error:")} ${printable(line)}`)
+    const lines = message.split("\n").map((line) => `${paint(io.errorColors, "red", "error:")} ${printable(line)}`)
     return io.err([...lines, ...(hint === undefined ? [] : [`hint: ${hint}`])].join("\n"))
   })
 

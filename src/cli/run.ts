@@ -46,7 +46,7 @@ const root = Command.make("db-hub").pipe(
   Command.withSubcommands([status, backends, query, execute, schema, migrate, backup, vector, config, doctor])
 )
 
-const names: ReadonlyArray<string> = Array.from(HashMap.keys(Command.getSubcommands(root)))
+const names: ReadonlyArray<string> = Array.from(HashMap.keys(Command.getSubcommands(root))).sort()
 
 const cli = Command.run(root, { name: "db-hub", version })
 
@@ -57,7 +57,7 @@ const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal"])
 
 /**
  * What the parser misreads, put the way it does not: a word such as `yes` after a flag is no value of the flag, a
- * repeated option may be written with `=`, and `--k` is `-k`.
+ * repeated option may be written with `=`, options may follow `-`, and `--k` is `-k`.
  */
 const settled = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const options = beforeDashes(args)
@@ -66,7 +66,9 @@ const settled = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
     const [, name, value] = /^(--[a-z-]+)=(.*)$/s.exec(arg) ?? []
     return name === undefined || value === undefined || flags.has(name) ? arg : [name, value]
   })
-  return [...split.map((arg) => (arg === "--k" ? "-k" : arg)), ...args.slice(options.length)]
+  const named = split.filter((arg) => arg !== "-").map((arg) => (arg === "--k" ? "-k" : arg))
+  const forced = [...split.filter((arg) => arg === "-"), ...args.slice(options.length + 1)]
+  return forced.length === 0 ? named : [...named, "--", ...forced]
 }
 
 /** Drops the banner and the remarks on types that say nothing, and names the command in full. */
@@ -97,8 +99,11 @@ const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
 
 const isGroup = (name: string | undefined): name is string => name !== undefined && Object.hasOwn(groups, name)
 
+const builtIns = /^(--version|--wizard|--completions|--log-level|--help|-h)(=|$)/
+
 const misspelt = (word: string, known: ReadonlyArray<string>, what: string): string | undefined => {
-  if (word.startsWith("-") || known.includes(word)) return undefined
+  if (known.includes(word) || builtIns.test(word)) return undefined
+  if (word === "" || word.startsWith("-")) return `The ${what} comes first: one of ${known.join(", ")}`
   const near = nearest(word, known)
   return `There is no such ${what}; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${known.join(", ")}`}`
 }
@@ -131,6 +136,9 @@ export const run = (args: ReadonlyArray<string>): Effect.Effect<number, never, I
     if (help !== undefined) return Effect.as(io.out(help), 0)
     const options = beforeDashes(args)
     const json = options.includes("--json") || options.includes("--json=true")
+    if (options.includes("--wizard") && io.columns === undefined) {
+      return misused(json, "--wizard asks its questions on a terminal, and this is none", commandOf(args))
+    }
     const unknown = unknownCommand(args)
     if (unknown !== undefined) return misused(json, unknown, commandOf(args))
     return cli(["node", "db-hub", ...settled(helpFirst(args))]).pipe(
