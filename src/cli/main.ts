@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import { fromProcess, Io } from "./Io.js"
 import { run } from "./run.js"
 
-// A reader that stops early, such as `head`, is no fault.
 for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error
+  stream.on("error", ({ code }: NodeJS.ErrnoException) => {
+    // A reader that stops early, such as `head`, is no fault.
+    if (code === "EPIPE") return
+    if (stream === process.stdout) process.stderr.write(`error: the output cannot be written (${code})\n`)
+    process.exit(1)
   })
 }
 
