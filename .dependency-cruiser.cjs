@@ -31,10 +31,9 @@ module.exports = {
       name: "only-declared-dependencies",
       severity: "error",
       from: { path: "^src" },
-      // Drivers are peers that whoever works on them has too.
       to: {
         dependencyTypes: ["npm-dev", "npm-no-pkg", "unknown", "undetermined"],
-        dependencyTypesNot: ["npm-peer"],
+        dependencyTypesNot: ["npm", "npm-peer"],
         pathNot: "node_modules/@types"
       }
     }
