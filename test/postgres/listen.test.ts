@@ -17,15 +17,12 @@ const listening = outside(
   `SELECT pid FROM pg_stat_activity WHERE application_name = '${name}' AND query LIKE 'LISTEN%'`
 )
 
-/** Waits for a connection that listens and is not the one known. */
+/** The connection that listens, once there is one other than that known. */
 const untilListening = (known?: unknown) =>
-  Effect.map(
-    Effect.repeat(listening, {
-      until: (rows) => rows.some(({ pid }) => pid !== known),
-      schedule: Schedule.spaced("10 millis")
-    }),
-    (rows) => rows.find(({ pid }) => pid !== known)!["pid"]
-  )
+  Effect.flatMap(listening, (rows) => {
+    const found = rows.find(({ pid }) => pid !== known)
+    return found === undefined ? Effect.fail("not yet") : Effect.succeed(found["pid"])
+  }).pipe(Effect.retry(Schedule.spaced("10 millis")))
 
 describe.skipIf(noServer)("listen and notify", () => {
   it.scopedLive("messages arrive, and a killed connection comes back and says what it may have missed", () =>
