@@ -91,7 +91,19 @@ export const backendSuite: Suite = {
 
   "a value with no SQL form is refused by its position, before anything is written": withTable((backend, table) =>
     Effect.gen(function* () {
-      for (const value of [undefined, Symbol("s"), () => 1, new Map(), Number.NaN, 2n ** 64n, "\ud800"]) {
+      for (const value of [
+        undefined,
+        Symbol("s"),
+        () => 1,
+        new Map(),
+        Number.NaN,
+        2n ** 64n,
+        "\ud800",
+        new Date(Number.NaN),
+        { deep: [Number.NaN] },
+        { deep: new Map() },
+        { deep: 1n }
+      ]) {
         const error = yield* failsWith(
           "InvalidInput",
           backend.execute(`INSERT INTO ${table} (id, note) VALUES (?, ?)`, [1, value as never])

@@ -4,10 +4,11 @@
 import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { isDbError } from "../errors/index.js"
 import type { BackendServices } from "../layers/BackendLayer.js"
+import { type StoreServices, StoresLive } from "../layers/stores/index.js"
 
 /**
  * One promise of a service: succeeds if it holds, fails or dies if not. Independent of any test runner.
@@ -26,14 +27,17 @@ export interface Case {
  * @since 0.1.0
  * @category models
  */
-export type Suite = Readonly<Record<string, Effect.Effect<void, unknown, BackendServices>>>
+export type Suite = Readonly<Record<string, Effect.Effect<void, unknown, BackendServices | StoreServices>>>
 
 /**
  * @since 0.1.0
  * @category constructors
  */
 export const casesOf = (suite: Suite, layer: Layer.Layer<BackendServices, unknown>): ReadonlyArray<Case> =>
-  Object.entries(suite).map(([name, test]) => ({ name, run: Effect.provide(test, layer) }))
+  Object.entries(suite).map(([name, test]) => ({
+    name,
+    run: Effect.provide(test, Layer.provideMerge(StoresLive, layer))
+  }))
 
 /**
  * A name that no other case uses, so that cases may share a database.

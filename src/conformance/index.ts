@@ -9,7 +9,9 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { settingsSuite } from "./SettingsSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
+import { writeChannelSuite } from "./WriteChannelSuite.js"
 
 export type { Case } from "./Case.js"
 
@@ -17,7 +19,9 @@ const suites: Readonly<Record<string, Suite>> = {
   Backend: backendSuite,
   VectorStore: vectorSuite,
   Migrator: migratorSuite,
-  HealthChecker: healthSuite
+  HealthChecker: healthSuite,
+  WriteChannel: writeChannelSuite,
+  SettingsStore: settingsSuite
 }
 
 /**

@@ -55,6 +55,8 @@ const says =
  */
 const byCode: Readonly<Record<string, (refusal: Refusal) => DbError>> = {
   SQLITE_BUSY: says(DbBusy, "another process holds the lock: retry, or raise busy_timeout"),
+  // Several processes raced to begin reading the WAL; it goes by itself.
+  SQLITE_PROTOCOL: says(DbBusy, "other processes were beginning to read at the same time: retry"),
   SQLITE_BUSY_SNAPSHOT: conflict("serialization", "another process wrote meanwhile: run the transaction again", true),
   SQLITE_LOCKED: says(DbLocked, "finish the open statement of this connection first"),
   SQLITE_INTERRUPT: says(DbTimeout, "the statement was stopped"),

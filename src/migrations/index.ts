@@ -1,19 +1,19 @@
 /**
- * The hub's own tables, step by step. A step that has shipped is never edited: its checksum is on record in databases.
+ * The hub's own tables, step by step. A step that has shipped is never edited, nor moved: its checksum is on record in
+ * databases under its number.
  *
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { settings } from "./settings.js"
+import { vectors } from "./vectors.js"
+import { writes } from "./writes.js"
 
 /**
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [
-  {
-    id: 1,
-    name: "vector collections",
-    up: (dialect) => dialect.vectorTables.up,
-    down: (dialect) => dialect.vectorTables.down
-  }
-]
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings].map((step, index) => ({
+  ...step,
+  id: index + 1
+}))

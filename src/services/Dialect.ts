@@ -20,7 +20,14 @@ export interface Dialect {
   readonly tableExists: string
   /** Column types for table definitions. */
   readonly types: {
+    /** Text that is compared and ordered by code point. */
     readonly text: string
+    /** A primary key that counts up by itself. */
+    readonly serial: string
+    /** An exact decimal, read and written as text. */
+    readonly decimal: string
+    /** A 64-bit float. */
+    readonly number: string
     /** 64 bits. */
     readonly integer: string
     readonly boolean: string
@@ -29,6 +36,22 @@ export interface Dialect {
     /** An instant in UTC. */
     readonly timestamp: string
   }
+  /**
+   * An INSERT of one row, with one `?` per column, that does nothing if a row with the same key is there (and then
+   * affects no row).
+   */
+  readonly insertIfAbsent: (table: string, columns: ReadonlyArray<string>, key: ReadonlyArray<string>) => string
+  /** An INSERT of one row, with one `?` per column, that overwrites every other column of the row with the same key. */
+  readonly upsert: (table: string, columns: ReadonlyArray<string>, key: ReadonlyArray<string>) => string
+  /** Ends a SELECT inside a transaction whose rows nobody else may change before its end. */
+  readonly forUpdate: string
+  /** The same, passing over rows that somebody else holds. */
+  readonly skipLocked: string
+  /**
+   * How the change feed tells what is settled: the type and default of a column that orders writers, and a condition
+   * over it that holds once no writer with an earlier number can still commit.
+   */
+  readonly writerOrder: { readonly column: string; readonly settled: string }
   /** The tables of the vector store, and how to take them away. */
   readonly vectorTables: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
   /**

@@ -5,6 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
+import * as Upsert from "../Upsert.js"
 import { down, up } from "./SqliteVectorTables.js"
 
 /**
@@ -31,12 +32,20 @@ export const dialect: Dialect = {
   tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
   types: {
     text: "TEXT",
+    serial: "INTEGER PRIMARY KEY AUTOINCREMENT",
+    decimal: "TEXT",
+    number: "REAL",
     integer: "INTEGER",
     boolean: "BOOLEAN",
     bytes: "BLOB",
     json: "JSON",
     timestamp: "DATETIME"
   },
+  ...Upsert.onConflict,
+  // A transaction has the write lock from its beginning.
+  forUpdate: "",
+  skipLocked: "",
+  writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up, down },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []

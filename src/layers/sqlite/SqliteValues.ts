@@ -6,6 +6,7 @@
 import type { ColumnDefinition } from "better-sqlite3"
 import { DbCorrupt, type ErrorContext, invalidInput } from "../../errors/index.js"
 import { Json } from "../../services/Backend.js"
+import { jsonText } from "../../services/JsonText.js"
 
 const allowed =
   "null, well-formed strings, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
@@ -14,15 +15,8 @@ const refuse = (index: number, problem: string): never => {
   throw invalidInput("sqlite.bind", `params[${index}]`, problem, allowed)
 }
 
-const toJson = (value: unknown, index: number): string => {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (_noJson) {
-    // A cycle or a bigint; the message of the engine would quote names of the value.
-  }
-  return text ?? refuse(index, "has no JSON form")
-}
+const toJson = (value: unknown, index: number): string =>
+  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it")
 
 const isPlain = (value: object): boolean => {
   const prototype = Object.getPrototypeOf(value)

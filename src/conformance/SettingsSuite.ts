@@ -1,0 +1,103 @@
+/**
+ * @since 0.1.0
+ */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { SettingsStore } from "../services/SettingsStore.js"
+import { equal, failsWith, fresh, type Suite } from "./Case.js"
+
+const keysOf = (settings: SettingsStore["Type"], user: string) =>
+  Effect.map(settings.list(user), (all) => all.map(({ key, value }) => [key, value]))
+
+/**
+ * @since 0.1.0
+ * @category suites
+ */
+export const settingsSuite: Suite = {
+  "any JSON value comes back as it was set": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    for (const value of ["text", "", 0, -1.5, true, false, null, [], {}, [1, [null]], { a: { b: "ü" } }]) {
+      yield* settings.set({ user, key: "k", value })
+      yield* equal((yield* settings.get(user, "k")).value, value)
+    }
+  }),
+
+  "a setting is overwritten, deleted once, and then NotFound": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    yield* settings.set({ user, key: "k", value: 1 })
+    const before = yield* settings.get(user, "k")
+    yield* settings.set({ user, key: "k", value: 2 })
+    const after = yield* settings.get(user, "k")
+    yield* equal([after.value, after.updatedAt >= before.updatedAt], [2, true])
+    yield* equal(
+      [yield* settings.delete({ user, key: "k" }), yield* settings.delete({ user, key: "k" })],
+      [true, false]
+    )
+    yield* failsWith("NotFound", settings.get(user, "k"))
+  }),
+
+  "users do not see each other's settings": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const [ada, bob] = [yield* fresh("ada"), yield* fresh("bob")]
+    yield* settings.set({ user: ada, key: "k", value: 1 })
+    yield* equal([yield* settings.has(ada), yield* settings.has(bob)], [true, false])
+    yield* failsWith("NotFound", settings.get(bob, "k"))
+    yield* equal(yield* settings.delete({ user: bob, key: "k" }), false)
+  }),
+
+  "a list is ordered by code point": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    yield* settings.setMany({ user, settings: { b: 1, B: 2, a: 3, ä: 4, "\u{1F600}": 5, "\uFF5E": 6 } })
+    const keys = (yield* settings.list(user)).map(({ key }) => key)
+    yield* equal(keys, ["B", "a", "b", "ä", "\uFF5E", "\u{1F600}"])
+  }),
+
+  "setMany leaves others alone, replaceAll does not": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    yield* settings.setMany({ user, settings: { a: 1, b: 2 } })
+    yield* settings.setMany({ user, settings: { b: 3, c: 4 } })
+    yield* equal(yield* keysOf(settings, user), [
+      ["a", 1],
+      ["b", 3],
+      ["c", 4]
+    ])
+    yield* settings.replaceAll({ user, settings: { c: 5 } })
+    yield* equal(yield* keysOf(settings, user), [["c", 5]])
+  }),
+
+  "compareAndSet writes only over the expected value, and one of many racers wins": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    yield* failsWith("DbConflict", settings.compareAndSet({ user, key: "k", expected: 1, value: 2 }))
+    yield* settings.compareAndSet({ user, key: "k", value: { n: 0 } })
+    yield* failsWith("DbConflict", settings.compareAndSet({ user, key: "k", value: { n: 0 } }))
+    const racers = Array.from({ length: 8 }, (_, n) =>
+      Effect.isSuccess(settings.compareAndSet({ user, key: "k", expected: { n: 0 }, value: { n: n + 1 } }))
+    )
+    const won = yield* Effect.all(racers, { concurrency: "unbounded" })
+    yield* equal(won.filter(Boolean).length, 1)
+  }),
+
+  "watch follows a user's setting": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const [user, other] = [yield* fresh("user"), yield* fresh("other")]
+    const watching = yield* Effect.fork(Stream.runCollect(Stream.take(settings.watch(user, "k"), 2)))
+    yield* Effect.sleep("50 millis")
+    yield* settings.set({ user: other, key: "k", value: "not mine" })
+    yield* settings.set({ user, key: "x", value: "another key" })
+    yield* settings.set({ user, key: "k", value: 1 })
+    yield* Effect.sleep("250 millis")
+    yield* settings.set({ user, key: "k", value: 2 })
+    const seen = Chunk.toReadonlyArray(yield* Fiber.join(watching))
+    yield* equal(
+      seen.map(({ value }) => value),
+      [1, 2]
+    )
+  })
+}

@@ -1,0 +1,23 @@
+/**
+ * @since 0.1.0
+ */
+import type { Dialect } from "../services/Dialect.js"
+
+const insert = (table: string, columns: ReadonlyArray<string>): string =>
+  `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`
+
+/**
+ * `ON CONFLICT`, as SQLite and PostgreSQL have it.
+ *
+ * @since 0.1.0
+ * @category dialect
+ */
+export const onConflict: Pick<Dialect, "insertIfAbsent" | "upsert"> = {
+  insertIfAbsent: (table, columns, key) => `${insert(table, columns)} ON CONFLICT (${key.join(", ")}) DO NOTHING`,
+  upsert: (table, columns, key) => {
+    const others = columns.filter((column) => !key.includes(column))
+    return `${insert(table, columns)} ON CONFLICT (${key.join(", ")}) DO UPDATE SET ${others
+      .map((column) => `${column} = excluded.${column}`)
+      .join(", ")}`
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Rows of the stores' tables, as their models.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
+import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
+
+const camel = (column: string): string => column.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+
+const camelKeys = (row: Row): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(row).map(([column, value]) => [camel(column), value]))
+
+/**
+ * Reads rows of one table: column `created_at` is field `createdAt`. A row that does not fit its model is `DbCorrupt`,
+ * named by table and id.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A, I>(
+  backend: Pick<BackendShape, "name" | "query">,
+  table: string,
+  model: Schema.Schema<A, I>,
+  idColumn = "id"
+) => {
+  const validate = ParseResult.validateEither(Schema.typeSchema(model))
+
+  const read = (row: Row): Effect.Effect<A, DbError> => {
+    const read = validate(camelKeys(row))
+    if (read._tag === "Right") return Effect.succeed(read.right)
+    const [issue] = ParseResult.ArrayFormatter.formatErrorSync(ParseResult.parseError(read.left))
+    return Effect.fail(
+      new DbCorrupt({
+        backend: backend.name,
+        operation: "read",
+        code: "HUB_UNREADABLE_ROW",
+        message: `${table} ${String(row[idColumn])}: ${issue?.path.join(".") ?? "the row"} cannot be read; correct or delete the row`
+      })
+    )
+  }
+
+  return {
+    read,
+    /** All rows of a query. */
+    all: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<A>, DbError> =>
+      Effect.flatMap(backend.query(sql, params), Effect.forEach(read)),
+    /** The first row of a query, or undefined. */
+    first: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<A | undefined, DbError> =>
+      Effect.flatMap(backend.query(sql, params), ([row]) => (row === undefined ? Effect.succeed(undefined) : read(row)))
+  }
+}
+
+/**
+ * Fails with `NotFound` where there is no value.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const orNotFound =
+  (backend: string, operation: string, entity: string) =>
+  <A>(value: A | undefined): Effect.Effect<A, NotFound> =>
+    value === undefined
+      ? Effect.fail(
+          new NotFound({
+            backend,
+            operation,
+            entity,
+            message: `There is no such ${entity}, or it belongs to somebody else`
+          })
+        )
+      : Effect.succeed(value)

@@ -1,0 +1,27 @@
+/**
+ * What agents keep, on whatever backend.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import type { Backend } from "../../services/Backend.js"
+import type { SettingsStore } from "../../services/SettingsStore.js"
+import type { WriteChannel } from "../../services/WriteChannel.js"
+import * as LocalWrites from "../write/LocalWrites.js"
+import * as Settings from "./SettingsStore.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type StoreServices = SettingsStore | WriteChannel
+
+/**
+ * Every store, on the backend that is provided.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(Settings.layer).pipe(
+  Layer.provideMerge(LocalWrites.layer)
+)

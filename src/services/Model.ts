@@ -1,0 +1,80 @@
+/**
+ * The kinds of value that the models of the stores are made of.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { type JsonObject, parseJsonObject } from "../vector/index.js"
+
+const text = (what: string, max: number) =>
+  Schema.String.pipe(
+    Schema.filter((value) => value.length > 0 && value.length <= max && !value.includes("\0"), {
+      message: () => `${what} of 1 to ${max} characters without NUL`
+    })
+  )
+
+/**
+ * Who owns a thing.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const UserId = text("a user id", 255)
+
+/**
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Key = text("a key", 255)
+
+/**
+ * An id; made by the caller or by the store.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Id = text("an id", 255)
+
+/**
+ * An instant in UTC, to the millisecond.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Timestamp = Schema.Date
+
+/**
+ * An exact decimal as text, such as `0.000015`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Decimal = Schema.String.pipe(
+  Schema.pattern(/^-?\d{1,20}(\.\d{1,18})?$/, { message: () => "a decimal number as text, such as 0.25" })
+)
+
+const isJson = (value: unknown): boolean => Either.isRight(parseJsonObject({ value }, "value"))
+
+/**
+ * Any JSON value, null included.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const JsonValue = Schema.Unknown.pipe(
+  Schema.filter(isJson, {
+    message: () => "a JSON value: strings, finite numbers, booleans, null, arrays, plain objects"
+  })
+)
+
+/**
+ * A JSON object, such as metadata.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
+  (value: unknown): value is JsonObject => Either.isRight(parseJsonObject(value, "value")),
+  { message: () => "a plain object of JSON values" }
+)
