@@ -1,10 +1,12 @@
 import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { failureOf, temporaryFile } from "../support/index.js"
+import { elapsed, failureOf, temporaryFile, temporaryFolder } from "../support/index.js"
 
 describe("health of SQLite", () => {
   it.scoped("tells file size, WAL size and schema version", () =>
@@ -40,6 +42,43 @@ describe("health of SQLite", () => {
       const status = yield* backend.health.status
       assert.isFalse(status.healthy)
       assert.include(status.error, "deleted")
+    })
+  )
+
+  for (const [name, replace] of [
+    ["moved away", () => {}],
+    ["replaced by a file", (folder: string) => NodeFs.writeFileSync(folder, "")],
+    ["replaced by a link to itself", (folder: string) => NodeFs.symlinkSync(folder, folder)]
+  ] as const) {
+    it.scoped(`is unhealthy when the folder was ${name}`, () =>
+      Effect.gen(function* () {
+        const folder = NodePath.join(yield* temporaryFolder, "data")
+        const backend = yield* Sqlite.make({ path: NodePath.join(folder, "hub.db") })
+        NodeFs.renameSync(folder, `${folder}.old`)
+        replace(folder)
+        const status = yield* backend.health.status
+        assert.isFalse(status.healthy)
+        assert.include(status.error, "deleted")
+        assert.isNull(status.fileSize)
+        assert.strictEqual((yield* failureOf(backend.health.ping)).code, "HUB_FILE_GONE")
+      })
+    )
+  }
+
+  it.scopedLive("waits for another process's lock of the whole file, and is unhealthy at the budget", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const backend = yield* Sqlite.make({ path, journalMode: "DELETE", busyTimeout: 300 })
+      const other = new Database(path)
+      yield* Effect.addFinalizer(() => Effect.sync(() => other.close()))
+      other.exec("BEGIN EXCLUSIVE")
+      const checking = yield* Effect.fork(backend.health.status)
+      yield* Effect.sleep(50)
+      other.exec("COMMIT")
+      assert.isTrue((yield* checking).healthy)
+      other.exec("BEGIN EXCLUSIVE")
+      const spent = yield* elapsed(Effect.map(backend.health.status, ({ healthy }) => assert.isFalse(healthy)))
+      assert.isBelow(spent, 500)
     })
   )
 

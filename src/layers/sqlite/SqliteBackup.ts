@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+import * as NodeCrypto from "node:crypto"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import Sqlite, { type Database } from "better-sqlite3"
@@ -42,7 +43,6 @@ export const backup =
     const fromFileSystem = (cause: unknown): DbError => {
       if (isDbError(cause)) return cause
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
-      if (code === "EEXIST") return taken()
       return code.startsWith("SQLITE_")
         ? fromSqlite(cause, context)
         : new DbConnection({
@@ -53,7 +53,10 @@ export const backup =
     }
     const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fromFileSystem })
 
-    const partial = NodePath.join(NodePath.dirname(file), `.${NodePath.basename(file)}.${process.pid}.partial`)
+    const partial = NodePath.join(
+      NodePath.dirname(file),
+      `.${NodePath.basename(file)}.${NodeCrypto.randomUUID()}.partial`
+    )
     const removePartial = Effect.sync(() => {
       for (const suffix of ["", "-journal", "-wal", "-shm"]) NodeFs.rmSync(partial + suffix, { force: true })
     })
@@ -118,8 +121,13 @@ export const backup =
       })
 
     const publish = attempt(() => {
-      // Unlike a rename, a link never replaces a file that appeared meanwhile.
-      NodeFs.linkSync(partial, file)
+      try {
+        // Takes the name without ever replacing a file that appeared meanwhile; the copy then replaces this empty one.
+        NodeFs.closeSync(NodeFs.openSync(file, "wx", 0o600))
+      } catch (cause) {
+        throw NodeFs.existsSync(file) ? taken() : cause
+      }
+      NodeFs.renameSync(partial, file)
       return { file, sizeBytes: NodeFs.statSync(file).size }
     })
 
