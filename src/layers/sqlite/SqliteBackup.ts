@@ -22,6 +22,9 @@ import * as Open from "./SqliteOpen.js"
 /** Pages copied in one turn of the event loop: 1 MiB of the usual 4 KiB pages. */
 const pagesPerTurn = 256
 
+/** A link that leads nowhere takes the name, too. */
+const isTaken = (file: string): boolean => NodeFs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+
 /**
  * The online backup of SQLite: copies while others read and write, into a file beside the wanted one, which takes its
  * name only after it was reopened and checked.
@@ -62,7 +65,7 @@ export const backup =
     })
 
     const reserve = attempt(() => {
-      if (NodeFs.existsSync(file)) throw taken()
+      if (isTaken(file)) throw taken()
       NodeFs.mkdirSync(NodePath.dirname(file), { recursive: true, mode: 0o700 })
       NodeFs.closeSync(NodeFs.openSync(partial, "wx", 0o600))
     })
@@ -125,7 +128,7 @@ export const backup =
         // Takes the name without ever replacing a file that appeared meanwhile; the copy then replaces this empty one.
         NodeFs.closeSync(NodeFs.openSync(file, "wx", 0o600))
       } catch (cause) {
-        throw NodeFs.existsSync(file) ? taken() : cause
+        throw isTaken(file) ? taken() : cause
       }
       NodeFs.renameSync(partial, file)
       return { file, sizeBytes: NodeFs.statSync(file).size }
