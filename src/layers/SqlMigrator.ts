@@ -20,7 +20,7 @@ import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep
  * @since 0.1.0
  * @category models
  */
-export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction">
+export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction" | "alone">
 
 const table = "db_hub_migrations"
 
@@ -39,11 +39,12 @@ const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undef
     .update(JSON.stringify([up, down ?? null]))
     .digest("hex")
 
-const known = ({ down, id, name, up }: MigrationStep, dialect: Dialect): Known => {
+const known = ({ down, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
   const [sql, undo] = [up(dialect), down?.(dialect)]
+  const kind = transaction === false ? { transaction } : {}
   return {
-    up: { id, name, direction: "up", sql },
-    down: undo && { id, name, direction: "down", sql: undo },
+    up: { id, name, direction: "up", sql, ...kind },
+    down: undo && { id, name, direction: "down", sql: undo, ...kind },
     checksum: checksum(sql, undo)
   }
 }
@@ -156,29 +157,55 @@ export const make = (
         ])
       : backend.execute(`DELETE FROM ${table} WHERE scope = ? AND id = ?`, [scope, step.id])
 
-  const runStep = (step: PlannedStep) =>
+  const runStatements = (step: PlannedStep) =>
     Effect.forEach(step.sql, (sql) => backend.execute(sql), { discard: true }).pipe(
       Effect.catchAll((error) =>
-        fail("failed", `Step ${step.id} (${step.name}) of ${scope} failed and was undone: ${error.message}`, {
-          step: step.id,
-          ...(error.code === undefined ? {} : { code: error.code })
-        })
-      ),
-      Effect.zipRight(record(step)),
-      Effect.as(step)
+        fail(
+          "failed",
+          `Step ${step.id} (${step.name}) of ${scope} failed and ${step.transaction === false ? "will be begun anew" : "was undone"}: ${error.message}`,
+          { step: step.id, ...(error.code === undefined ? {} : { code: error.code }) }
+        )
+      )
     )
 
-  /** The next step on the way to the target, decided under the lock; undefined when there is none left. */
-  const advance = (target: MigrationTarget) =>
+  /** Runs an effect on the next step on the way to the target, decided under the lock; undefined when none is left. */
+  const locked = (
+    target: MigrationTarget,
+    use: (next: PlannedStep) => Effect.Effect<PlannedStep | undefined, DbError>
+  ) =>
     backend.transaction(
       Effect.gen(function* () {
         yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
         yield* backend.execute(createTable)
         const next = (yield* plan(target))[0]
-        return next === undefined ? undefined : yield* runStep(next)
+        return next === undefined ? undefined : yield* use(next)
       }),
       { busyTimeout: lockTimeout }
     )
+
+  const alone = backend.alone ?? (<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | DbError> => effect)
+
+  /** Outside of a transaction the lock cannot be held: others stay away by waiting for the turn of this process. */
+  const advanceAlone = (target: MigrationTarget) =>
+    alone(
+      Effect.gen(function* () {
+        const next = (yield* plan(target))[0]
+        if (next === undefined || next.transaction !== false) return undefined
+        yield* runStatements(next)
+        yield* locked(target, () => Effect.as(record(next), next))
+        return next
+      })
+    )
+
+  const advance = (target: MigrationTarget) =>
+    Effect.gen(function* () {
+      const next = yield* locked(target, (next) =>
+        next.transaction === false
+          ? Effect.succeed(next)
+          : Effect.zipRight(runStatements(next), Effect.as(record(next), next))
+      )
+      return next?.transaction === false ? yield* advanceAlone(target) : next
+    })
 
   return {
     currentVersion: version,

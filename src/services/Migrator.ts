@@ -21,6 +21,11 @@ export interface MigrationStep {
   readonly up: (dialect: Dialect) => ReadonlyArray<string>
   /** Absent = the step cannot be undone. */
   readonly down?: (dialect: Dialect) => ReadonlyArray<string>
+  /**
+   * False = the statements run outside of any transaction, as `CREATE INDEX CONCURRENTLY` must. A step that was cut
+   * short is begun anew, so each statement must be safe to run again: drop what may be there half made first.
+   */
+  readonly transaction?: false
 }
 
 /**
@@ -40,6 +45,8 @@ export interface PlannedStep {
   readonly name: string
   readonly direction: "up" | "down"
   readonly sql: ReadonlyArray<string>
+  /** False = it runs outside of any transaction. */
+  readonly transaction?: false
 }
 
 /**
