@@ -116,6 +116,25 @@ describe("health of SQLite", () => {
     })
   )
 
+  it.scoped("is unhealthy on damage that a read-only statement met in a file too large to be checked each time", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const made = new Database(path)
+      made.exec(
+        `CREATE TABLE t (a BLOB); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 10000)
+         INSERT INTO t SELECT zeroblob(1900) FROM c`
+      )
+      made.close()
+      const damaged = NodeFs.openSync(path, "r+")
+      NodeFs.writeSync(damaged, Buffer.alloc(8192, 0xff), 0, 8192, 4096 * 2000)
+      NodeFs.closeSync(damaged)
+      const backend = yield* Sqlite.make({ path })
+      assert.isTrue((yield* backend.health.status).healthy)
+      assert.strictEqual((yield* failureOf(backend.readOnly("SELECT sum(length(a)) FROM t")))._tag, "DbCorrupt")
+      assert.isFalse((yield* backend.health.status).healthy)
+    })
+  )
+
   it.scoped("counts waits for the lane", () =>
     Effect.gen(function* () {
       const backend = yield* Sqlite.make({ path: yield* temporaryFile })

@@ -188,11 +188,11 @@ export const make = (
     }
 
     let corruption: DbError | undefined
-    const toError = (cause: unknown, operation: string): DbError => {
-      const error = fromSqlite(cause, context(operation))
+    const noted = (error: DbError): DbError => {
       if (error._tag === "DbCorrupt" && error.code?.startsWith("SQLITE_") === true) corruption = error
       return error
     }
+    const toError = (cause: unknown, operation: string): DbError => noted(fromSqlite(cause, context(operation)))
 
     /** A transaction that nobody holds the lane for would swallow what is written next. */
     const clean = () => {
@@ -581,7 +581,7 @@ export const make = (
           }
         }
         if (transaction !== undefined) return inTransaction(transaction, "readOnly", attempt(writer))
-        const run = Open.retryBusy(options.busyTimeout, context("readOnly"), attempt(reader))
+        const run = Effect.mapError(Open.retryBusy(options.busyTimeout, context("readOnly"), attempt(reader)), noted)
         return reader === writer ? lane.hold(context("readOnly"), options.busyTimeout, run) : run
       })
 
