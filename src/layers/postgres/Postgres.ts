@@ -24,7 +24,7 @@ import * as Dedicated from "./PostgresDedicated.js"
 import { dialect } from "./PostgresDialect.js"
 import * as PostgresHealth from "./PostgresHealth.js"
 import * as PostgresListen from "./PostgresListen.js"
-import { type PostgresOptions, poolers, resolve, sslModes } from "./PostgresOptions.js"
+import { type PostgresOptions, poolers, type ResolvedPostgresOptions, resolve, sslModes } from "./PostgresOptions.js"
 import * as PostgresSchema from "./PostgresSchema.js"
 import { needsSessionError } from "./PostgresText.js"
 import * as PostgresVectorStore from "./PostgresVectorStore.js"
@@ -74,14 +74,18 @@ const alone =
     )
   }
 
-interface Opened {
+/** @internal */
+export interface Opened {
   readonly backend: BackendShape
   readonly channels: Context.Tag.Service<Channels>
 }
 
 const open = (options: PostgresOptions): Effect.Effect<Opened, DbError, Scope.Scope> =>
+  Effect.flatMap(resolve(options), openResolved)
+
+/** @internal */
+export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<Opened, DbError, Scope.Scope> =>
   Effect.gen(function* () {
-    const resolved = yield* resolve(options)
     const client = yield* Effect.provide(PostgresClient.make(resolved), Reactivity.layer)
     const basics = { ...client, name: resolved.name, dialect, alone: alone(client) }
     const migrator = SqlMigrator.make(basics, hubMigrations, "hub")

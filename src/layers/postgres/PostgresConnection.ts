@@ -344,6 +344,11 @@ const cancelBudget = 5_000
 export const cancel = (connection: Connection, job: Job, done: () => void) => {
   if (job.settled) return done()
   job.cancelling = true
+  // Where there is nothing to cancel with, it is waited for.
+  if (connection.internals.processID === null) {
+    job.onSettled = done
+    return
+  }
   const deadline = performance.now() + cancelBudget
   let again: NodeJS.Timeout | undefined
   let asking = false

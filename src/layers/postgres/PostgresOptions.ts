@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 import * as NodeFs from "node:fs"
+import type { Duplex } from "node:stream"
 import type { ConnectionOptions } from "node:tls"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -159,6 +160,8 @@ export interface ResolvedPostgresOptions {
   readonly keepAlive: boolean
   readonly readOnly: boolean
   readonly migrate: boolean
+  /** What is spoken with in place of a server. */
+  readonly stream?: () => Duplex
   /** Server parameters of every session. */
   readonly settings: Readonly<Record<string, string>>
   readonly vector: {

@@ -101,6 +101,7 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
     // A function, so that no dump of the options shows it.
     password: password === undefined ? undefined : () => Redacted.value(password),
     ssl: tls,
+    ...(options.stream === undefined ? {} : { stream: options.stream }),
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeout,
     keepAlive: options.keepAlive,

@@ -71,7 +71,8 @@ export const exactOrder = ({ schema }: Extension, { metric }: Indexed): string =
   `embedding OPERATOR(${schema}.${operators[metric]}) ?::${schema}.vector`
 
 /**
- * The distance as the index has it.
+ * The distance as the index has it. `isScore`: it tells the score to seven digits, since it is of the whole vector and
+ * its scale is known.
  *
  * @since 0.1.0
  * @category searching
@@ -80,14 +81,14 @@ export const indexOrder = (
   options: ResolvedPostgresOptions,
   { schema }: Extension,
   collection: Indexed
-): { readonly sql: string; readonly overfetch: number } => {
+): { readonly sql: string; readonly overfetch: number; readonly isScore: boolean } => {
   const { dimension, metric } = collection
   const storage = storageOf(options, collection)
   const sql =
     storage === "bit"
       ? `${schema}.binary_quantize(embedding)::bit(${dimension}) OPERATOR(${schema}.<~>) ${schema}.binary_quantize(?::${schema}.vector)::bit(${dimension})`
       : `(embedding::${schema}.${storage}(${dimension})) OPERATOR(${schema}.${operators[metric]}) (?::${schema}.vector::${schema}.${storage}(${dimension}))`
-  return { sql, overfetch: overfetch[storage] }
+  return { sql, overfetch: overfetch[storage], isScore: storage === "vector" && metric === "cosine" }
 }
 
 const definition = (

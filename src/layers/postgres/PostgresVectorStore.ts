@@ -1,6 +1,8 @@
 /**
  * The vector store on pgvector. The database finds the candidates; scores are those of the vectors themselves, computed
- * here in 64-bit floats, so that they are the same on every engine and whatever an index leaves out of a vector.
+ * here in 64-bit floats, so that they are the same on every engine and whatever an index leaves out of a vector. Only a
+ * cosine through an index of whole vectors is taken from the database, which has it to seven digits: sending the vectors
+ * would cost more than finding them.
  *
  * A collection is searched exactly until its index is built, which happens in the background once it is large enough.
  *
@@ -200,32 +202,37 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
     const candidates = (
       { collection, filter, vector }: Search,
       { schema }: Index.Extension,
-      order: string,
-      limit: number
+      form: { readonly distance: string; readonly tie: string; readonly limit: number; readonly scored: boolean }
     ): { readonly sql: string; readonly params: ReadonlyArray<SqlValue> } => {
-      const condition = filter === undefined ? { sql: "", params: [] } : PostgresFilter.compile(filter)
+      const { params, sql } = PostgresFilter.compile(filter ?? Filter.everything)
+      const [inner, outer] = form.scored
+        ? ["", "distance"]
+        : [", original, embedding", `original, ${schema}.vector_send(embedding) AS vector`]
       // The number and the limit stand in the text, since only so can the planner know the collection's own index.
       return {
-        sql: `SELECT id, metadata, text, original, ${schema}.vector_send(embedding) AS vector FROM (
-            SELECT id, metadata, text, original, embedding FROM db_hub_vectors
-            WHERE collection_id = ${collection.id}${condition.sql === "" ? "" : ` AND ${condition.sql}`}
-            ORDER BY ${order} LIMIT ${limit}
+        sql: `SELECT id, metadata, text, ${outer} FROM (
+            SELECT id, metadata, text${inner}, ${form.distance} AS distance FROM db_hub_vectors
+            WHERE collection_id = ${collection.id} AND ${sql} ORDER BY distance${form.tie} LIMIT ${form.limit}
           ) AS nearest`,
-        params: [...condition.params, Binary.vector(tamed(vector, collection.metric))]
+        params: [Binary.vector(tamed(vector, collection.metric)), ...params]
       }
     }
 
     const searchExact = (search: Search, found: Index.Extension) => {
-      const order = `${Index.exactOrder(found, search.collection)}, id`
-      const { params, sql } = candidates(search, found, order, Math.min(2 ** 31, search.k + slack(search.k)))
+      const { params, sql } = candidates(search, found, {
+        distance: Index.exactOrder(found, search.collection),
+        tie: ", id",
+        limit: Math.min(2 ** 31, search.k + slack(search.k)),
+        scored: false
+      })
       return client.query(sql, params)
     }
 
     const searchIndex = (search: Search, found: Index.Extension): Effect.Effect<ReadonlyArray<Row>, DbError> => {
       const { collection, k } = search
-      const order = Index.indexOrder(options, found, collection)
-      const limit = order.overfetch * k + slack(k)
-      const { params, sql } = candidates(search, found, order.sql, limit)
+      const { isScore, overfetch, sql: distance } = Index.indexOrder(options, found, collection)
+      const limit = isScore ? k : overfetch * k + slack(k)
+      const { params, sql } = candidates(search, found, { distance, tie: "", limit, scored: isScore })
       const settings = Index.settingsFor(options, limit, collection.lists)
       const query = client.query(sql, params)
       const answered =
@@ -244,7 +251,14 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
     const ranked = ({ collection, k, minScore, vector }: Search, rows: ReadonlyArray<Row>): Array<SearchHit> => {
       const score = Distance.scorer(collection.metric, vector)
       const best = TopK.make(k, minScore)
-      for (const [key, row] of rows.entries()) best.offer({ key, id: String(row["id"]), score: score(readVector(row)) })
+      for (const [key, row] of rows.entries()) {
+        const { distance, id } = row
+        best.offer({
+          key,
+          id: String(id),
+          score: typeof distance === "number" ? 1 - distance : score(readVector(row))
+        })
+      }
       return best.result().map(({ id, key, score }) => ({
         id,
         score,
