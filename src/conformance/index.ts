@@ -11,6 +11,7 @@ import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
+import { workspaceSuite } from "./WorkspaceSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
 
 export type { Case } from "./Case.js"
@@ -21,7 +22,8 @@ const suites: Readonly<Record<string, Suite>> = {
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
-  SettingsStore: settingsSuite
+  SettingsStore: settingsSuite,
+  WorkspaceStore: workspaceSuite
 }
 
 /**
