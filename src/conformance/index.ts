@@ -10,6 +10,7 @@ import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
+import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { workspaceSuite } from "./WorkspaceSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
@@ -23,7 +24,8 @@ const suites: Readonly<Record<string, Suite>> = {
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
-  WorkspaceStore: workspaceSuite
+  WorkspaceStore: workspaceSuite,
+  UserScope: userScopeSuite
 }
 
 /**
