@@ -394,7 +394,7 @@ export const LayerWrite = Schema.Struct({ layer: Key, redirected: Schema.Boolean
 /**
  * `write` into one of the user's layers: `NotFound` if the user has no such layer, `DbReadOnly` if it is not writable.
  * What is `sensitive` goes to the user's first private writable layer instead of one that others read (`InvalidInput`
- * if there is none), unless `force` says otherwise.
+ * if there is none), unless `force` says otherwise. Identity documents of another scope are not written (`InvalidInput`).
  *
  * @since 0.1.0
  * @category operations
