@@ -10,7 +10,9 @@ import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
+import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
+import { workspaceSuite } from "./WorkspaceSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
 
 export type { Case } from "./Case.js"
@@ -21,7 +23,9 @@ const suites: Readonly<Record<string, Suite>> = {
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
-  SettingsStore: settingsSuite
+  SettingsStore: settingsSuite,
+  WorkspaceStore: workspaceSuite,
+  UserScope: userScopeSuite
 }
 
 /**

@@ -7,13 +7,16 @@
 import type { MigrationStep } from "../services/Migrator.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
+import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
 
 /**
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, workspace].map(
+  (step, index) => ({
+    ...step,
+    id: index + 1
+  })
+)
