@@ -7,6 +7,7 @@ import type * as Layer from "effect/Layer"
 import type { BackendServices } from "../layers/BackendLayer.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
+import { conversationSuite } from "./ConversationSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
@@ -21,7 +22,8 @@ const suites: Readonly<Record<string, Suite>> = {
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
-  SettingsStore: settingsSuite
+  SettingsStore: settingsSuite,
+  ConversationStore: conversationSuite
 }
 
 /**

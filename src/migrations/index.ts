@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { conversations } from "./conversations.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
 import { writes } from "./writes.js"
@@ -13,7 +14,9 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, conversations].map(
+  (step, index) => ({
+    ...step,
+    id: index + 1
+  })
+)
