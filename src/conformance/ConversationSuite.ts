@@ -345,6 +345,8 @@ export const conversationSuite: Suite = {
       yield* equal(yield* metadata, { first: { x: 1 }, second: null })
       yield* store.setField({ user, id, path: ["first", "a.b", "$c"], value: "deep" })
       yield* equal(yield* metadata, { first: { x: 1, "a.b": { $c: "deep" } }, second: null })
+      yield* failsWith("InvalidInput", store.setField({ user, id, path: ["second", "a"], value: 1 }))
+      yield* store.setField({ user, id, path: ["second"], value: {} })
       yield* store.setField({ user, id, path: ["second", "__proto__"], value: 1 })
       yield* equal(JSON.stringify((yield* metadata)["second"]), '{"__proto__":1}')
       const deep = Array.from({ length: 40 }, () => "k") as unknown as readonly [string]
@@ -394,6 +396,7 @@ export const conversationSuite: Suite = {
       yield* failsWith("InvalidInput", store.addUsage({ user, id, cost: "-1" }))
       yield* failsWith("InvalidInput", store.addUsage({ user, id, promptTokens: -1 }))
       yield* failsWith("InvalidInput", store.addUsage({ user, id, cost: "99999999999999999999" }))
+      yield* failsWith("InvalidInput", store.addUsage({ user, id, promptTokens: Number.MAX_SAFE_INTEGER }))
     })
   ),
 

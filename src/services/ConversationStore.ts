@@ -111,7 +111,7 @@ export type Message = typeof Message.Type
  * @since 0.1.0
  * @category models
  */
-export const Fact = Schema.Struct({ fact: Text, createdAt: Timestamp })
+export const Fact = Schema.Struct({ conversationId: Id, fact: Text, createdAt: Timestamp })
 
 /**
  * @since 0.1.0
@@ -253,7 +253,8 @@ export const UpdateConversation = operation("ConversationStore.update", {
 })
 
 /**
- * Replaces exactly one path of the metadata; null is stored as null.
+ * Replaces exactly one path of the metadata; null is stored as null. Objects that are missing on the way are made; a path
+ * through anything else is `InvalidInput`.
  *
  * @since 0.1.0
  * @category operations

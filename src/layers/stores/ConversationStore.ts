@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { DbConflict, type DbError } from "../../errors/index.js"
+import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   AddConversationUsage,
@@ -43,48 +43,14 @@ import {
 import * as Decimals from "../../services/Decimals.js"
 import { Cost } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { JsonEdit, type JsonObject, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
+import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
+import { given, json, type Optional } from "./Fields.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
-
-const conversationColumns = [
-  "id",
-  "user_id",
-  "single_key",
-  "channel",
-  "thread_id",
-  "title",
-  "preview",
-  "model",
-  "system_prompt",
-  "parent_id",
-  "forked_from",
-  "forked_seq",
-  "summary_message_id",
-  "config",
-  "active_skills",
-  "metadata",
-  "last_seq",
-  "message_count",
-  "user_message_count",
-  "prompt_tokens",
-  "completion_tokens",
-  "cost",
-  "started_at",
-  "last_activity_at"
-]
-const selectConversation = `SELECT ${conversationColumns.filter((column) => column !== "single_key").join(", ")}
-  FROM db_hub_conversations`
+import * as Table from "./Table.js"
 
 /** What a fork copies as it is. */
-const entryColumns =
-  "seq, id, kind, role, content, name, tool_call_id, tool_calls, tool_results, model, prompt_tokens, " +
-  "completion_tokens, cost, metadata, covers_seq, created_at, finished_at"
-const selectMessage = `SELECT conversation_id, ${entryColumns} FROM db_hub_messages`
-const insertMessage = `INSERT INTO db_hub_messages (conversation_id, ${entryColumns})
-  VALUES (${Array.from({ length: 18 }, () => "?").join(", ")})`
-
-const selectFacts = "SELECT conversation_id, fact, created_at FROM db_hub_conversation_facts"
+const entryColumns = Table.columnsOf(Message).replace("conversation_id, ", "")
 
 const previewLength = 100
 
@@ -96,25 +62,10 @@ interface Entry extends NewMessage {
   readonly coversSeq?: number
 }
 
-/** What a new conversation is made of; everything else starts empty. */
-interface Beginning {
-  readonly id?: string
-  readonly singleKey?: string
-  readonly channel: string
-  readonly threadId?: string | null
-  readonly title?: string | null
-  readonly preview?: string | null
-  readonly model?: string | null
-  readonly systemPrompt?: string | null
-  readonly parentId?: string | null
-  readonly forkedFrom?: string
-  readonly forkedSeq?: number
-  readonly summaryMessageId?: string | null
-  readonly config?: JsonObject
-  readonly activeSkills?: ReadonlyArray<string>
-  readonly metadata?: JsonObject
-  readonly messageCount?: number
-  readonly userMessageCount?: number
+interface Use {
+  readonly promptTokens?: number
+  readonly completionTokens?: number
+  readonly cost?: string
 }
 
 /**
@@ -127,18 +78,15 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const backend = yield* Backend
     const channel = yield* WriteChannel
     const { dialect } = backend
-    const conversations = Rows.make(backend, "db_hub_conversations", Conversation)
-    const entries = Rows.make(backend, "db_hub_messages", Message)
-    const facts = Rows.make(backend, "db_hub_conversation_facts", Fact, "conversation_id")
+    const conversations = Table.make(backend, "db_hub_conversations", Conversation)
+    const entries = Table.make(backend, "db_hub_messages", Message)
+    const facts = Table.make(backend, "db_hub_conversation_facts", Fact, "conversation_id")
 
     const notFound = (operation: string, entity = "conversation") =>
       Rows.orNotFound(backend.name, `ConversationStore.${operation}`, entity)
 
     const find = (user: string, id: string, operation: string, lock = "") =>
-      Effect.flatMap(
-        conversations.first(`${selectConversation} WHERE id = ? AND user_id = ?${lock}`, [id, user]),
-        notFound(operation)
-      )
+      Effect.flatMap(conversations.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), notFound(operation))
 
     /** Holds a conversation until the end of the transaction, so that its counters and numbers have one writer. */
     const hold = (user: string, id: string, { _tag }: { readonly _tag: string }) =>
@@ -146,118 +94,73 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
 
     const findEntry = (conversation: string, id: string, operation: string, lock = "") =>
       Effect.flatMap(
-        entries.first(`${selectMessage} WHERE conversation_id = ? AND id = ?${lock}`, [conversation, id]),
+        entries.first(`WHERE conversation_id = ? AND id = ?${lock}`, [conversation, id]),
         notFound(operation, "message")
       )
 
-    const change = (id: string, changes: Readonly<Record<string, SqlValue | undefined>>) => {
-      const { params, sql } = Rows.assignments(changes)
-      return sql === ""
-        ? Effect.void
-        : Effect.asVoid(backend.execute(`UPDATE db_hub_conversations SET ${sql} WHERE id = ?`, [...params, id]))
+    /** Sets the fields that have a value; null is one, undefined is none. */
+    const change = (id: string, changes: Optional) => {
+      const fields = given(changes)
+      return Object.keys(fields).length === 0 ? Effect.void : conversations.update(fields, "id = ?", [id])
     }
 
-    /** Inserts a conversation unless one with the same key is there: its id, if it is new. */
-    const begin = (user: string, beginning: Beginning, sql: string) =>
+    /** What a new conversation starts with. */
+    const beginning = (user: string, id: string): Table.Fields => {
+      const now = new Date()
+      return {
+        id,
+        userId: user,
+        singleKey: `id:${id}`,
+        config: new Json({}),
+        activeSkills: new Json([]),
+        metadata: new Json({}),
+        lastSeq: 0,
+        messageCount: 0,
+        userMessageCount: 0,
+        promptTokens: 0,
+        completionTokens: 0,
+        cost: "0",
+        startedAt: now,
+        lastActivityAt: now
+      }
+    }
+
+    const begin = (user: string, id: string, fields: Optional) =>
+      Effect.as(conversations.insert({ ...beginning(user, id), ...given(fields) }), { result: id, ids: [id] })
+
+    /** The one conversation of a user under a key; its metadata name its type. */
+    const getOrCreate = (user: string, singleKey: string, channel: string, metadata: JsonObject) =>
       Effect.gen(function* () {
-        const id = beginning.id ?? NodeCrypto.randomUUID()
-        const now = new Date()
-        const { rowsAffected } = yield* backend.execute(sql, [
-          id,
-          user,
-          beginning.singleKey ?? `id:${id}`,
-          beginning.channel,
-          beginning.threadId ?? null,
-          beginning.title ?? null,
-          beginning.preview ?? null,
-          beginning.model ?? null,
-          beginning.systemPrompt ?? null,
-          beginning.parentId ?? null,
-          beginning.forkedFrom ?? null,
-          beginning.forkedSeq ?? null,
-          beginning.summaryMessageId ?? null,
-          new Json(beginning.config ?? {}),
-          new Json(beginning.activeSkills ?? []),
-          new Json(beginning.metadata ?? {}),
-          beginning.forkedSeq ?? 0,
-          beginning.messageCount ?? 0,
-          beginning.userMessageCount ?? 0,
-          0,
-          0,
-          "0",
-          now,
-          now
-        ])
-        return rowsAffected === 1 ? id : undefined
-      })
-
-    const insertNew = `INSERT INTO db_hub_conversations (${conversationColumns.join(", ")})
-      VALUES (${conversationColumns.map(() => "?").join(", ")})`
-    const insertUnlessId = dialect.insertIfAbsent("db_hub_conversations", conversationColumns, ["id"])
-    const insertUnlessSingle = dialect.insertIfAbsent("db_hub_conversations", conversationColumns, [
-      "user_id",
-      "single_key"
-    ])
-
-    const beginNew = (user: string, beginning: Beginning & { readonly id: string }) =>
-      Effect.as(begin(user, beginning, insertNew), { result: beginning.id, ids: [beginning.id] })
-
-    const getOrCreate = (user: string, beginning: Beginning & { readonly singleKey: string }) =>
-      Effect.gen(function* () {
-        const created = yield* begin(user, beginning, insertUnlessSingle)
-        if (created !== undefined) return { result: created, ids: [created] }
-        const found = yield* conversations.first(`${selectConversation} WHERE user_id = ? AND single_key = ?`, [
-          user,
-          beginning.singleKey
-        ])
-        const { id } = yield* notFound("getOrCreate")(found)
-        return { result: id, ids: [] }
+        const id = NodeCrypto.randomUUID()
+        const fields = { ...beginning(user, id), singleKey, channel, metadata: new Json(metadata) }
+        if (yield* conversations.insertIfAbsent(fields, ["user_id", "single_key"])) return { result: id, ids: [id] }
+        const found = yield* conversations.first("WHERE user_id = ? AND single_key = ?", [user, singleKey])
+        const { id: present } = yield* notFound("getOrCreate")(found)
+        return { result: present, ids: [] }
       })
 
     const editMetadata = (
       operation: { readonly _tag: string },
       user: string,
       id: string,
-      edit: (metadata: JsonObject) => JsonObject
+      edit: (metadata: JsonObject, at: Origin) => Effect.Effect<JsonObject, InvalidInput>
     ) =>
       Effect.gen(function* () {
         const { metadata } = yield* hold(user, id, operation)
         const at = { backend: backend.name, operation: operation._tag }
-        yield* change(id, { metadata: new Json(yield* parseJsonObject(edit(metadata), "metadata", at)) })
+        yield* change(id, { metadata: new Json(yield* edit(metadata, at)) })
         return { result: undefined, ids: [id] }
       })
 
-    const usage = (
-      conversation: Conversation,
-      uses: ReadonlyArray<{
-        readonly promptTokens?: number
-        readonly completionTokens?: number
-        readonly cost?: string
-      }>,
-      operation: { readonly _tag: string }
-    ) =>
-      Effect.map(
-        addCosts(
-          conversation.cost,
-          uses.map(({ cost }) => cost ?? "0"),
-          { backend: backend.name, operation: operation._tag }
-        ),
-        (cost) => ({
-          prompt_tokens: uses.reduce((sum, { promptTokens = 0 }) => sum + promptTokens, conversation.promptTokens),
-          completion_tokens: uses.reduce(
-            (sum, { completionTokens = 0 }) => sum + completionTokens,
-            conversation.completionTokens
-          ),
-          cost
-        })
-      )
+    const usage = (conversation: Conversation, uses: ReadonlyArray<Use>, { _tag }: { readonly _tag: string }) =>
+      addUses(conversation, uses, { backend: backend.name, operation: _tag })
 
     /** Adds entries at the end of a conversation that is held. */
     const append = (
       conversation: Conversation,
       added: ReadonlyArray<Entry>,
       operation: { readonly _tag: string },
-      changes: (added: ReadonlyArray<{ readonly id: string }>) => Readonly<Record<string, SqlValue>> = () => ({})
+      changes: (added: ReadonlyArray<{ readonly id: string }>) => Optional = () => ({})
     ) =>
       Effect.gen(function* () {
         const at = activity(conversation)
@@ -267,35 +170,25 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           seq: conversation.lastSeq + index + 1
         }))
         for (const entry of placed) {
-          yield* backend.execute(insertMessage, [
-            conversation.id,
-            entry.seq,
-            entry.id,
-            entry.kind,
-            entry.role,
-            entry.content,
-            entry.name ?? null,
-            entry.toolCallId ?? null,
-            jsonOrNull(entry.toolCalls),
-            jsonOrNull(entry.toolResults),
-            entry.model ?? null,
-            entry.promptTokens ?? null,
-            entry.completionTokens ?? null,
-            entry.cost ?? null,
-            new Json(entry.metadata ?? {}),
-            entry.coversSeq ?? null,
-            at,
-            entry.finishedAt ?? null
-          ])
+          yield* entries.insert(
+            given({
+              ...entry,
+              conversationId: conversation.id,
+              toolCalls: json(entry.toolCalls),
+              toolResults: json(entry.toolResults),
+              metadata: new Json(entry.metadata ?? {}),
+              createdAt: at
+            })
+          )
         }
         const messages = placed.filter(({ kind }) => kind === "message")
         const fromUser = messages.filter(({ role }) => role === "user")
         yield* change(conversation.id, {
-          last_seq: conversation.lastSeq + placed.length,
-          message_count: conversation.messageCount + messages.length,
-          user_message_count: conversation.userMessageCount + fromUser.length,
+          lastSeq: conversation.lastSeq + placed.length,
+          messageCount: conversation.messageCount + messages.length,
+          userMessageCount: conversation.userMessageCount + fromUser.length,
           preview: conversation.preview ?? (fromUser[0] === undefined ? undefined : preview(fromUser[0].content)),
-          last_activity_at: at,
+          lastActivityAt: at,
           ...(yield* usage(conversation, placed, operation)),
           ...changes(placed)
         })
@@ -321,9 +214,9 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
                 conversation.summaryMessageId
               ])
         yield* change(conversation.id, {
-          message_count: conversation.messageCount - total(messages),
-          user_message_count: conversation.userMessageCount - total(messages.filter(({ role }) => role === "user")),
-          summary_message_id: kept.length === 0 ? null : undefined
+          messageCount: conversation.messageCount - total(messages),
+          userMessageCount: conversation.userMessageCount - total(messages.filter(({ role }) => role === "user")),
+          summaryMessageId: kept.length === 0 ? null : undefined
         })
         return { result: rowsAffected, ids: [conversation.id] }
       })
@@ -331,7 +224,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const summaryOf = ({ id, summaryMessageId }: Conversation) =>
       summaryMessageId === null
         ? Effect.succeed(undefined)
-        : entries.first(`${selectMessage} WHERE conversation_id = ? AND id = ?`, [id, summaryMessageId])
+        : entries.first(`WHERE conversation_id = ? AND id = ?`, [id, summaryMessageId])
 
     const countMessages = (conversation: string, after: number, through: number) =>
       Effect.map(
@@ -355,7 +248,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         const place = yield* Page.parseCursor(options.cursor ?? undefined, at)
         const older = "last_activity_at <= ? AND (last_activity_at < ? OR id < ?)"
         const found = yield* conversations.all(
-          `${selectConversation} WHERE ${condition}${place === undefined ? "" : ` AND ${older}`}
+          `WHERE ${condition}${place === undefined ? "" : ` AND ${older}`}
             ORDER BY last_activity_at DESC, id DESC LIMIT ?`,
           [...params, ...(place === undefined ? [] : [place.at, place.at, place.id]), limit + 1]
         )
@@ -364,98 +257,90 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       })
 
     const messagesAfter = (conversation: string, seq: number, limit: number) =>
-      entries.all(`${selectMessage} WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, [
-        conversation,
-        seq,
-        limit
-      ])
+      entries.all(`WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, [conversation, seq, limit])
 
     return {
-      create: channel.handle(CreateConversation, ({ user, ...beginning }) =>
+      create: channel.handle(CreateConversation, ({ id = NodeCrypto.randomUUID(), user, ...fields }) =>
         Effect.gen(function* () {
-          if (beginning.parentId !== undefined) yield* find(user, beginning.parentId, "create")
-          return yield* beginNew(user, { ...beginning, id: beginning.id ?? NodeCrypto.randomUUID() })
+          if (fields.parentId !== undefined) yield* find(user, fields.parentId, "create")
+          return yield* begin(user, id, {
+            ...fields,
+            config: json(fields.config),
+            activeSkills: json(fields.activeSkills),
+            metadata: json(fields.metadata)
+          })
         })
       ),
 
-      ensure: channel.handle(EnsureConversation, ({ user, ...beginning }) =>
+      ensure: channel.handle(EnsureConversation, ({ id, user, ...fields }) =>
         Effect.gen(function* () {
-          const { channel, id } = beginning
           const written = { result: true, ids: [id] }
-          if ((yield* begin(user, beginning, insertUnlessId)) !== undefined) return written
-          const own = yield* conversations.first(
-            `${selectConversation} WHERE id = ? AND user_id = ? AND channel = ?${dialect.forUpdate}`,
-            [id, user, channel]
-          )
+          if (yield* conversations.insertIfAbsent({ ...beginning(user, id), ...given(fields) }, ["id"])) return written
+          const own = yield* conversations.first(`WHERE id = ? AND user_id = ? AND channel = ?${dialect.forUpdate}`, [
+            id,
+            user,
+            fields.channel
+          ])
           if (own === undefined) return { result: false, ids: [] }
-          yield* change(id, { last_activity_at: activity(own) })
+          yield* change(id, { lastActivityAt: activity(own) })
           return written
         })
       ),
 
       getOrCreateRoutine: channel.handle(GetOrCreateRoutineConversation, ({ name, routine, user }) =>
-        getOrCreate(user, {
-          singleKey: `routine:${routine}`,
-          channel: "routine",
-          metadata: { thread_type: "routine", routine_id: routine, routine_name: name }
+        getOrCreate(user, `routine:${routine}`, "routine", {
+          thread_type: "routine",
+          routine_id: routine,
+          routine_name: name
         })
       ),
       getOrCreateHeartbeat: channel.handle(GetOrCreateHeartbeatConversation, ({ user }) =>
-        getOrCreate(user, {
-          singleKey: "heartbeat",
-          channel: "heartbeat",
-          metadata: { thread_type: "heartbeat" }
-        })
+        getOrCreate(user, "heartbeat", "heartbeat", { thread_type: "heartbeat" })
       ),
       getOrCreateAssistant: channel.handle(GetOrCreateAssistantConversation, ({ channel, user }) =>
-        getOrCreate(user, {
-          singleKey: `assistant:${channel}`,
-          channel,
-          metadata: { thread_type: "assistant", title: "Assistant" }
-        })
+        getOrCreate(user, `assistant:${channel}`, channel, { thread_type: "assistant", title: "Assistant" })
       ),
 
       touch: channel.handle(TouchConversation, ({ id, user }) =>
         Effect.gen(function* () {
           const conversation = yield* hold(user, id, TouchConversation)
-          yield* change(id, { last_activity_at: activity(conversation) })
+          yield* change(id, { lastActivityAt: activity(conversation) })
           return { result: undefined, ids: [id] }
         })
       ),
 
       update: channel.handle(UpdateConversation, (payload) =>
         Effect.gen(function* () {
-          const { activeSkills, config, id, summaryMessageId, user } = payload
+          const { id, summaryMessageId, user, ...fields } = payload
           yield* hold(user, id, UpdateConversation)
           if (summaryMessageId !== undefined && summaryMessageId !== null) {
             yield* findEntry(id, summaryMessageId, "update")
           }
           yield* change(id, {
-            thread_id: payload.threadId,
-            title: payload.title,
-            model: payload.model,
-            system_prompt: payload.systemPrompt,
-            summary_message_id: summaryMessageId,
-            config: config && new Json(config),
-            active_skills: activeSkills && new Json(activeSkills)
+            ...fields,
+            summaryMessageId,
+            config: json(fields.config),
+            activeSkills: json(fields.activeSkills)
           })
           return { result: undefined, ids: [id] }
         })
       ),
 
       setField: channel.handle(SetConversationField, ({ id, path, user, value }) =>
-        editMetadata(SetConversationField, user, id, (metadata) =>
-          JsonEdit.setField(metadata, path, value as JsonValue)
+        editMetadata(SetConversationField, user, id, (metadata, at) =>
+          JsonPatch.setField(metadata, path, value as JsonValue, at)
         )
       ),
       mergeMetadata: channel.handle(MergeConversationMetadata, ({ id, patch, user }) =>
-        editMetadata(MergeConversationMetadata, user, id, (metadata) => JsonEdit.merge(metadata, patch))
+        editMetadata(MergeConversationMetadata, user, id, (metadata, at) =>
+          parseJsonObject(JsonPatch.mergeObject(metadata, patch), "patch", at)
+        )
       ),
 
       addUsage: channel.handle(AddConversationUsage, (payload) =>
         Effect.gen(function* () {
           const conversation = yield* hold(payload.user, payload.id, AddConversationUsage)
-          yield* change(payload.id, yield* usage(conversation, [payload], AddConversationUsage))
+          yield* change(payload.id, { ...(yield* usage(conversation, [payload], AddConversationUsage)) })
           return { result: undefined, ids: [payload.id] }
         })
       ),
@@ -463,15 +348,12 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       setFacts: channel.handle(SetConversationFacts, ({ facts: wanted, id, user }) =>
         Effect.gen(function* () {
           yield* hold(user, id, SetConversationFacts)
-          const before = yield* facts.all(`${selectFacts} WHERE conversation_id = ?`, [id])
+          const before = yield* facts.all(`WHERE conversation_id = ?`, [id])
           const known = new Map(before.map(({ createdAt, fact }) => [fact, createdAt]))
           const now = new Date()
           yield* backend.execute("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
           for (const [position, fact] of wanted.entries()) {
-            yield* backend.execute(
-              "INSERT INTO db_hub_conversation_facts (conversation_id, position, fact, created_at) VALUES (?, ?, ?, ?)",
-              [id, position, fact, known.get(fact) ?? now]
-            )
+            yield* facts.insert({ conversationId: id, position, fact, createdAt: known.get(fact) ?? now })
           }
           return { result: undefined, ids: [id] }
         })
@@ -496,19 +378,18 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const { seq } = yield* findEntry(conversation, message, "fork")
           const upTo = "conversation_id = ? AND seq <= ?"
           const [first] = yield* entries.all(
-            `${selectMessage} WHERE ${upTo} AND kind = 'message' AND role = 'user' ORDER BY seq LIMIT 1`,
+            `WHERE ${upTo} AND kind = 'message' AND role = 'user' ORDER BY seq LIMIT 1`,
             [conversation, seq]
           )
           const [summary] = yield* entries.all(
-            `${selectMessage} WHERE ${upTo} AND (id = ? OR kind = 'compaction') ORDER BY seq DESC LIMIT 1`,
+            `WHERE ${upTo} AND (id = ? OR kind = 'compaction') ORDER BY seq DESC LIMIT 1`,
             [conversation, seq, origin.summaryMessageId ?? ""]
           )
           const counted = yield* backend.query(
             `SELECT role, count(*) AS n FROM db_hub_messages WHERE ${upTo} AND kind = 'message' GROUP BY role`,
             [conversation, seq]
           )
-          const written = yield* beginNew(user, {
-            id,
+          const written = yield* begin(user, id, {
             channel: origin.channel,
             threadId: origin.threadId,
             title: title ?? origin.title,
@@ -518,10 +399,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             parentId: origin.parentId,
             forkedFrom: conversation,
             forkedSeq: seq,
+            lastSeq: seq,
             summaryMessageId: summary?.id ?? null,
-            config: origin.config,
-            activeSkills: origin.activeSkills,
-            metadata: origin.metadata,
+            config: json(origin.config),
+            activeSkills: json(origin.activeSkills),
+            metadata: json(origin.metadata),
             messageCount: total(counted),
             userMessageCount: total(counted.filter(({ role }) => role === "user"))
           })
@@ -551,22 +433,17 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
 
       updateMessage: channel.handle(UpdateMessage, (payload) =>
         Effect.gen(function* () {
-          const { conversation, id, metadata, user } = payload
+          const { conversation, id, user, ...fields } = payload
           yield* find(user, conversation, "updateMessage")
           yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
-          const { params, sql } = Rows.assignments({
-            content: payload.content,
-            tool_calls: payload.toolCalls === undefined ? undefined : jsonOrNull(payload.toolCalls),
-            tool_results: payload.toolResults === undefined ? undefined : jsonOrNull(payload.toolResults),
-            metadata: metadata && new Json(metadata),
-            finished_at: payload.finishedAt
+          const changes = given({
+            ...fields,
+            toolCalls: json(fields.toolCalls),
+            toolResults: json(fields.toolResults),
+            metadata: json(fields.metadata)
           })
-          if (sql !== "") {
-            yield* backend.execute(`UPDATE db_hub_messages SET ${sql} WHERE conversation_id = ? AND id = ?`, [
-              ...params,
-              conversation,
-              id
-            ])
+          if (Object.keys(changes).length > 0) {
+            yield* entries.update(changes, "conversation_id = ? AND id = ?", [conversation, id])
           }
           return { result: undefined, ids: [conversation] }
         })
@@ -602,7 +479,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             ...(model === undefined ? {} : { model })
           }
           const [added] = yield* append(held, [entry], CompactConversation, ([made]) => ({
-            summary_message_id: made!.id
+            summaryMessageId: made!.id
           }))
           return { result: added!, ids: [conversation] }
         })
@@ -653,10 +530,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       children: (user, id, options = {}) =>
         Effect.zipRight(find(user, id, "children"), page("children", "parent_id = ?", [id], options)),
       facts: (user, id) =>
-        Effect.zipRight(
-          find(user, id, "facts"),
-          facts.all(`${selectFacts} WHERE conversation_id = ? ORDER BY position`, [id])
-        ),
+        Effect.zipRight(find(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
       getMessage: (user, conversation, id) =>
         Effect.zipRight(find(user, conversation, "getMessage"), findEntry(conversation, id, "getMessage")),
       messages: (user, conversation, { after, before, limit: wanted } = {}) =>
@@ -673,10 +547,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             const found = yield* messagesAfter(conversation, after, limit + 1)
             return { items: found.slice(0, limit), hasMore: found.length > limit }
           }
-          const found = yield* entries.all(
-            `${selectMessage} WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
-            [conversation, before ?? Number.MAX_SAFE_INTEGER, limit + 1]
-          )
+          const found = yield* entries.all(`WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`, [
+            conversation,
+            before ?? Number.MAX_SAFE_INTEGER,
+            limit + 1
+          ])
           return { items: found.slice(0, limit).reverse(), hasMore: found.length > limit }
         }),
       allMessages: (user, conversation) =>
@@ -695,7 +570,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           const summary = yield* Effect.flatMap(find(user, conversation, "context"), summaryOf)
           const messages = yield* entries.all(
-            `${selectMessage} WHERE conversation_id = ? AND kind = 'message' AND seq > ? ORDER BY seq`,
+            `WHERE conversation_id = ? AND kind = 'message' AND seq > ? ORDER BY seq`,
             [conversation, summary === undefined ? 0 : covers(summary)]
           )
           return { summary: summary ?? null, messages }
@@ -706,8 +581,6 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
 
 /** Now, unless a clock that is ahead of this one has been here before. */
 const activity = ({ lastActivityAt }: Conversation): Date => new Date(Math.max(Date.now(), lastActivityAt.getTime()))
-
-const jsonOrNull = (value: unknown): SqlValue => (value === undefined || value === null ? null : new Json(value))
 
 const total = (counted: ReadonlyArray<{ readonly [column: string]: unknown }>): number =>
   counted.reduce((sum, { n }) => sum + Number(n), 0)
@@ -738,11 +611,17 @@ const summarize = (conversation: Conversation): ConversationSummary => ({
 
 const isCost = Schema.is(Cost)
 
-const addCosts = (cost: string, more: ReadonlyArray<string>, at: Origin): Effect.Effect<string, DbError> => {
-  const sum = more.reduce(Decimals.sum, cost)
-  return isCost(sum)
-    ? Effect.succeed(sum)
-    : Effect.fail(refuse(at, "cost", "makes the total too large", "a total of at most 20 digits before the point"))
+const addUses = (before: Required<Use>, uses: ReadonlyArray<Use>, at: Origin): Effect.Effect<Use, InvalidInput> => {
+  const promptTokens = uses.reduce((sum, { promptTokens = 0 }) => sum + promptTokens, before.promptTokens)
+  const completionTokens = uses.reduce(
+    (sum, { completionTokens = 0 }) => sum + completionTokens,
+    before.completionTokens
+  )
+  const cost = uses.reduce((sum, { cost = "0" }) => Decimals.sum(sum, cost), before.cost)
+  const tooLarge = (field: string) => Effect.fail(refuse(at, field, "makes the total too large", "a smaller one"))
+  if (!Number.isSafeInteger(promptTokens)) return tooLarge("promptTokens")
+  if (!Number.isSafeInteger(completionTokens)) return tooLarge("completionTokens")
+  return isCost(cost) ? Effect.succeed({ promptTokens, completionTokens, cost }) : tooLarge("cost")
 }
 
 const checkNumber = (value: number | undefined, field: string, at: Origin): Effect.Effect<void, DbError> =>

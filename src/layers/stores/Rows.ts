@@ -73,16 +73,3 @@ export const orNotFound =
           })
         )
       : Effect.succeed(value)
-
-/**
- * The SET list of an UPDATE for the columns that have a value (null is one, undefined is none).
- *
- * @since 0.1.0
- * @category constructors
- */
-export const assignments = (
-  changes: Readonly<Record<string, SqlValue | undefined>>
-): { readonly sql: string; readonly params: ReadonlyArray<SqlValue> } => {
-  const given = Object.entries(changes).filter((change): change is [string, SqlValue] => change[1] !== undefined)
-  return { sql: given.map(([column]) => `${column} = ?`).join(", "), params: given.map(([, value]) => value) }
-}
