@@ -3,10 +3,12 @@
  *
  * @since 0.1.0
  */
+
 import type * as Layer from "effect/Layer"
 import type { BackendServices } from "../layers/BackendLayer.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
+import { conversationSuite } from "./ConversationSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
@@ -25,7 +27,8 @@ const suites: Readonly<Record<string, Suite>> = {
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
   WorkspaceStore: workspaceSuite,
-  UserScope: userScopeSuite
+  UserScope: userScopeSuite,
+  ConversationStore: conversationSuite
 }
 
 /**

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { conversations } from "./conversations.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -14,9 +15,6 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, workspace].map(
-  (step, index) => ({
-    ...step,
-    id: index + 1
-  })
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, workspace, conversations].map(
+  (step, index) => ({ ...step, id: index + 1 })
 )

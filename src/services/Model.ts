@@ -65,6 +65,16 @@ export const Decimal = Schema.String.pipe(
 )
 
 /**
+ * What something cost: an exact decimal that is not negative.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Cost = Decimal.pipe(
+  Schema.filter((value) => !value.startsWith("-"), { message: () => "a decimal number that is not negative, as text" })
+)
+
+/**
  * How many; 0 or more.
  *
  * @since 0.1.0

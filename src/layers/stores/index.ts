@@ -3,12 +3,15 @@
  *
  * @since 0.1.0
  */
+
 import * as Layer from "effect/Layer"
 import type { Backend } from "../../services/Backend.js"
+import type { ConversationStore } from "../../services/ConversationStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Conversations from "./ConversationStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
@@ -16,7 +19,7 @@ import * as Workspace from "./WorkspaceStore.js"
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = SettingsStore | WorkspaceStore | WorkspaceStoreAdmin | WriteChannel
+export type StoreServices = ConversationStore | SettingsStore | WorkspaceStore | WorkspaceStoreAdmin | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -26,5 +29,6 @@ export type StoreServices = SettingsStore | WorkspaceStore | WorkspaceStoreAdmin
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
   Settings.layer,
-  Workspace.layer
+  Workspace.layer,
+  Conversations.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
