@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { settings } from "./settings.js"
+import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { writes } from "./writes.js"
 
@@ -13,7 +14,9 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, toolFailures].map(
+  (step, index) => ({
+    ...step,
+    id: index + 1
+  })
+)

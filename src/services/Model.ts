@@ -5,7 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { type JsonObject, parseJsonObject } from "../vector/index.js"
+import { isStorableText, type JsonObject, parseJsonObject } from "../vector/index.js"
 
 const text = (what: string, max: number) =>
   Schema.String.pipe(
@@ -78,3 +78,21 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => Either.isRight(parseJsonObject(value, "value")),
   { message: () => "a plain object of JSON values" }
 )
+
+/**
+ * Any text that every engine stores: well-formed Unicode without NUL.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Text = Schema.String.pipe(
+  Schema.filter(isStorableText, { message: () => "well-formed Unicode text without NUL" })
+)
+
+/**
+ * A field that may be left out.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
