@@ -8,6 +8,7 @@ import type { BackendServices } from "../layers/BackendLayer.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
+import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
@@ -23,7 +24,8 @@ const suites: Readonly<Record<string, Suite>> = {
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
-  ToolFailureStore: toolFailureSuite
+  ToolFailureStore: toolFailureSuite,
+  JobStore: jobSuite
 }
 
 /**

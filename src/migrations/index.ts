@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { jobs } from "./jobs.js"
 import { settings } from "./settings.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
@@ -14,7 +15,7 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, toolFailures].map(
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, toolFailures, jobs].map(
   (step, index) => ({
     ...step,
     id: index + 1

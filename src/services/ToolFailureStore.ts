@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { JsonValue, Key, optional, Text, Timestamp } from "./Model.js"
+import { Count, JsonValue, Key, optional, Text, Timestamp } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -19,13 +19,13 @@ export const ToolFailure = Schema.Struct({
   /** What the last failure said. */
   errorMessage: Text,
   /** Failures since the tool first failed, or since its last repair. */
-  errorCount: Schema.NonNegativeInt,
+  errorCount: Count,
   firstFailure: Timestamp,
   lastFailure: Timestamp,
   /** Null while the tool is not repaired. */
   repairedAt: Schema.NullOr(Timestamp),
   /** Attempts to repair this breakage. */
-  repairAttempts: Schema.NonNegativeInt,
+  repairAttempts: Count,
   /** What the last attempt left, if it said so. */
   lastBuildResult: Schema.NullOr(JsonValue)
 })

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import { type DbError, InvalidInput } from "../../errors/index.js"
+import type { DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
 import * as Rows from "./Rows.js"
 
@@ -76,33 +76,4 @@ export const make = <F extends Schema.Struct.Fields>(
         ({ rowsAffected }) => rowsAffected
       )
   }
-}
-
-/**
- * The most rows that a list gives at once.
- *
- * @since 0.1.0
- * @category constants
- */
-export const maxLimit = 1000
-
-/**
- * The limit of a list: 100 unless the caller says another, at most 1,000.
- *
- * @since 0.1.0
- * @category validation
- */
-export const limitOf = (backend: string, operation: string, limit = 100): Effect.Effect<number, InvalidInput> => {
-  const allowed = `an integer from 1 to ${maxLimit}`
-  return Number.isInteger(limit) && limit >= 1 && limit <= maxLimit
-    ? Effect.succeed(limit)
-    : Effect.fail(
-        new InvalidInput({
-          backend,
-          operation,
-          field: "limit",
-          allowed,
-          message: `limit is not valid; allowed: ${allowed}`
-        })
-      )
 }

@@ -5,10 +5,12 @@
  */
 import * as Layer from "effect/Layer"
 import type { Backend } from "../../services/Backend.js"
+import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Jobs from "./JobStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as ToolFailures from "./ToolFailureStore.js"
 
@@ -16,7 +18,7 @@ import * as ToolFailures from "./ToolFailureStore.js"
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = SettingsStore | ToolFailureStore | WriteChannel
+export type StoreServices = SettingsStore | JobStore | JobQueue | JobStoreAdmin | ToolFailureStore | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -26,5 +28,6 @@ export type StoreServices = SettingsStore | ToolFailureStore | WriteChannel
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
   Settings.layer,
+  Jobs.layer,
   ToolFailures.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
