@@ -10,6 +10,7 @@ import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { sandboxSuite } from "./SandboxSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -25,7 +26,8 @@ const suites: Readonly<Record<string, Suite>> = {
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
   ToolFailureStore: toolFailureSuite,
-  JobStore: jobSuite
+  JobStore: jobSuite,
+  SandboxStore: sandboxSuite
 }
 
 /**

@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { jobs } from "./jobs.js"
+import { sandbox } from "./sandbox.js"
 import { settings } from "./settings.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
@@ -15,7 +16,7 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, toolFailures, jobs].map(
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, toolFailures, jobs, sandbox].map(
   (step, index) => ({
     ...step,
     id: index + 1

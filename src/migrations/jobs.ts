@@ -93,7 +93,8 @@ export const jobs: Omit<MigrationStep, "id"> = {
     "CREATE INDEX db_hub_llm_calls_of_user ON db_hub_llm_calls (user_id, sequence)",
     "CREATE INDEX db_hub_llm_calls_of_job ON db_hub_llm_calls (job_id, sequence)",
     `CREATE TABLE db_hub_job_estimations (
-  id ${types.text} PRIMARY KEY,
+  sequence ${types.serial},
+  id ${types.text} NOT NULL UNIQUE,
   job_id ${types.text} NOT NULL REFERENCES db_hub_jobs (id) ON DELETE CASCADE,
   category ${types.text} NOT NULL,
   tool_names ${types.json} NOT NULL,
@@ -105,7 +106,7 @@ export const jobs: Omit<MigrationStep, "id"> = {
   actual_value ${types.decimal},
   created_at ${types.timestamp} NOT NULL
 )`,
-    "CREATE INDEX db_hub_job_estimations_of_job ON db_hub_job_estimations (job_id, created_at)"
+    "CREATE INDEX db_hub_job_estimations_of_job ON db_hub_job_estimations (job_id, sequence)"
   ],
   down: () => [
     "DROP TABLE db_hub_job_estimations",

@@ -1,7 +1,6 @@
 /**
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -37,15 +36,9 @@ import {
   UpdateJobActuals
 } from "../../services/JobStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import * as Page from "./Page.js"
+import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
-
-const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
-
-const newId = Effect.sync(() => globalThis.crypto.randomUUID() as string)
-
-const after = (start: Date, millis: number): Date => new Date(start.getTime() + millis)
 
 const written = (job: string) => ({ result: undefined, ids: [job] })
 
@@ -107,7 +100,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       /** Moves a locked job, and keeps the transition. */
       const move = (job: Job, to: JobStatus, reason: string | null, also: Table.Fields = {}) =>
         Effect.gen(function* () {
-          const at = yield* now
+          const at = yield* Fresh.now
           yield* jobs.update({ ...moved(job, to, at, reason), ...also }, "id = ?", [job.id])
           yield* transitions.insert({
             jobId: job.id,
@@ -173,13 +166,13 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         user: string | undefined
       ): Effect.Effect<JobLease | null, DbError> =>
         Effect.gen(function* () {
-          const at = yield* now
+          const at = yield* Fresh.now
           const id = yield* claimable(at, user)
           if (id === undefined) return null
           const job = yield* Effect.catchTag(jobs.first("WHERE id = ?", [id]), "DbCorrupt", putAside(id))
           if (job === undefined) return yield* claim(worker, leaseMillis, user)
-          const token = yield* newId
-          const expiresAt = after(at, leaseMillis)
+          const token = yield* Fresh.id
+          const expiresAt = Fresh.later(at, leaseMillis)
           const lease = { worker, leaseToken: token, leaseExpiresAt: expiresAt, claimableAt: expiresAt }
           const reason = job.worker === null ? null : `The lease of worker ${job.worker} ran out`
           yield* move(job, "in_progress", reason, { ...lease, claims: job.claims + 1 })
@@ -202,29 +195,11 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           }
         )
 
-      const limit = (wanted: number | undefined, operation: string) =>
-        Page.limit(wanted, 100, { backend: backend.name, operation })
-
-      /** A page of rows with a condition per option that is given. */
-      const page = <A>(
-        read: (rest: string, params: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<A>, DbError>,
-        conditions: Readonly<Record<string, SqlValue | undefined>>,
-        order: string,
-        size: number
-      ) => {
-        const given = Object.entries(conditions).filter((entry): entry is [string, SqlValue] => entry[1] !== undefined)
-        const where = given.length === 0 ? "" : `WHERE ${given.map(([condition]) => condition).join(" AND ")}`
-        return read(
-          `${where} ORDER BY ${order} LIMIT ${size}`,
-          given.map(([, value]) => value)
-        )
-      }
-
       const store: JobStore["Type"] = {
         save: channel.handle(SaveJob, (payload) =>
           Effect.gen(function* () {
-            const at = yield* now
-            const id = payload.id ?? (yield* newId)
+            const at = yield* Fresh.now
+            const id = payload.id ?? (yield* Fresh.id)
             const description = {
               requesterId: payload.requesterId ?? null,
               conversationId: payload.conversationId ?? null,
@@ -282,7 +257,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const job = yield* lock(user, payload.job, AddJobAction._tag)
             const action: JobAction = {
-              id: yield* newId,
+              id: yield* Fresh.id,
               jobId: job.id,
               sequence: job.actionCount + 1,
               toolName: payload.toolName,
@@ -294,7 +269,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
               durationMillis: payload.durationMillis ?? null,
               success: payload.success,
               errorMessage: payload.errorMessage ?? null,
-              createdAt: yield* now
+              createdAt: yield* Fresh.now
             }
             const output = action.outputSanitized === null ? null : new Json(action.outputSanitized)
             yield* actions.insert({ ...action, input: new Json(action.input), outputSanitized: output })
@@ -306,7 +281,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         recordLlmCall: channel.handle(RecordLlmCall, (payload) =>
           Effect.gen(function* () {
             const { cost, inputTokens, outputTokens, user } = payload
-            const id = yield* newId
+            const id = yield* Fresh.id
             if (payload.job !== undefined) {
               const job = yield* lock(user, payload.job, RecordLlmCall._tag)
               const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
@@ -324,7 +299,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
               outputTokens,
               cost,
               purpose: payload.purpose ?? null,
-              createdAt: yield* now
+              createdAt: yield* Fresh.now
             })
             return { result: id, ids: payload.job === undefined ? [id] : [payload.job, id] }
           })
@@ -332,8 +307,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         saveEstimation: channel.handle(SaveJobEstimation, ({ job, user, ...estimation }) =>
           Effect.gen(function* () {
             yield* lock(user, job, SaveJobEstimation._tag)
-            const id = yield* newId
-            yield* estimations.insert({ ...estimation, id, jobId: job, createdAt: yield* now })
+            const id = yield* Fresh.id
+            yield* estimations.insert({ ...estimation, id, jobId: job, createdAt: yield* Fresh.now })
             return { result: id, ids: [job, id] }
           })
         ),
@@ -341,7 +316,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.flatMap(
             estimations.update(
               { ...actuals, actualValue: actuals.actualValue ?? null },
-              "id = ? AND job_id IN (SELECT id FROM db_hub_jobs WHERE user_id = ?)",
+              `id = ? AND EXISTS (SELECT 1 FROM db_hub_jobs
+                 WHERE db_hub_jobs.id = db_hub_job_estimations.job_id AND db_hub_jobs.user_id = ?)`,
               [estimation, user]
             ),
             (updated) =>
@@ -354,9 +330,12 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         ),
         get,
         failureReason: (user, id) => Effect.map(get(user, id, "JobStore.failureReason"), (job) => job.failureReason),
-        list: (user, { before, limit: wanted, status } = {}) =>
-          Effect.flatMap(limit(wanted, "JobStore.list"), (size) =>
-            page(jobs.all, { "user_id = ?": user, "status = ?": status, "sequence < ?": before }, "sequence DESC", size)
+        list: (user, { before, limit, status } = {}) =>
+          jobs.page(
+            "JobStore.list",
+            { "user_id = ?": user, "status = ?": status, "sequence < ?": before },
+            "sequence DESC",
+            limit
           ),
         listStuck: (user) => jobs.all("WHERE user_id = ? AND status = 'stuck' ORDER BY stuck_since, sequence", [user]),
         summary: (user) => summary("user_id = ? AND ", [user]),
@@ -365,19 +344,17 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             get(user, job, "JobStore.transitions"),
             transitions.all("WHERE job_id = ? ORDER BY sequence", [job])
           ),
-        actions: (user, job, { after, limit: wanted } = {}) =>
-          Effect.flatMap(
-            Effect.zipRight(get(user, job, "JobStore.actions"), limit(wanted, "JobStore.actions")),
-            (size) => page(actions.all, { "job_id = ?": job, "sequence > ?": after }, "sequence", size)
+        actions: (user, job, { after, limit } = {}) =>
+          Effect.zipRight(
+            get(user, job, "JobStore.actions"),
+            actions.page("JobStore.actions", { "job_id = ?": job, "sequence > ?": after }, "sequence", limit)
           ),
-        llmCalls: (user, { before, job, limit: wanted } = {}) =>
-          Effect.flatMap(limit(wanted, "JobStore.llmCalls"), (size) =>
-            page(
-              llmCalls.all,
-              { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
-              "sequence DESC",
-              size
-            )
+        llmCalls: (user, { before, job, limit } = {}) =>
+          llmCalls.page(
+            "JobStore.llmCalls",
+            { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
+            "sequence DESC",
+            limit
           ),
         llmUsage: (user, job) =>
           Stream.runFold(
@@ -396,7 +373,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         estimations: (user, job) =>
           Effect.zipRight(
             get(user, job, "JobStore.estimations"),
-            estimations.all("WHERE job_id = ? ORDER BY created_at, id", [job])
+            estimations.all("WHERE job_id = ? ORDER BY sequence", [job])
           )
       }
 
@@ -410,7 +387,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         heartbeat: channel.handle(HeartbeatJob, ({ job, leaseMillis, token }) =>
           Effect.gen(function* () {
             yield* held(job, token, HeartbeatJob._tag)
-            const expiresAt = after(yield* now, leaseMillis)
+            const expiresAt = Fresh.later(yield* Fresh.now, leaseMillis)
             yield* jobs.update({ leaseExpiresAt: expiresAt, claimableAt: expiresAt }, "id = ?", [job])
             // A longer lease is nobody else's news.
             return { result: expiresAt, ids: [] }
@@ -431,10 +408,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       }
 
       const admin: JobStoreAdmin["Type"] = {
-        list: ({ before, limit: wanted } = {}) =>
-          Effect.flatMap(limit(wanted, "JobStoreAdmin.list"), (size) =>
-            page(jobs.all, { "sequence < ?": before }, "sequence DESC", size)
-          ),
+        list: ({ before, limit } = {}) =>
+          jobs.page("JobStoreAdmin.list", { "sequence < ?": before }, "sequence DESC", limit),
         listStuck: jobs.all("WHERE status = 'stuck' ORDER BY stuck_since, sequence"),
         summary: summary("", [])
       }
