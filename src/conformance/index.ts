@@ -10,8 +10,11 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { conversationSuite } from "./ConversationSuite.js"
 import { healthSuite } from "./HealthSuite.js"
+import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { sandboxSuite } from "./SandboxSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
+import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { workspaceSuite } from "./WorkspaceSuite.js"
@@ -28,7 +31,10 @@ const suites: Readonly<Record<string, Suite>> = {
   SettingsStore: settingsSuite,
   WorkspaceStore: workspaceSuite,
   UserScope: userScopeSuite,
-  ConversationStore: conversationSuite
+  ConversationStore: conversationSuite,
+  ToolFailureStore: toolFailureSuite,
+  JobStore: jobSuite,
+  SandboxStore: sandboxSuite
 }
 
 /**

@@ -6,7 +6,10 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { conversations } from "./conversations.js"
+import { jobs } from "./jobs.js"
+import { sandbox } from "./sandbox.js"
 import { settings } from "./settings.js"
+import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
@@ -15,6 +18,13 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, workspace, conversations].map(
-  (step, index) => ({ ...step, id: index + 1 })
-)
+export const hubMigrations: ReadonlyArray<MigrationStep> = [
+  vectors,
+  writes,
+  settings,
+  workspace,
+  conversations,
+  toolFailures,
+  jobs,
+  sandbox
+].map((step, index) => ({ ...step, id: index + 1 }))

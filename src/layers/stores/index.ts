@@ -7,19 +7,36 @@
 import * as Layer from "effect/Layer"
 import type { Backend } from "../../services/Backend.js"
 import type { ConversationStore } from "../../services/ConversationStore.js"
+import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
+import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
+import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Conversations from "./ConversationStore.js"
+import * as Jobs from "./JobStore.js"
+import * as Sandbox from "./SandboxStore.js"
 import * as Settings from "./SettingsStore.js"
+import * as ToolFailures from "./ToolFailureStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = ConversationStore | SettingsStore | WorkspaceStore | WorkspaceStoreAdmin | WriteChannel
+export type StoreServices =
+  | ConversationStore
+  | JobQueue
+  | JobStore
+  | JobStoreAdmin
+  | SandboxStore
+  | SandboxStoreAdmin
+  | SettingsStore
+  | ToolFailureStore
+  | WorkspaceStore
+  | WorkspaceStoreAdmin
+  | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -30,5 +47,8 @@ export type StoreServices = ConversationStore | SettingsStore | WorkspaceStore |
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
   Settings.layer,
   Workspace.layer,
-  Conversations.layer
+  Conversations.layer,
+  Jobs.layer,
+  Sandbox.layer,
+  ToolFailures.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
