@@ -9,6 +9,7 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { routineSuite } from "./RoutineSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
@@ -21,7 +22,8 @@ const suites: Readonly<Record<string, Suite>> = {
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
-  SettingsStore: settingsSuite
+  SettingsStore: settingsSuite,
+  RoutineStore: routineSuite
 }
 
 /**

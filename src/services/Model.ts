@@ -37,6 +37,26 @@ export const Key = text("a key", 255)
 export const Id = text("an id", 255)
 
 /**
+ * Text of any length, as every engine can store it.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Text = Schema.String.pipe(
+  Schema.filter((value) => value.isWellFormed() && !value.includes("\0"), {
+    message: () => "well-formed text without NUL"
+  })
+)
+
+/**
+ * A whole number from 0 on.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Count = Schema.NonNegativeInt
+
+/**
  * An instant in UTC, to the millisecond.
  *
  * @since 0.1.0
@@ -78,3 +98,17 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => Either.isRight(parseJsonObject(value, "value")),
   { message: () => "a plain object of JSON values" }
 )
+
+/**
+ * A stored row that is left out of a list because it cannot be read, and what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const UnreadableRow = Schema.Struct({ table: Schema.String, id: Schema.String, problem: Schema.String })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type UnreadableRow = typeof UnreadableRow.Type

@@ -5,16 +5,18 @@
  */
 import * as Layer from "effect/Layer"
 import type { Backend } from "../../services/Backend.js"
+import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = SettingsStore | WriteChannel
+export type StoreServices = RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -22,6 +24,7 @@ export type StoreServices = SettingsStore | WriteChannel
  * @since 0.1.0
  * @category layers
  */
-export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(Settings.layer).pipe(
-  Layer.provideMerge(LocalWrites.layer)
-)
+export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Routines.layer,
+  Settings.layer
+).pipe(Layer.provideMerge(LocalWrites.layer))
