@@ -9,13 +9,11 @@ import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, JsonRecord, Key, Text, Timestamp, UnreadableRow, UserId } from "./Model.js"
+import { Count, Id, JsonRecord, Key, optional, Text, Timestamp, UnreadableRow, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 const withDefault = <A>(schema: Schema.Schema<A>, value: A) =>
   Schema.propertySignature(schema).pipe(Schema.withConstructorDefault(() => value))
-
-const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 
 /**
  * The schedule of a cron trigger; a time zone of null is UTC.

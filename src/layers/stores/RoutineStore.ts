@@ -33,13 +33,12 @@ import {
   UpdateRoutineRuntime
 } from "../../services/RoutineStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
 
 const table = "db_hub_routines"
 const runsTable = "db_hub_routine_runs"
-
-const runColumns =
-  "id, routine_id, user_id, seq, trigger_type, trigger_detail, dedup_key, due_at, started_at, completed_at, status, summary, tokens_used, job_id"
 
 /** The next time after `from`; null for a schedule without one, such as 31 February. */
 const cronAfter = (trigger: Routine["trigger"], from: Date): Date | null =>
@@ -57,7 +56,7 @@ const nextFire = (routine: Pick<Routine, "enabled" | "trigger" | "lastRunAt">, n
     : null
 
 /** As it goes into the table: what can be looked for besides the trigger itself. */
-const stored = ({ action, trigger, ...routine }: Routine): Rows.Fields => ({
+const stored = ({ action, trigger, ...routine }: Routine): Table.Fields => ({
   ...routine,
   triggerType: trigger._tag,
   triggerConfig: trigger,
@@ -74,7 +73,8 @@ const make = Effect.gen(function* () {
   const channel = yield* WriteChannel
   const { dialect } = backend
   const rows = Rows.make(backend, table, Routine)
-  const runs = Rows.make(backend, runsTable, RoutineRun)
+  const routines = Table.make(backend, table, Routine)
+  const runs = Table.make(backend, runsTable, RoutineRun)
   const columns = `id, user_id, name, description, enabled, trigger_config AS ${dialect.quoteIdentifier("trigger")},
     action_config AS ${dialect.quoteIdentifier("action")}, guardrails, notify, state, next_fire_at, last_run_at,
     run_count, consecutive_failures, created_at, updated_at`
@@ -90,7 +90,7 @@ const make = Effect.gen(function* () {
 
   const ownRun = (operation: string, user: string, id: string) =>
     Effect.flatMap(
-      runs.first(`SELECT ${runColumns} FROM ${runsTable} WHERE id = ? AND user_id = ?`, [id, user]),
+      runs.first(`WHERE id = ? AND user_id = ?`, [id, user]),
       Rows.orNotFound(backend.name, operation, "routine run")
     )
 
@@ -155,7 +155,7 @@ const make = Effect.gen(function* () {
         tokensUsed: null,
         jobId: null
       }
-      yield* Rows.insert(backend, runsTable, added)
+      yield* runs.insert(added)
       yield* backend.execute(`UPDATE ${table} SET run_count = run_count + 1, last_run_at = ? WHERE id = ?`, [
         run.startedAt,
         routine.id
@@ -172,7 +172,7 @@ const make = Effect.gen(function* () {
   }
 
   /** Writes a locked routine as a whole. */
-  const put = (routine: Routine) => Rows.update(backend, table, stored(routine), "id = ?", [routine.id])
+  const put = (routine: Routine) => routines.update(stored(routine), "id = ?", [routine.id])
 
   const store: RoutineStore["Type"] = {
     create: channel.handle(CreateRoutine, ({ id, user, ...given }) =>
@@ -195,7 +195,7 @@ const make = Effect.gen(function* () {
           updatedAt: now
         }
         const routine = yield* arm(CreateRoutine._tag, fields, now)
-        yield* Rows.insert(backend, table, stored(routine))
+        yield* routines.insert(stored(routine))
         return { result: routine, ids: [routine.id] }
       })
     ),
@@ -263,9 +263,7 @@ const make = Effect.gen(function* () {
           tokensUsed,
           completedAt: new Date()
         }
-        const ended = yield* Rows.update(
-          backend,
-          runsTable,
+        const ended = yield* runs.update(
           { status, summary, tokensUsed, completedAt: run.completedAt },
           "id = ? AND status = 'running'",
           [id]
@@ -287,7 +285,7 @@ const make = Effect.gen(function* () {
     ),
     linkRunToJob: channel.handle(LinkRoutineRunToJob, ({ id, jobId, user }) =>
       Effect.gen(function* () {
-        const linked = yield* Rows.update(backend, runsTable, { jobId }, "id = ? AND user_id = ?", [id, user])
+        const linked = yield* runs.update({ jobId }, "id = ? AND user_id = ?", [id, user])
         yield* Rows.orNotFound(backend.name, LinkRoutineRunToJob._tag, "routine run")(linked === 0 ? undefined : id)
         return { result: undefined, ids: [id] }
       })
@@ -301,9 +299,9 @@ const make = Effect.gen(function* () {
     list: (user) => list("WHERE user_id = ? ORDER BY name", [user]),
     getRun: (user, id) => ownRun("RoutineStore.getRun", user, id),
     listRuns: (user, routineId, { before = Number.MAX_SAFE_INTEGER, limit } = {}) =>
-      Effect.flatMap(Rows.pageSize("RoutineStore.listRuns", limit), (size) =>
+      Effect.flatMap(Page.limit(limit, 50, { backend: backend.name, operation: "RoutineStore.listRuns" }), (size) =>
         runs.all(
-          `SELECT ${runColumns} FROM ${runsTable} WHERE routine_id = ? AND user_id = ? AND seq < ?
+          `WHERE routine_id = ? AND user_id = ? AND seq < ?
            ORDER BY seq DESC LIMIT ?`,
           [routineId, user, before, size]
         )
@@ -361,7 +359,7 @@ const make = Effect.gen(function* () {
           if (routine === undefined || routine.nextFireAt === null) continue
           const dueAt = routine.nextFireAt
           const nextFireAt = nextFire(routine, now)
-          yield* Rows.update(backend, table, { nextFireAt }, "id = ?", [id])
+          yield* routines.update({ nextFireAt }, "id = ?", [id])
           const reason = yield* refusal(routine, { now, dedupKey: null, duringCooldown: false })
           if (reason !== undefined) {
             skipped.push({ id, userId: routine.userId, dueAt, reason })
@@ -391,7 +389,7 @@ const make = Effect.gen(function* () {
           const [id, routineId] = [String(row["id"]), String(row["routine_id"])]
           yield* backend.query(`SELECT id FROM ${table} WHERE id = ?${dialect.forUpdate}`, [routineId])
           const end = { status: "failed", summary, completedAt: new Date() }
-          const ended = yield* Rows.update(backend, runsTable, end, "id = ? AND status = 'running'", [id])
+          const ended = yield* runs.update(end, "id = ? AND status = 'running'", [id])
           if (ended === 0) continue
           yield* backend.execute(`UPDATE ${table} SET consecutive_failures = consecutive_failures + 1 WHERE id = ?`, [
             routineId
@@ -406,7 +404,7 @@ const make = Effect.gen(function* () {
       ([row]) => (row === undefined ? null : (row["next_fire_at"] as Date))
     ),
     list: ({ after = "", limit } = {}) =>
-      Effect.flatMap(Rows.pageSize("RoutineStoreAdmin.list", limit), (size) =>
+      Effect.flatMap(Page.limit(limit, 50, { backend: backend.name, operation: "RoutineStoreAdmin.list" }), (size) =>
         list("WHERE id > ? ORDER BY id LIMIT ?", [after, size])
       ),
     listEventRoutines: list("WHERE trigger_type IN ('event', 'system_event') AND enabled = ? ORDER BY id", [true]),
@@ -415,9 +413,7 @@ const make = Effect.gen(function* () {
         find("webhook_path = ? AND trigger_type = 'webhook' AND enabled = ?", [path, true]),
         Rows.orNotFound(backend.name, "RoutineStoreAdmin.getByWebhookPath", "webhook routine")
       ),
-    listDispatchedRuns: runs.all(
-      `SELECT ${runColumns} FROM ${runsTable} WHERE status = 'running' AND job_id IS NOT NULL ORDER BY started_at, id`
-    )
+    listDispatchedRuns: runs.all(`WHERE status = 'running' AND job_id IS NOT NULL ORDER BY started_at, id`)
   }
 
   return Context.make(RoutineStore, store).pipe(Context.add(RoutineStoreAdmin, admin))

@@ -6,13 +6,11 @@
 import * as Effect from "effect/Effect"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { DbCorrupt, type DbError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
-import type { BackendShape, ExecuteResult, Row, SqlValue } from "../../services/Backend.js"
+import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
+import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
 import type { UnreadableRow } from "../../services/Model.js"
 
 const camel = (column: string): string => column.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
-
-const snake = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 const camelKeys = (row: Row): Record<string, unknown> =>
   Object.fromEntries(Object.entries(row).map(([column, value]) => [camel(column), value]))
@@ -115,67 +113,6 @@ export const orUnreadable = <A>(
     Effect.map((value) => ({ value })),
     Effect.catchTag("DbCorrupt", ({ message }) => Effect.succeed({ problem: { table, id, problem: message } }))
   )
-
-/**
- * Fields and their values, as they go into columns: field `createdAt` into column `created_at`.
- *
- * @since 0.1.0
- * @category models
- */
-export type Fields = Readonly<Record<string, SqlValue>>
-
-/**
- * Inserts one row.
- *
- * @since 0.1.0
- * @category statements
- */
-export const insert = (
-  backend: Pick<BackendShape, "execute">,
-  table: string,
-  fields: Fields
-): Effect.Effect<ExecuteResult, DbError> => {
-  const names = Object.keys(fields)
-  const marks = names.map(() => "?").join(", ")
-  return backend.execute(
-    `INSERT INTO ${table} (${names.map(snake).join(", ")}) VALUES (${marks})`,
-    Object.values(fields)
-  )
-}
-
-/**
- * Sets the given fields of the rows that match; succeeds with their number.
- *
- * @since 0.1.0
- * @category statements
- */
-export const update = (
-  backend: Pick<BackendShape, "execute">,
-  table: string,
-  fields: Fields,
-  where: string,
-  params: ReadonlyArray<SqlValue>
-): Effect.Effect<number, DbError> => {
-  const assignments = Object.keys(fields).map((field) => `${snake(field)} = ?`)
-  return Effect.map(
-    backend.execute(`UPDATE ${table} SET ${assignments.join(", ")} WHERE ${where}`, [
-      ...Object.values(fields),
-      ...params
-    ]),
-    ({ rowsAffected }) => rowsAffected
-  )
-}
-
-/**
- * How many rows a page has: the asked for number, 50 by default.
- *
- * @since 0.1.0
- * @category paging
- */
-export const pageSize = (operation: string, limit = 50): Effect.Effect<number, InvalidInput> =>
-  Number.isInteger(limit) && limit >= 1 && limit <= 1000
-    ? Effect.succeed(limit)
-    : Effect.fail(invalidInput(operation, "limit", "is no number of rows", "a whole number from 1 to 1000"))
 
 /**
  * Fails with `NotFound` where there is no value.
