@@ -5,6 +5,7 @@
  */
 import type * as Layer from "effect/Layer"
 import type { BackendServices } from "../layers/BackendLayer.js"
+import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
@@ -23,6 +24,7 @@ const suites: Readonly<Record<string, Suite>> = {
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
+  AuditLog: auditSuite,
   RoutineStore: routineSuite
 }
 

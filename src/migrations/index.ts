@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { audit } from "./audit.js"
 import { routines } from "./routines.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
@@ -14,7 +15,9 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, routines].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, routines, audit].map(
+  (step, index) => ({
+    ...step,
+    id: index + 1
+  })
+)

@@ -4,11 +4,13 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
+import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Audit from "./AuditLog.js"
 import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
 
@@ -16,7 +18,7 @@ import * as Settings from "./SettingsStore.js"
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
+export type StoreServices = AuditLog | RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -25,6 +27,7 @@ export type StoreServices = RoutineStore | RoutineStoreAdmin | SettingsStore | W
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Audit.layer,
   Routines.layer,
   Settings.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
