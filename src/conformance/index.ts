@@ -10,6 +10,7 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { projectSuite } from "./ProjectSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -25,6 +26,7 @@ const suites: Readonly<Record<string, Suite>> = {
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
   AuditLog: auditSuite,
+  ProjectStore: projectSuite,
   RoutineStore: routineSuite
 }
 

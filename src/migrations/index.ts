@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
+import { projects } from "./projects.js"
 import { routines } from "./routines.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
@@ -15,7 +16,7 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, routines, audit].map(
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, routines, audit, projects].map(
   (step, index) => ({
     ...step,
     id: index + 1

@@ -6,11 +6,13 @@
 import * as Layer from "effect/Layer"
 import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
+import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
+import * as Projects from "./ProjectStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
 
@@ -18,7 +20,7 @@ import * as Settings from "./SettingsStore.js"
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = AuditLog | RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
+export type StoreServices = ProjectStore | AuditLog | RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -27,6 +29,7 @@ export type StoreServices = AuditLog | RoutineStore | RoutineStoreAdmin | Settin
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Projects.layer,
   Audit.layer,
   Routines.layer,
   Settings.layer
