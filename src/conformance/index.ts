@@ -8,6 +8,7 @@ import type { BackendServices } from "../layers/BackendLayer.js"
 import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
+import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
@@ -27,6 +28,7 @@ const suites: Readonly<Record<string, Suite>> = {
   SettingsStore: settingsSuite,
   AuditLog: auditSuite,
   ProjectStore: projectSuite,
+  FileStore: fileSuite,
   RoutineStore: routineSuite
 }
 

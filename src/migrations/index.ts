@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
+import { files } from "./files.js"
 import { projects } from "./projects.js"
 import { routines } from "./routines.js"
 import { settings } from "./settings.js"
@@ -16,9 +17,15 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, routines, audit, projects].map(
-  (step, index) => ({
-    ...step,
-    id: index + 1
-  })
-)
+export const hubMigrations: ReadonlyArray<MigrationStep> = [
+  vectors,
+  writes,
+  settings,
+  routines,
+  audit,
+  projects,
+  files
+].map((step, index) => ({
+  ...step,
+  id: index + 1
+}))

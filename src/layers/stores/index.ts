@@ -6,12 +6,14 @@
 import * as Layer from "effect/Layer"
 import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
+import type { FileStore } from "../../services/FileStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
+import * as Files from "./FileStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
@@ -20,7 +22,14 @@ import * as Settings from "./SettingsStore.js"
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = ProjectStore | AuditLog | RoutineStore | RoutineStoreAdmin | SettingsStore | WriteChannel
+export type StoreServices =
+  | FileStore
+  | ProjectStore
+  | AuditLog
+  | RoutineStore
+  | RoutineStoreAdmin
+  | SettingsStore
+  | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -29,6 +38,7 @@ export type StoreServices = ProjectStore | AuditLog | RoutineStore | RoutineStor
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Files.layer,
   Projects.layer,
   Audit.layer,
   Routines.layer,
