@@ -6,12 +6,16 @@
 
 import type * as Layer from "effect/Layer"
 import type { BackendServices } from "../layers/BackendLayer.js"
+import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { conversationSuite } from "./ConversationSuite.js"
+import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
+import { projectSuite } from "./ProjectSuite.js"
+import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
@@ -34,7 +38,11 @@ const suites: Readonly<Record<string, Suite>> = {
   ConversationStore: conversationSuite,
   ToolFailureStore: toolFailureSuite,
   JobStore: jobSuite,
-  SandboxStore: sandboxSuite
+  SandboxStore: sandboxSuite,
+  AuditLog: auditSuite,
+  ProjectStore: projectSuite,
+  FileStore: fileSuite,
+  RoutineStore: routineSuite
 }
 
 /**

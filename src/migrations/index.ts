@@ -5,8 +5,12 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
+import { files } from "./files.js"
 import { jobs } from "./jobs.js"
+import { projects } from "./projects.js"
+import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { settings } from "./settings.js"
 import { toolFailures } from "./toolFailures.js"
@@ -26,5 +30,9 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   conversations,
   toolFailures,
   jobs,
-  sandbox
+  sandbox,
+  routines,
+  audit,
+  projects,
+  files
 ].map((step, index) => ({ ...step, id: index + 1 }))
