@@ -132,7 +132,9 @@ const make = Effect.gen(function* () {
         if (same > 0) return "duplicate"
       }
       const last = routine.lastRunAt
-      const cool = last === null || now.getTime() - last.getTime() >= seconds(cooldownSeconds)
+      // A run that was locked out for a moment has an earlier clock than the one before it.
+      const since = last === null ? Number.POSITIVE_INFINITY : Math.max(0, now.getTime() - last.getTime())
+      const cool = since >= seconds(cooldownSeconds)
       if (!cool && !start.duringCooldown) return "cooldown"
       return (yield* runningRuns(routine.id)) >= maxConcurrent ? "concurrency" : undefined
     })
