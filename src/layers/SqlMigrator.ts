@@ -9,7 +9,7 @@
 import * as NodeCrypto from "node:crypto"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { type DbError, InvalidInput, MigrationError } from "../errors/index.js"
+import { DbConflict, type DbError, InvalidInput, MigrationError } from "../errors/index.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { Dialect } from "../services/Dialect.js"
 import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../services/Migrator.js"
@@ -27,9 +27,11 @@ const table = "db_hub_migrations"
 /** Long, since a step may rebuild a large table while other processes wait to see that there is nothing left to do. */
 const lockTimeout = "10 minutes"
 
-interface Known extends PlannedStep {
+interface Known {
+  readonly up: PlannedStep
+  /** Undefined where there is no way down. */
+  readonly down: PlannedStep | undefined
   readonly checksum: string
-  readonly undo: ReadonlyArray<string> | undefined
 }
 
 const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undefined): string =>
@@ -37,17 +39,13 @@ const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undef
     .update(JSON.stringify([up, down ?? null]))
     .digest("hex")
 
-const known = (step: MigrationStep, dialect: Dialect): Known => {
-  const sql = step.up(dialect)
-  const undo = step.down?.(dialect)
+const known = ({ down, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
+  const [sql, undo] = [up(dialect), down?.(dialect)]
+  const kind = transaction === false ? { transaction } : {}
   return {
-    id: step.id,
-    name: step.name,
-    direction: "up",
-    sql,
-    undo,
-    checksum: checksum(sql, undo),
-    ...(step.transaction === false ? { transaction: false } : {})
+    up: { id, name, direction: "up", sql, ...kind },
+    down: undo && { id, name, direction: "down", sql: undo, ...kind },
+    checksum: checksum(sql, undo)
   }
 }
 
@@ -92,7 +90,7 @@ export const make = (
 
   /** The version that the history stands for, or why it fits no version of this list. */
   const verify = (applied: ReadonlyArray<AppliedStep>): Effect.Effect<number, MigrationError> => {
-    const misnumbered = list.findIndex((step, index) => step.id !== index + 1)
+    const misnumbered = list.findIndex(({ up }, index) => up.id !== index + 1)
     if (misnumbered !== -1) {
       return fail("gap", `The steps of ${scope} are not numbered 1, 2, 3 …: look at position ${misnumbered + 1}`)
     }
@@ -137,17 +135,11 @@ export const make = (
   }
 
   const between = (from: number, to: number): Effect.Effect<ReadonlyArray<PlannedStep>, MigrationError> => {
-    if (to >= from) return Effect.succeed(list.slice(from, to))
-    return Effect.forEach(list.slice(to, from).reverse(), (step) =>
-      step.undo === undefined
-        ? fail("irreversible", `Step ${step.id} of ${scope} has no way down`, { step: step.id })
-        : Effect.succeed({
-            id: step.id,
-            name: step.name,
-            direction: "down" as const,
-            sql: step.undo,
-            ...(step.transaction === false ? { transaction: false as const } : {})
-          })
+    if (to >= from) return Effect.succeed(list.slice(from, to).map(({ up }) => up))
+    return Effect.forEach(list.slice(to, from).reverse(), ({ down, up }) =>
+      down === undefined
+        ? fail("irreversible", `Step ${up.id} of ${scope} has no way down`, { step: up.id })
+        : Effect.succeed(down)
     )
   }
 
@@ -224,13 +216,24 @@ export const make = (
       Effect.gen(function* () {
         const previousVersion = yield* version
         const applied: Array<PlannedStep> = []
-        let left = yield* plan(target)
-        while (left.length > 0) {
+        // Others on the way to the same target only help, so there are never more steps than now.
+        const most = (yield* plan(target)).length
+        for (let taken = 0; (yield* plan(target)).length > 0; taken++) {
+          if (taken === most) return yield* movedAway(name)
           const step = yield* advance(target)
           if (step !== undefined) applied.push(step)
-          left = yield* plan(target)
         }
         return { previousVersion, currentVersion: yield* version, applied }
       }).pipe(Effect.withSpan("Migrator.migrate", { attributes: { backend: name, scope } }))
   }
 }
+
+const movedAway = (backend: string): DbConflict =>
+  new DbConflict({
+    backend,
+    operation: "migrate",
+    code: "HUB_MIGRATED_APART",
+    applied: "unknown",
+    reason: "serialization",
+    message: "Another process migrates the same database to another version: agree on one, then migrate again"
+  })

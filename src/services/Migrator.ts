@@ -83,7 +83,10 @@ export class Migrator extends Context.Tag("effect-db-hub/Migrator")<
   {
     /** The id of the last applied step; 0 on a fresh database. */
     readonly currentVersion: Effect.Effect<number, DbError>
-    /** Goes up or down to the target, one transaction per step, one process at a time. */
+    /**
+     * Goes up or down to the target, one transaction per step, one process at a time. Fails with `DbConflict` when
+     * another process goes somewhere else meanwhile.
+     */
     readonly migrate: (options?: { readonly target?: MigrationTarget }) => Effect.Effect<MigrationReport, DbError>
     readonly needsMigration: Effect.Effect<boolean, DbError>
     /** The steps that `migrate` would run, with their SQL; runs nothing. */

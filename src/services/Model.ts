@@ -5,7 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { type JsonObject, parseJsonObject } from "../vector/index.js"
+import { isStorableText, type JsonObject, parseJsonObject } from "../vector/index.js"
 
 const text = (what: string, max: number) =>
   Schema.String.pipe(
@@ -37,6 +37,16 @@ export const Key = text("a key", 255)
 export const Id = text("an id", 255)
 
 /**
+ * Text of any length, such as what a message says.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Text = Schema.String.pipe(
+  Schema.filter(isStorableText, { message: () => "well-formed Unicode without U+0000" })
+)
+
+/**
  * An instant in UTC, to the millisecond.
  *
  * @since 0.1.0
@@ -53,6 +63,32 @@ export const Timestamp = Schema.Date
 export const Decimal = Schema.String.pipe(
   Schema.pattern(/^-?\d{1,20}(\.\d{1,18})?$/, { message: () => "a decimal number as text, such as 0.25" })
 )
+
+/**
+ * What something cost: an exact decimal that is not negative.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Cost = Decimal.pipe(
+  Schema.filter((value) => !value.startsWith("-"), { message: () => "a decimal number that is not negative, as text" })
+)
+
+/**
+ * How many; 0 or more.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Count = Schema.Int.pipe(Schema.nonNegative({ message: () => "a whole number from 0" }))
+
+/**
+ * A field of a payload that may be left out.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const optional = <S extends Schema.Schema.All>(schema: S) => Schema.optionalWith(schema, { exact: true })
 
 const isJson = (value: unknown): boolean => Either.isRight(parseJsonObject({ value }, "value"))
 
@@ -78,3 +114,17 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => Either.isRight(parseJsonObject(value, "value")),
   { message: () => "a plain object of JSON values" }
 )
+
+/**
+ * A stored row that is left out of a list because it cannot be read, and what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const UnreadableRow = Schema.Struct({ table: Schema.String, id: Schema.String, problem: Schema.String })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type UnreadableRow = typeof UnreadableRow.Type
