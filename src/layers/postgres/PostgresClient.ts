@@ -5,11 +5,10 @@
  *
  * @since 0.1.0
  */
-import * as Reactivity from "@effect/experimental/Reactivity"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as Reactivity from "@effect/experimental/Reactivity"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection as SqlConnection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
-import * as Statement from "@effect/sql/Statement"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
@@ -24,7 +23,6 @@ import {
   type Applied,
   DbConflict,
   type DbError,
-  DbLocked,
   type ErrorContext,
   endsConnection,
   fromPostgres,
@@ -33,6 +31,7 @@ import {
 } from "../../errors/index.js"
 import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as Lane from "../Lane.js"
+import * as SqlTemplates from "../SqlTemplates.js"
 import { type Connection, cancel, type Job, type Request, type Result, start } from "./PostgresConnection.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 import * as Pool from "./PostgresPool.js"
@@ -94,8 +93,6 @@ const conflictSchedule = Schedule.exponential("5 millis").pipe(
   Schedule.union(Schedule.spaced("200 millis")),
   Schedule.jittered
 )
-
-const sqlError = (cause: DbError): SqlError => new SqlError({ cause, message: cause.message })
 
 const isRetryableConflict = (error: unknown): boolean => {
   const inner = error instanceof SqlError ? error.cause : error
@@ -230,13 +227,7 @@ export const make = (
         })
       })
 
-    const over = (operation: string): DbLocked =>
-      new DbLocked({
-        ...context(operation),
-        code: "HUB_TRANSACTION_OVER",
-        retryable: false,
-        message: "The transaction of this fiber is over: do not let fibers outlive the transaction they were forked in"
-      })
+    const over = (operation: string) => SqlTemplates.transactionOver(context(operation))
 
     const within = (transaction: Transaction, operation: string, request: Request): Effect.Effect<Result, DbError> => {
       const root = transaction.root ?? transaction
@@ -252,7 +243,7 @@ export const make = (
           },
           onSuccess: (result) => {
             if (connection.getTransactionStatus() !== "I") return Effect.succeed(result)
-            root.failure = endedByStatement(context(operation))
+            root.failure = SqlTemplates.endedByStatement(context(operation))
             return Effect.fail(root.failure)
           }
         })
@@ -598,7 +589,7 @@ export const make = (
         return Effect.map(answer, ({ fields, rows }) => {
           const values = rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
           return {
-            columns: distinct(fields.map(({ name }) => name)),
+            columns: SqlTemplates.distinct(fields.map(({ name }) => name)),
             rows: values.slice(0, maxRows),
             truncated: values.length > maxRows
           }
@@ -621,39 +612,21 @@ export const make = (
 
     // ------------------------------------------------------------ templates
 
-    type Transform = Parameters<SqlConnection["execute"]>[2]
-
-    /** The face that templates see: errors wrapped as `@effect/sql` expects. */
     const connectionOf = (
       run: typeof statement,
       stream: (sql: string, params: ReadonlyArray<unknown>) => Stream.Stream<Record<string, unknown>, DbError>
-    ): SqlConnection => {
-      const rowsOf = (prepare: boolean) => (sql: string, params: ReadonlyArray<unknown>, transform: Transform) => {
-        const rows = Effect.map(run("execute", sql, params, { portable: false, prepare }), (result) => result.rows)
-        return Effect.mapError(transform === undefined ? rows : Effect.map(rows, transform), sqlError)
-      }
-      return {
-        execute: rowsOf(true),
-        executeUnprepared: rowsOf(false),
-        executeRaw: (sql, params) => Effect.mapError(run("executeRaw", sql, params, { portable: false }), sqlError),
-        executeValues: (sql, params) =>
-          Effect.mapError(
-            Effect.map(
-              run("executeValues", sql, params, { portable: false, rowMode: "array" }),
-              ({ rows }) => rows as unknown as ReadonlyArray<ReadonlyArray<never>>
-            ),
-            sqlError
+    ): SqlConnection =>
+      SqlTemplates.connection({
+        rows: (sql, params, { prepare }) =>
+          Effect.map(run("execute", sql, params, { portable: false, prepare }), ({ rows }) => rows),
+        raw: (sql, params) => run("executeRaw", sql, params, { portable: false }),
+        values: (sql, params) =>
+          Effect.map(
+            run("executeValues", sql, params, { portable: false, rowMode: "array" }),
+            ({ rows }) => rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
           ),
-        executeStream: (sql, params, transform) => {
-          const rows = Stream.mapError(stream(sql, params), sqlError)
-          return transform === undefined
-            ? rows
-            : Stream.mapChunks(rows, (chunk) =>
-                Chunk.unsafeFromArray(Array.from(transform(Chunk.toReadonlyArray(chunk))))
-              )
-        }
-      }
-    }
+        stream
+      })
 
     const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
 
@@ -681,45 +654,29 @@ export const make = (
       )
     }
 
-    const reserve = Effect.withFiberRuntime<SqlConnection, SqlError, Scope.Scope>((fiber) => {
+    const reserve = Effect.withFiberRuntime<SqlConnection, DbError, Scope.Scope>((fiber) => {
       if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
       if (options.pooler === "transaction") {
-        return Effect.fail(sqlError(Text.needsSessionError(context("reserve"), "A reserved connection")))
+        return Effect.fail(Text.needsSessionError(context("reserve"), "A reserved connection"))
       }
-      return Effect.mapError(acquired("reserve", options.acquireTimeout), sqlError).pipe(
+      return acquired("reserve", options.acquireTimeout).pipe(
         Effect.tap((session) => Effect.addFinalizer(() => undo(session, "ROLLBACK"))),
         Effect.map(reservedOf)
       )
     })
 
-    const reactivity = yield* Reactivity.Reactivity
-    const sql: SqlClient.SqlClient = Object.assign(
-      Statement.make(
-        Effect.succeed(ambient),
-        PgClient.makeCompiler(),
-        [
-          ["db.system.name", "postgresql"],
-          ["db.namespace", options.database],
-          ["server.address", options.host],
-          ["server.port", options.port]
-        ],
-        undefined
-      ),
-      {
-        [SqlClient.TypeId as SqlClient.TypeId]: SqlClient.TypeId as SqlClient.TypeId,
-        safe: undefined as unknown as SqlClient.SqlClient,
-        reserve,
-        withTransaction: <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-          // The body's failures pass through as they are; those of BEGIN and COMMIT are told apart by the wrapper.
-          Effect.flatMap(Effect.exit(transaction(Effect.mapError(self, (error) => new Body(error)))), (exit) =>
-            Exit.mapError(exit, (error) => (error instanceof Body ? (error.error as E) : sqlError(error)))
-          ),
-        withoutTransforms: (): SqlClient.SqlClient => sql,
-        reactive: reactivity.stream,
-        reactiveMailbox: reactivity.query
-      }
-    )
-    Object.assign(sql, { safe: sql })
+    const sql = yield* SqlTemplates.client({
+      ambient,
+      reserve,
+      transaction,
+      compiler: PgClient.makeCompiler(),
+      spanAttributes: [
+        ["db.system.name", "postgresql"],
+        ["db.namespace", options.database],
+        ["server.address", options.host],
+        ["server.port", options.port]
+      ]
+    })
 
     // The first connection tells at once whether host, user, password and TLS are right.
     yield* statement("postgresql.open", "SELECT 1", [], { portable: false })
@@ -735,30 +692,6 @@ export const make = (
       readOnly,
       pool
     }
-  })
-
-/** Marks a failure of a transaction's body, to tell it from those of the transaction itself. */
-class Body<E> {
-  constructor(readonly error: E) {}
-}
-
-/** Column names of which none occurs twice. */
-const distinct = (columns: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const taken = new Set<string>()
-  return columns.map((column) => {
-    let name = column
-    for (let n = 2; taken.has(name); n++) name = `${column}_${n}`
-    taken.add(name)
-    return name
-  })
-}
-
-const endedByStatement = (context: ErrorContext): DbConflict =>
-  new DbConflict({
-    ...context,
-    code: "HUB_TRANSACTION_ENDED",
-    reason: "serialization",
-    message: "The transaction was ended by one of its own statements: leave COMMIT and ROLLBACK to `transaction`"
   })
 
 const rolledBack = (context: ErrorContext): DbConflict =>

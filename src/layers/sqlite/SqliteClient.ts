@@ -4,10 +4,9 @@
  *
  * @since 0.1.0
  */
-import * as Reactivity from "@effect/experimental/Reactivity"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as Reactivity from "@effect/experimental/Reactivity"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import type { Database } from "better-sqlite3"
 import * as Chunk from "effect/Chunk"
@@ -18,24 +17,17 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import {
-  DbConflict,
-  DbConnection,
-  type DbError,
-  DbLocked,
-  DbReadOnly,
-  type ErrorContext,
-  fromSqlite,
-  invalidInput
-} from "../../errors/index.js"
+import { type DbError, DbLocked, type ErrorContext, fromSqlite, invalidInput } from "../../errors/index.js"
 import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import * as Lane from "../Lane.js"
+import * as SqlTemplates from "../SqlTemplates.js"
 import { makeTurn, nextTurn } from "./EventLoop.js"
 import * as Connections from "./SqliteConnection.js"
 import { lexical } from "./SqliteDialect.js"
 import * as Open from "./SqliteOpen.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
+import * as SqliteReadOnly from "./SqliteReadOnly.js"
 import * as Values from "./SqliteValues.js"
 
 /**
@@ -93,18 +85,6 @@ const streamChunk = 256
 /** Functions whose answer depends on what the connection did before. */
 const connectionState = new Set(["LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES"])
 
-/** Pragmas that only tell, by https://www.sqlite.org/pragma.html. */
-const tellingPragmas = new Set(
-  (
-    "APPLICATION_ID COLLATION_LIST COMPILE_OPTIONS DATABASE_LIST ENCODING FOREIGN_KEY_CHECK FOREIGN_KEY_LIST " +
-    "FREELIST_COUNT FUNCTION_LIST INDEX_INFO INDEX_LIST INDEX_XINFO INTEGRITY_CHECK MODULE_LIST PAGE_COUNT " +
-    "PAGE_SIZE PRAGMA_LIST QUICK_CHECK SCHEMA_VERSION TABLE_INFO TABLE_LIST TABLE_XINFO USER_VERSION"
-  ).split(" ")
-)
-
-/** Those of them that a value after `=` or in brackets would set. */
-const settablePragmas = new Set(["APPLICATION_ID", "ENCODING", "PAGE_SIZE", "SCHEMA_VERSION", "USER_VERSION"])
-
 const isOver = (transaction: Transaction): boolean =>
   !transaction.open || (transaction.parent !== undefined && isOver(transaction.parent))
 
@@ -112,8 +92,6 @@ const rootOf = (transaction: Transaction): Transaction =>
   transaction.parent === undefined ? transaction : rootOf(transaction.parent)
 
 const nameOf = (savepoint: Transaction): string => `hub_${savepoint.depth}`
-
-const sqlError = (cause: DbError): SqlError => new SqlError({ cause, message: cause.message })
 
 /**
  * @since 0.1.0
@@ -217,19 +195,12 @@ export const make = (
     const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
       const root = rootOf(transaction)
       return Effect.suspend(() => {
-        if (!writer.db.open) return Effect.fail(isClosed(context(operation)))
+        if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context(operation)))
         if (isOver(transaction)) {
-          return Effect.fail(
-            new DbLocked({
-              ...context(operation),
-              code: "HUB_TRANSACTION_OVER",
-              retryable: false,
-              message:
-                "The transaction of this fiber is over: do not let fibers outlive the transaction they were forked in"
-            })
-          )
+          return Effect.fail(SqlTemplates.transactionOver(context(operation)))
         }
-        if (!writer.db.inTransaction) return Effect.fail(root.failure ?? endedByStatement(context(operation)))
+        if (!writer.db.inTransaction)
+          return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context(operation)))
         try {
           return Effect.succeed(attempt())
         } catch (cause) {
@@ -276,7 +247,7 @@ export const make = (
         if (turn.isOver()) return Effect.zipRight(nextTurn, run)
         const transaction = transactionOf(fiber.currentContext)
         // Closing waits for transactions that have begun, so they may go on.
-        if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
+        if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context(operation)))
         try {
           const values = encode(params)
           const write = () => {
@@ -400,7 +371,7 @@ export const make = (
       Stream.unwrapScoped(
         Effect.withFiberRuntime<Stream.Stream<Record<string, unknown>, DbError>, DbError, Scope.Scope>((fiber) => {
           const transaction = transactionOf(fiber.currentContext)
-          if (closed && transaction === undefined) return Effect.fail(isClosed(context("stream")))
+          if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("stream")))
           try {
             const values = encode(params)
             const reads = options.readOnly ? mayRead(sql) : readingStatement(sql) !== undefined
@@ -482,9 +453,9 @@ export const make = (
             // The body's own error is the one to report, also when SQLite has rolled back already.
             if (Exit.isFailure(exit)) return Effect.zipRight(Effect.ignore(statements.undo), exit)
             const root = rootOf(transaction)
-            if (!writer.db.open) return Effect.fail(isClosed(context("transaction.commit")))
+            if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context("transaction.commit")))
             if (!writer.db.inTransaction) {
-              return Effect.fail(root.failure ?? endedByStatement(context("transaction.commit")))
+              return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context("transaction.commit")))
             }
             return Effect.zipRight(
               Effect.tapError(statements.keep, () => Effect.ignore(statements.undo)),
@@ -500,7 +471,7 @@ export const make = (
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
         const outer = transactionOf(fiber.currentContext)
-        if (closed && outer === undefined) return Effect.fail(isClosed(context("transaction.begin")))
+        if (closed && outer === undefined) return Effect.fail(SqlTemplates.isClosed(context("transaction.begin")))
         const budget =
           transactionOptions?.busyTimeout === undefined
             ? options.busyTimeout
@@ -555,13 +526,13 @@ export const make = (
     const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
       Effect.withFiberRuntime((fiber) => {
         const transaction = transactionOf(fiber.currentContext)
-        if (closed && transaction === undefined) return Effect.fail(isClosed(context("readOnly")))
+        if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("readOnly")))
         if (!Number.isInteger(maxRows) || maxRows < 1) {
           return Effect.fail(
             invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1", options.name)
           )
         }
-        const refused = refusedByKind(sql, context("readOnly"))
+        const refused = SqliteReadOnly.refusal(sql, context("readOnly"))
         if (refused !== undefined) return Effect.fail(refused)
         const attempt = (on: Connections.SqliteConnection) => (): ReadOnlyResult => {
           const values = encode(params)
@@ -569,10 +540,10 @@ export const make = (
           if (guarded) writer.db.pragma("query_only = ON")
           try {
             const prepared = Connections.prepareFresh(on.db, sql)
-            if (!prepared.reader) throw notReading(context("readOnly"))
+            if (!prepared.reader) throw SqliteReadOnly.notReading(context("readOnly"))
             const rows = Connections.firstRows(prepared, values, maxRows + 1)
             return {
-              columns: distinct(prepared.columns),
+              columns: SqlTemplates.distinct(prepared.columns),
               rows: rows.slice(0, maxRows),
               truncated: rows.length > maxRows
             }
@@ -585,43 +556,21 @@ export const make = (
         return reader === writer ? lane.hold(context("readOnly"), options.busyTimeout, run) : run
       })
 
-    type Transform = Parameters<Connection["execute"]>[2]
-
-    /** The face that templates see: values as SQLite has them, errors wrapped as `@effect/sql` expects. */
+    /** Templates see values as SQLite has them. */
     const connectionOf = (
       run: typeof statement,
       stream: (sql: string, params: ReadonlyArray<unknown>) => Stream.Stream<Record<string, unknown>, DbError>
-    ): Connection => {
-      const execute = (sql: string, params: ReadonlyArray<unknown>, transform: Transform) =>
-        Effect.withFiberRuntime<ReadonlyArray<Record<string, unknown>>, SqlError>((fiber) => {
-          const safeIntegers = Context.get(fiber.currentContext, SqlClient.SafeIntegers)
-          const rows = run("execute", sql, params, (prepared, values) =>
-            Connections.rawRows(prepared, values, safeIntegers)
-          )
-          return Effect.mapError(transform === undefined ? rows : Effect.map(rows, transform), sqlError)
-        })
-      return {
-        execute,
-        executeUnprepared: execute,
-        executeRaw: (sql, params) =>
-          Effect.mapError(
-            run("executeRaw", sql, params, (prepared, values) =>
-              prepared.reader ? Connections.rawRows(prepared, values) : Connections.runStatement(prepared, values)
-            ),
-            sqlError
+    ): Connection =>
+      SqlTemplates.connection({
+        rows: (sql, params, { safeIntegers }) =>
+          run("execute", sql, params, (prepared, values) => Connections.rawRows(prepared, values, safeIntegers)),
+        raw: (sql, params) =>
+          run("executeRaw", sql, params, (prepared, values) =>
+            prepared.reader ? Connections.rawRows(prepared, values) : Connections.runStatement(prepared, values)
           ),
-        executeValues: (sql, params) =>
-          Effect.mapError(run("executeValues", sql, params, Connections.valueRows), sqlError),
-        executeStream: (sql, params, transform) => {
-          const rows = Stream.mapError(stream(sql, params), sqlError)
-          return transform === undefined
-            ? rows
-            : Stream.mapChunks(rows, (chunk) =>
-                Chunk.unsafeFromArray(Array.from(transform(Chunk.toReadonlyArray(chunk))))
-              )
-        }
-      }
-    }
+        values: (sql, params) => run("executeValues", sql, params, Connections.valueRows),
+        stream
+      })
 
     const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
 
@@ -654,10 +603,10 @@ export const make = (
       )
     }
 
-    const reserve = Effect.withFiberRuntime<Connection, SqlError, Scope.Scope>((fiber) => {
+    const reserve = Effect.withFiberRuntime<Connection, DbError, Scope.Scope>((fiber) => {
       if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
       const lease = { over: false, cursors: new Set<() => void>() }
-      return Effect.mapError(lane.holdScoped(context("reserve"), options.busyTimeout), sqlError).pipe(
+      return lane.holdScoped(context("reserve"), options.busyTimeout).pipe(
         Effect.zipRight(
           Effect.addFinalizer(() => {
             lease.over = true
@@ -669,29 +618,13 @@ export const make = (
       )
     })
 
-    const reactivity = yield* Reactivity.Reactivity
-    const sql: SqlClient.SqlClient = Object.assign(
-      Statement.make(
-        Effect.succeed(ambient),
-        Statement.makeCompilerSqlite(),
-        [["db.system.name", "sqlite"]],
-        undefined
-      ),
-      {
-        [SqlClient.TypeId as SqlClient.TypeId]: SqlClient.TypeId as SqlClient.TypeId,
-        safe: undefined as unknown as SqlClient.SqlClient,
-        reserve,
-        withTransaction: <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
-          // The body's failures pass through as they are; those of BEGIN and COMMIT are told apart by the wrapper.
-          Effect.flatMap(Effect.exit(transaction(Effect.mapError(self, (error) => new Body(error)))), (exit) =>
-            Exit.mapError(exit, (error) => (error instanceof Body ? (error.error as E) : sqlError(error)))
-          ),
-        withoutTransforms: (): SqlClient.SqlClient => sql,
-        reactive: reactivity.stream,
-        reactiveMailbox: reactivity.query
-      }
-    )
-    Object.assign(sql, { safe: sql })
+    const sql = yield* SqlTemplates.client({
+      ambient,
+      reserve,
+      transaction,
+      compiler: Statement.makeCompilerSqlite(),
+      spanAttributes: [["db.system.name", "sqlite"]]
+    })
 
     return {
       options,
@@ -711,46 +644,6 @@ export const make = (
     }
   })
 
-/** Marks a failure of a transaction's body, to tell it from those of the transaction itself. */
-class Body<E> {
-  constructor(readonly error: E) {}
-}
-
-/** Column names of which none occurs twice. */
-const distinct = (columns: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const taken = new Set<string>()
-  return columns.map((column) => {
-    let name = column
-    for (let n = 2; taken.has(name); n++) name = `${column}_${n}`
-    taken.add(name)
-    return name
-  })
-}
-
-const notReading = (context: ErrorContext): DbReadOnly =>
-  new DbReadOnly({
-    ...context,
-    code: "HUB_READ_ONLY",
-    message: "Only statements that read are allowed here: SELECT, VALUES, WITH … SELECT, EXPLAIN, and pragmas that tell"
-  })
-
-/** Refuses what reads by SQLite's own account and yet reaches beyond the database: ATTACH, VACUUM INTO, pragmas that set. */
-const refusedByKind = (sql: string, context: ErrorContext): DbReadOnly | undefined => {
-  const parts = Array.from(SqlLexer.tokens(sql, lexical)).filter(({ kind }) => kind !== "space" && kind !== "comment")
-  const start = parts.findIndex(({ text }) => text !== "(" && text !== ";")
-  const word = parts[start]?.text.toUpperCase() ?? ""
-  // Many pragmas take effect when they are prepared, so also when they are only explained.
-  if (word === "EXPLAIN") {
-    return parts.some(({ text }) => text.toUpperCase() === "PRAGMA") ? notReading(context) : undefined
-  }
-  if (["SELECT", "VALUES", "WITH"].includes(word)) return undefined
-  if (word !== "PRAGMA") return notReading(context)
-  const afterSchema = parts[start + 2]?.text === "." ? start + 3 : start + 1
-  const pragma = parts[afterSchema]?.text.toUpperCase() ?? ""
-  const sets = parts.length > afterSchema + 1 && parts[afterSchema + 1]?.text !== ";"
-  return tellingPragmas.has(pragma) && !(sets && settablePragmas.has(pragma)) ? undefined : notReading(context)
-}
-
 const cutByRollback = (context: ErrorContext): DbLocked =>
   new DbLocked({
     ...context,
@@ -766,14 +659,3 @@ const leaseOver = (context: ErrorContext): DbLocked =>
     retryable: false,
     message: "The scope that reserved this connection has closed: reserve it again"
   })
-
-const endedByStatement = (context: ErrorContext): DbConflict =>
-  new DbConflict({
-    ...context,
-    code: "HUB_TRANSACTION_ENDED",
-    reason: "serialization",
-    message: "The transaction was ended by one of its own statements: leave COMMIT and ROLLBACK to `transaction`"
-  })
-
-const isClosed = (context: ErrorContext): DbConnection =>
-  new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed: its layer or scope has ended" })
