@@ -17,10 +17,12 @@ const listening = outside(
   `SELECT pid FROM pg_stat_activity WHERE application_name = '${name}' AND query LIKE 'LISTEN%'`
 )
 
-const untilListening = Effect.repeat(listening, {
-  until: (rows) => rows.length > 0,
-  schedule: Schedule.spaced("10 millis")
-})
+/** The connection that listens, once there is one other than that known. */
+const untilListening = (known?: unknown) =>
+  Effect.flatMap(listening, (rows) => {
+    const found = rows.find(({ pid }) => pid !== known)
+    return found === undefined ? Effect.fail("not yet") : Effect.succeed(found["pid"])
+  }).pipe(Effect.retry(Schedule.spaced("10 millis")))
 
 describe.skipIf(noServer)("listen and notify", () => {
   it.scopedLive("messages arrive, and a killed connection comes back and says what it may have missed", () =>
@@ -30,17 +32,13 @@ describe.skipIf(noServer)("listen and notify", () => {
       const { transaction } = Context.get(services, Backend)
       const channel = 'odd "name'
       const heard = yield* Effect.fork(Stream.runCollect(Stream.take(listen(channel), 4)))
-      yield* untilListening
+      const first = yield* untilListening()
       yield* notify(channel, "one")
       yield* Effect.ignore(transaction(Effect.zipRight(notify(channel, "undone"), Effect.fail("no"))))
       yield* notify(channel)
-      yield* outside(
-        serverUrl,
-        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '${name}' AND query LIKE 'LISTEN%'`
-      )
-      yield* Effect.sleep("20 millis")
-      yield* untilListening
-      yield* Effect.sleep("50 millis")
+      yield* outside(serverUrl, `SELECT pg_terminate_backend(${first})`)
+      yield* untilListening(first)
+      yield* Effect.sleep("100 millis")
       yield* notify(channel, "two")
       assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(heard)), [
         { _tag: "Message", channel, payload: "one" },

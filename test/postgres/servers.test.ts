@@ -1,8 +1,12 @@
 import * as NodeNet from "node:net"
 import { assert, describe, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { afterAll, beforeAll } from "vitest"
 import {
@@ -12,8 +16,12 @@ import {
   startPostgres,
   startReplica
 } from "../../scripts/engines/postgres.mjs"
+import * as HubLive from "../../src/layers/HubLive.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import type { PostgresOptions } from "../../src/layers/postgres/PostgresOptions.js"
+import { Backend } from "../../src/services/Backend.js"
+import { Hub } from "../../src/services/Hub.js"
+import { HubConfig } from "../../src/services/HubConfig.js"
 import { failureOf } from "../support/index.js"
 import {
   client,
@@ -296,5 +304,48 @@ describe.skipIf(noPooler)("PgBouncer in transaction mode", () => {
         yield* Effect.all([victim, attacker, victim, attacker], { concurrency: "unbounded" })
       })
     )
+  )
+})
+
+describe.skipIf(noServer)("configuration", () => {
+  it.scopedLive("the environment configures PostgresLive, and a bad value is named and not quoted", () =>
+    Effect.gen(function* () {
+      const from = (environment: Record<string, string>) =>
+        Layer.build(Postgres.PostgresLive).pipe(
+          Effect.map((services) => Context.get(services, Backend)),
+          Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(environment))))
+        )
+      const url = Redacted.value(optionsFor(yield* temporaryDatabase).url!)
+      const backend = yield* from({ DB_HUB_POSTGRES_URL: url, DB_HUB_POSTGRES_STATEMENT_TIMEOUT: "1234" })
+      assert.deepStrictEqual((yield* backend.readOnly("SHOW statement_timeout")).rows, [["1234ms"]])
+      const error = yield* failureOf(from({ DB_HUB_POSTGRES_URL: url, DB_HUB_POSTGRES_PORT: "hunter2" }))
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, "DB_HUB_POSTGRES_PORT")
+      assert.notInclude(error.message, "hunter2")
+    })
+  )
+
+  it.scopedLive("a hub opens PostgreSQL by its type", () =>
+    Effect.gen(function* () {
+      const { hostname, password, pathname, port, username } = new URL(
+        Redacted.value(optionsFor(yield* temporaryDatabase).url!)
+      )
+      const config = yield* Schema.decodeUnknown(HubConfig)({
+        primary: {
+          type: "postgresql",
+          host: hostname,
+          port: Number(port),
+          database: pathname.slice(1),
+          user: username,
+          password: decodeURIComponent(password),
+          ssl_mode: "disable"
+        },
+        connections: {}
+      })
+      const services = yield* Layer.build(HubLive.layer(config))
+      const hub = Context.get(services, Hub)
+      assert.deepStrictEqual(yield* hub.query("SELECT 1 AS one"), [{ one: 1 }])
+      assert.strictEqual(hub.primary.kind, "postgresql")
+    })
   )
 })

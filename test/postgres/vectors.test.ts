@@ -152,7 +152,7 @@ describe.skipIf(noServer)("PostgresVectorStore", () => {
     ["hnsw", { index: "hnsw", indexAfter: 1_000 }, serverUrl],
     ["hnsw on halves", { index: "hnsw", storage: "halfvec", indexAfter: 1_000 }, serverUrl],
     ["hnsw on signs", { index: "hnsw", storage: "bit", indexAfter: 1_000, efSearch: 400 }, serverUrl],
-    ["ivfflat", { index: "ivfflat", lists: 20, probes: 8, indexAfter: 1_000 }, serverUrl],
+    ["ivfflat", { index: "ivfflat", lists: 20, probes: 18, indexAfter: 1_000 }, serverUrl],
     ...(noPooler ? [] : [["hnsw through PgBouncer", { index: "hnsw", indexAfter: 1_000 }, poolerUrl] as const])
   ]
   for (const [kind, options, url] of kinds) {

@@ -180,11 +180,14 @@ export const layer = (options: PostgresOptions): Layer.Layer<BackendServices | C
     Effect.map(open(options), ({ backend, channels }) => Context.add(servicesOf(backend), Channels, channels))
   )
 
+const keyOf = (error: ConfigErrors.ConfigError): string => ("path" in error ? error.path.join(".") : keyOf(error.left))
+
+/** Without the engine's own words, which quote the value. */
 const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
   new ConfigError({
     operation: "config",
-    key: "path" in error ? error.path.join(".") : "DB_HUB_POSTGRES",
-    message: `The environment does not configure PostgreSQL: ${error.toString()}`
+    key: keyOf(error),
+    message: `${keyOf(error)} is missing or has a value that cannot be read: see the documentation of the layer`
   })
 
 /**
@@ -214,22 +217,20 @@ const optional = <K extends string, A>(key: K, config: Config.Config<A>): Config
  */
 export const PostgresLive: Layer.Layer<BackendServices | Channels, DbError> = Layer.unwrapEffect(
   Config.all([
-    optional("url", Config.redacted("URL")),
-    optional("host", Config.string("HOST")),
-    optional("port", Config.integer("PORT")),
-    optional("database", Config.string("DATABASE")),
-    optional("user", Config.string("USER")),
-    optional("password", Config.redacted("PASSWORD")),
-    optional("sslMode", Config.literal(...sslModes)("SSL_MODE")),
-    optional("sslCaFile", Config.string("SSL_CA_FILE")),
-    optional("pooler", Config.literal(...poolers)("POOLER")),
-    optional("maxOpenConns", Config.integer("MAX_OPEN_CONNS")),
-    optional("statementTimeout", Config.integer("STATEMENT_TIMEOUT")),
-    optional("lockTimeout", Config.integer("LOCK_TIMEOUT")),
-    optional("searchPath", Config.string("SEARCH_PATH"))
+    optional("url", Config.redacted("DB_HUB_POSTGRES_URL")),
+    optional("host", Config.string("DB_HUB_POSTGRES_HOST")),
+    optional("port", Config.integer("DB_HUB_POSTGRES_PORT")),
+    optional("database", Config.string("DB_HUB_POSTGRES_DATABASE")),
+    optional("user", Config.string("DB_HUB_POSTGRES_USER")),
+    optional("password", Config.redacted("DB_HUB_POSTGRES_PASSWORD")),
+    optional("sslMode", Config.literal(...sslModes)("DB_HUB_POSTGRES_SSL_MODE")),
+    optional("sslCaFile", Config.string("DB_HUB_POSTGRES_SSL_CA_FILE")),
+    optional("pooler", Config.literal(...poolers)("DB_HUB_POSTGRES_POOLER")),
+    optional("maxOpenConns", Config.integer("DB_HUB_POSTGRES_MAX_OPEN_CONNS")),
+    optional("statementTimeout", Config.integer("DB_HUB_POSTGRES_STATEMENT_TIMEOUT")),
+    optional("lockTimeout", Config.integer("DB_HUB_POSTGRES_LOCK_TIMEOUT")),
+    optional("searchPath", Config.string("DB_HUB_POSTGRES_SEARCH_PATH"))
   ]).pipe(
-    Config.nested("POSTGRES"),
-    Config.nested("DB_HUB"),
     Effect.mapError(asDbError),
     Effect.map((parts) => layer(Object.assign({}, ...parts) as PostgresOptions))
   )

@@ -1,0 +1,75 @@
+/**
+ * Lists that are read page by page.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { InvalidInput } from "../../errors/index.js"
+import { type Origin, refuse } from "../../vector/index.js"
+
+/**
+ * The most that one page holds.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxLimit = 1000
+
+/**
+ * The size of a page, checked.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const limit = (wanted: number | undefined, standard: number, at: Origin): Effect.Effect<number, InvalidInput> =>
+  wanted === undefined
+    ? Effect.succeed(standard)
+    : Number.isInteger(wanted) && wanted >= 1 && wanted <= maxLimit
+      ? Effect.succeed(wanted)
+      : Effect.fail(refuse(at, "limit", "is out of range", `a whole number from 1 to ${maxLimit}`))
+
+/**
+ * A place in a list that is ordered by an instant, then by id.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Place {
+  readonly at: Date
+  readonly id: string
+}
+
+/**
+ * @since 0.1.0
+ * @category cursors
+ */
+export const cursor = ({ at, id }: Place): string => `${at.getTime()}:${id}`
+
+/**
+ * The place that a cursor stands for.
+ *
+ * @since 0.1.0
+ * @category cursors
+ */
+export const parseCursor = (text: string | undefined, at: Origin): Effect.Effect<Place | undefined, InvalidInput> => {
+  if (text === undefined) return Effect.succeed(undefined)
+  const [, time, id] = /^(\d{1,15}):(.+)$/s.exec(text) ?? []
+  return time === undefined || id === undefined || Number.isNaN(new Date(Number(time)).getTime())
+    ? Effect.fail(refuse(at, "cursor", "is no place in the list", "the cursor of the page before"))
+    : Effect.succeed({ at: new Date(Number(time)), id })
+}
+
+/**
+ * The rows of a query for one more than fit on the page, as the page and the cursor of the next one (null: no more).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const of = <A>(
+  rows: ReadonlyArray<A>,
+  limit: number,
+  place: (row: A) => Place
+): { readonly items: ReadonlyArray<A>; readonly cursor: string | null } => {
+  const items = rows.slice(0, limit)
+  return { items, cursor: rows.length > limit ? cursor(place(items[limit - 1]!)) : null }
+}

@@ -1,0 +1,96 @@
+/**
+ * A table of a store: its rows as a model, and the statements that write them.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type { DbError } from "../../errors/index.js"
+import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import * as Page from "./Page.js"
+import * as Rows from "./Rows.js"
+
+/**
+ * Values by field: `createdAt` goes into column `created_at`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Fields = Readonly<Record<string, SqlValue>>
+
+const columnOf = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/**
+ * The columns of a model, as a SELECT lists them.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const columnsOf = (model: { readonly fields: Schema.Struct.Fields }): string =>
+  Object.keys(model.fields).map(columnOf).join(", ")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <F extends Schema.Struct.Fields>(
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "dialect">,
+  table: string,
+  model: Schema.Struct<F> & Schema.Schema<Schema.Struct.Type<F>, Schema.Struct.Encoded<F>>,
+  idColumn = "id"
+) => {
+  const rows = Rows.make(backend, table, model, idColumn)
+  const select = `SELECT ${columnsOf(model)} FROM ${table}`
+  const insertIfAbsent = (fields: Fields, key: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
+    Effect.map(
+      backend.execute(
+        backend.dialect.insertIfAbsent(table, Object.keys(fields).map(columnOf), key),
+        Object.values(fields)
+      ),
+      ({ rowsAffected }) => rowsAffected === 1
+    )
+  const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
+  return {
+    /** The rows that the rest of a SELECT (`WHERE … ORDER BY …`) picks. */
+    all,
+    /** The first of them, or undefined. */
+    first: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params),
+    /** So many rows in an order, under each condition (SQL with one `?`) whose value is given. */
+    page: (
+      operation: string,
+      conditions: Readonly<Record<string, SqlValue | undefined>>,
+      order: string,
+      limit: number | undefined
+    ): Effect.Effect<ReadonlyArray<Schema.Struct.Type<F>>, DbError> =>
+      Effect.flatMap(Page.limit(limit, 100, { backend: backend.name, operation }), (size) => {
+        const given = Object.entries(conditions).filter((entry): entry is [string, SqlValue] => entry[1] !== undefined)
+        const where = given.length === 0 ? "" : `WHERE ${given.map(([condition]) => condition).join(" AND ")}`
+        return all(
+          `${where} ORDER BY ${order} LIMIT ${size}`,
+          given.map(([, value]) => value)
+        )
+      }),
+    insert: (fields: Fields): Effect.Effect<void, DbError> => {
+      const names = Object.keys(fields).map(columnOf)
+      return Effect.asVoid(
+        backend.execute(
+          `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+          Object.values(fields)
+        )
+      )
+    },
+    /** Succeeds with whether the row is new. */
+    insertIfAbsent,
+    /** Sets fields of the rows that `where` picks, and succeeds with their number. */
+    update: (fields: Fields, where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
+      Effect.map(
+        backend.execute(
+          `UPDATE ${table} SET ${Object.keys(fields)
+            .map((field) => `${columnOf(field)} = ?`)
+            .join(", ")} WHERE ${where}`,
+          [...Object.values(fields), ...params]
+        ),
+        ({ rowsAffected }) => rowsAffected
+      )
+  }
+}
