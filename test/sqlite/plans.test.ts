@@ -37,12 +37,13 @@ const plan = (backend: BackendShape, [sql, parameters]: readonly [string, number
 
 /**
  * Whether a step of a plan reads a whole table of the hub, or sorts all that it found to give one page of it. Reading
- * along an index is fine where the statement stops after some rows.
+ * along an index, or along the table unless rows are picked from it, is fine where the statement stops after some rows.
  */
 const readsAll = (sql: string) => (step: string) => {
   if (step.startsWith("USE TEMP B-TREE FOR ORDER BY")) return /\bLIMIT\b/.test(sql)
   const scan = /^SCAN (?!CONSTANT ROW|\()\w+( USING (COVERING )?INDEX)?/.exec(step)
-  return scan !== null && !(scan[1] !== undefined && /\bLIMIT\b/.test(sql))
+  const stops = /\bLIMIT\b/.test(sql) && (scan?.[1] !== undefined || !/\bWHERE\b/.test(sql))
+  return scan !== null && !stops
 }
 
 const scansOf = (backend: BackendShape, statement: readonly [string, number]) =>
@@ -91,6 +92,7 @@ describe("query plans", () => {
         "DELETE FROM db_hub_documents WHERE path > 'a'",
         "SELECT id FROM db_hub_documents WHERE id IN (SELECT document_id FROM db_hub_document_chunks WHERE text = 'x')",
         "SELECT count(*) AS n FROM db_hub_documents",
+        "SELECT id FROM db_hub_changes WHERE store = 'x' ORDER BY id LIMIT 1",
         "SELECT id FROM db_hub_documents WHERE user_id = 'a' ORDER BY created_at LIMIT 10"
       ]) {
         assert.isAbove(yield* scans(whole), 0, whole)
@@ -98,6 +100,7 @@ describe("query plans", () => {
       for (const part of [
         "SELECT * FROM db_hub_documents WHERE id = 'x'",
         "SELECT id FROM db_hub_documents ORDER BY id LIMIT 1",
+        "SELECT id FROM db_hub_changes ORDER BY id LIMIT 1",
         "DELETE FROM db_hub_documents WHERE id IN ('a', 'b')",
         "INSERT INTO db_hub_workspace_layers VALUES ('a', '[]')"
       ]) {

@@ -20,6 +20,7 @@ import {
 } from "../../services/WorkspaceStore.js"
 import { WriteChannel, type Written } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, refuse } from "../../vector/index.js"
+import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Chunks from "./WorkspaceChunks.js"
 import * as Folders from "./WorkspaceFolders.js"
@@ -248,10 +249,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         { scope }: WorkspaceLayer
       ): Place => ({ user: scope, path, ...(agent === undefined ? {} : { agent }) })
 
-      const limitOf = (operation: string, limit = 100): Effect.Effect<number, InvalidInput> =>
-        Number.isInteger(limit) && limit >= 1 && limit <= 1000
-          ? Effect.succeed(limit)
-          : Effect.fail(refuse(at(operation), "limit", "is out of range", "a whole number from 1 to 1000"))
+      const limitOf = (operation: string, limit: number | undefined) => Page.limit(limit, 100, at(operation))
 
       const admin: WorkspaceStoreAdmin["Type"] = {
         setLayers: channel.handle(Workspace.SetLayers, (payload) =>
