@@ -28,7 +28,7 @@ interface Row {
   readonly takes: string
   readonly gives: string
   readonly doc: string
-  readonly operation: string | undefined
+  readonly operation: Declared | undefined
 }
 
 interface Service {
@@ -132,7 +132,7 @@ const rowOf = (
     if (declared === undefined) return undefined
     const doc = [declared.doc, docOf(member)].filter((text) => text !== "").join(" ")
     const takes = `${name}({ ${declared.fields.join(", ")} })`
-    return { name, takes, gives: declared.success, doc, operation: declared.tag }
+    return { name, takes, gives: declared.success, doc, operation: declared }
   }
   if (ts.isFunctionTypeNode(type)) {
     const parameters = type.parameters.map((each) => each.name.getText(file) + (each.questionToken ? "?" : ""))
@@ -175,10 +175,14 @@ const servicesIn = (
   const described = found.map((service, i) =>
     i === 0 ? { ...service, doc: `${intro}\n\n${service.doc}`.trim() } : service
   )
-  const used = new Set(described.flatMap(({ rows }) => rows.map(({ operation }) => operation)))
+  const used = new Set(described.flatMap(({ rows }) => rows.map(({ operation }) => operation?.tag)))
   const unused = Array.from(operations.values(), ({ tag }) => tag).filter((tag) => !used.has(tag))
   return { services: described, unused }
 }
+
+/** Scopes of users know an operation by the names of its store and member. */
+const isNamedLike = ({ fields, tag }: Declared, store: string, member: string): boolean =>
+  fields.includes("user") ? tag === `${store}.${member}` : tag.endsWith(`.${member}`)
 
 const cell = (text: string): string => oneLine(text).replaceAll("|", "\\|")
 
@@ -208,9 +212,9 @@ export const storeDocs = (): { readonly text: string; readonly problems: Readonl
     ...all.flatMap(({ name, rows }) =>
       rows.flatMap((row) => [
         ...(row.doc === "" ? [`${name}.${row.name} does not say what it does`] : []),
-        ...(row.operation === undefined || row.operation === `${name}.${row.name}`
+        ...(row.operation === undefined || isNamedLike(row.operation, name, row.name)
           ? []
-          : [`${row.operation} is the member ${name}.${row.name}: both must have one name`])
+          : [`${row.operation.tag} is the member ${name}.${row.name}: both must have one name`])
       ])
     )
   ]

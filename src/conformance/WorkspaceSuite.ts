@@ -146,6 +146,7 @@ export const workspaceSuite: Suite = {
       kept.map(({ version }) => version),
       [3, 2, 1]
     )
+    yield* equal(Object.keys(kept[0] ?? {}).sort(), ["contentHash", "createdAt", "version"])
     const first = yield* workspace.getVersion(user, id, 1)
     yield* equal([first.content, first.contentHash], ["one", kept[2]?.contentHash])
     yield* equal((yield* workspace.getVersion(user, id, 4)).content, "four")

@@ -98,6 +98,7 @@ export class AuditLog extends Context.Tag("effect-db-hub/AuditLog")<
     readonly recent: (
       options?: AuditFilter & { readonly limit?: number; readonly before?: number }
     ) => Effect.Effect<ReadonlyArray<AuditEntry>, DbError>
+    /** How many entries match the filter. */
     readonly count: (filter?: AuditFilter) => Effect.Effect<number, DbError>
   }
 >() {}

@@ -354,6 +354,8 @@ export const UpdateMessage = operation("ConversationStore.updateMessage", {
 })
 
 /**
+ * Deletes one entry; `NotFound` if there is none.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -449,7 +451,9 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
     readonly dropCompacted: Submit<typeof DropCompacted>
     readonly rotate: Submit<typeof RotateConversation>
     readonly clear: Submit<typeof ClearConversation>
+    /** `NotFound` if there is none. */
     readonly get: (user: string, id: string) => Effect.Effect<Conversation, DbError>
+    /** Whether there is such a conversation and it is the user's. */
     readonly belongsTo: (user: string, id: string) => Effect.Effect<boolean, DbError>
     /** Newest activity first, of one channel or all. */
     readonly list: (
@@ -468,7 +472,9 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
       id: string,
       options?: ConversationPageOptions
     ) => Effect.Effect<ConversationPage, DbError>
+    /** In the order in which they were set. */
     readonly facts: (user: string, id: string) => Effect.Effect<ReadonlyArray<Fact>, DbError>
+    /** One entry of a conversation; `NotFound` if there is none. */
     readonly getMessage: (user: string, conversation: string, id: string) => Effect.Effect<Message, DbError>
     /**
      * A page of entries, oldest first: the newest below number `before`, or the next above number `after`. Default

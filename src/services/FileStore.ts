@@ -95,7 +95,9 @@ export class FileStore extends Context.Tag("effect-db-hub/FileStore")<
     readonly save: Submit<typeof SaveFile>
     readonly delete: Submit<typeof DeleteFile>
     readonly deleteSession: Submit<typeof DeleteSessionFiles>
+    /** `NotFound` if there is none. */
     readonly get: (user: string, id: string) => Effect.Effect<SessionFile, DbError>
+    /** The file of a session at a path; `NotFound` if there is none. */
     readonly getByPath: (user: string, sessionId: string, path: string) => Effect.Effect<SessionFile, DbError>
     /** A version, by default the latest. */
     readonly read: (user: string, id: string, version?: number) => Effect.Effect<FileVersion, DbError>

@@ -400,6 +400,7 @@ export class JobStore extends Context.Tag("effect-db-hub/JobStore")<
     readonly updateActuals: Submit<typeof UpdateJobActuals>
     /** `NotFound` if there is none, or it is somebody else's; so do all that name a job. */
     readonly get: (user: string, id: string) => Effect.Effect<Job, DbError>
+    /** Why the job failed, or null. */
     readonly failureReason: (user: string, id: string) => Effect.Effect<string | null, DbError>
     /** The newest first, from the one before the sequence `before` on; 100 unless `limit` says another. */
     readonly list: (
@@ -408,6 +409,7 @@ export class JobStore extends Context.Tag("effect-db-hub/JobStore")<
     ) => Effect.Effect<ReadonlyArray<Job>, DbError>
     /** Those that are stuck for the longest first. */
     readonly listStuck: (user: string) => Effect.Effect<ReadonlyArray<Job>, DbError>
+    /** How many there are, by status. */
     readonly summary: (user: string) => Effect.Effect<JobSummary, DbError>
     /** Every status that the job has had, in order. */
     readonly transitions: (user: string, job: string) => Effect.Effect<ReadonlyArray<JobTransition>, DbError>
@@ -524,6 +526,7 @@ export class JobStoreAdmin extends Context.Tag("effect-db-hub/JobStoreAdmin")<
     }) => Effect.Effect<ReadonlyArray<Job>, DbError>
     /** Those that are stuck for the longest first. */
     readonly listStuck: Effect.Effect<ReadonlyArray<Job>, DbError>
+    /** How many there are, by status. */
     readonly summary: Effect.Effect<JobSummary, DbError>
   }
 >() {}

@@ -48,6 +48,8 @@ export const CreateProject = operation("ProjectStore.create", {
 })
 
 /**
+ * Gives a project another name.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -79,6 +81,8 @@ export const MarkProjectOpened = operation("ProjectStore.markOpened", {
 })
 
 /**
+ * Says that a project has been initialized.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -88,6 +92,8 @@ export const MarkProjectInitialized = operation("ProjectStore.markInitialized", 
 })
 
 /**
+ * Deletes a project; `NotFound` if there is none.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -110,7 +116,9 @@ export class ProjectStore extends Context.Tag("effect-db-hub/ProjectStore")<
     readonly markOpened: Submit<typeof MarkProjectOpened>
     readonly markInitialized: Submit<typeof MarkProjectInitialized>
     readonly delete: Submit<typeof DeleteProject>
+    /** `NotFound` if there is none. */
     readonly get: (user: string, id: string) => Effect.Effect<Project, DbError>
+    /** The user's project at a path; `NotFound` if there is none. */
     readonly getByPath: (user: string, path: string) => Effect.Effect<Project, DbError>
     /** The last opened first, 50 by default; `cursor` takes the one of the page before. */
     readonly list: (

@@ -416,10 +416,13 @@ export class RoutineStore extends Context.Tag("effect-db-hub/RoutineStore")<
     readonly startRun: Submit<typeof StartRoutineRun>
     readonly completeRun: Submit<typeof CompleteRoutineRun>
     readonly linkRunToJob: Submit<typeof LinkRoutineRunToJob>
+    /** `NotFound` if there is none. */
     readonly get: (user: string, id: string) => Effect.Effect<Routine, DbError>
+    /** The user's routine of a name; `NotFound` if there is none. */
     readonly getByName: (user: string, name: string) => Effect.Effect<Routine, DbError>
     /** Ordered by name. */
     readonly list: (user: string) => Effect.Effect<RoutineList, DbError>
+    /** One run of the user's routines; `NotFound` if there is none. */
     readonly getRun: (user: string, id: string) => Effect.Effect<RoutineRun, DbError>
     /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. */
     readonly listRuns: (

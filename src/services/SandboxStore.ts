@@ -137,6 +137,8 @@ export const UpdateSandboxStatus = operation("SandboxStore.updateStatus", {
 })
 
 /**
+ * Sets the mode in which the job runs.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -177,13 +179,16 @@ export class SandboxStore extends Context.Tag("effect-db-hub/SandboxStore")<
     readonly addEvent: Submit<typeof AddSandboxEvent>
     /** `NotFound` if there is none, or it is somebody else's; so do all that name a job. */
     readonly get: (user: string, id: string) => Effect.Effect<SandboxJob, DbError>
+    /** The mode in which the job runs. */
     readonly mode: (user: string, id: string) => Effect.Effect<string, DbError>
+    /** Whether there is such a job and it is the user's. */
     readonly belongsTo: (user: string, id: string) => Effect.Effect<boolean, DbError>
     /** The newest first, from the one before the sequence `before` on; 100 unless `limit` says another. */
     readonly list: (
       user: string,
       options?: { readonly before?: number; readonly limit?: number }
     ) => Effect.Effect<ReadonlyArray<SandboxJob>, DbError>
+    /** How many there are, by status. */
     readonly summary: (user: string) => Effect.Effect<SandboxSummary, DbError>
     /** In order: the first ones after the id `after`, or without it the latest. */
     readonly events: (
@@ -236,6 +241,7 @@ export class SandboxStoreAdmin extends Context.Tag("effect-db-hub/SandboxStoreAd
       readonly before?: number
       readonly limit?: number
     }) => Effect.Effect<ReadonlyArray<SandboxJob>, DbError>
+    /** How many there are, by status. */
     readonly summary: Effect.Effect<SandboxSummary, DbError>
   }
 >() {}

@@ -6,6 +6,12 @@
 import * as Rpc from "@effect/rpc/Rpc"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Conversations from "./ConversationStore.js"
+import * as Files from "./FileStore.js"
+import * as Jobs from "./JobStore.js"
+import * as Projects from "./ProjectStore.js"
+import * as Routines from "./RoutineStore.js"
+import * as Sandbox from "./SandboxStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
@@ -60,6 +66,12 @@ export const scoped = <Id, Store extends object>(tag: Context.Tag<Id, Store>, op
  * @category stores
  */
 export const scopedStores = {
+  conversations: scoped(Conversations.ConversationStore, Conversations),
+  files: scoped(Files.FileStore, Files),
+  jobs: scoped(Jobs.JobStore, Jobs),
+  projects: scoped(Projects.ProjectStore, Projects),
+  routines: scoped(Routines.RoutineStore, Routines),
+  sandbox: scoped(Sandbox.SandboxStore, Sandbox),
   settings: scoped(Settings.SettingsStore, Settings),
   workspace: scoped(Workspace.WorkspaceStore, Workspace)
 }

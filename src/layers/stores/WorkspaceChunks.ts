@@ -10,6 +10,7 @@ import type { BackendShape } from "../../services/Backend.js"
 import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
 import * as Rows from "./Rows.js"
+import { marks } from "./WorkspaceFolders.js"
 
 /**
  * @since 0.1.0
@@ -29,8 +30,6 @@ interface Embedded {
   readonly model: string
   readonly record: VectorRecord
 }
-
-const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
 
 /**
  * @since 0.1.0

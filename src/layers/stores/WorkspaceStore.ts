@@ -5,26 +5,26 @@ import * as NodeCrypto from "node:crypto"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-import { DbConflict, type DbError, DbReadOnly, type InvalidInput, NotFound } from "../../errors/index.js"
+import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
-import { Timestamp, UserId } from "../../services/Model.js"
 import * as Workspace from "../../services/WorkspaceStore.js"
 import {
-  type DirectoryEntry,
   Document,
   DocumentInfo,
   DocumentVersion,
   normalizePath,
   VersionInfo,
-  WorkspaceLayer,
+  type WorkspaceLayer,
   WorkspaceStore,
   WorkspaceStoreAdmin
 } from "../../services/WorkspaceStore.js"
 import { WriteChannel, type Written } from "../../services/WriteChannel.js"
-import { compareCodePoints, type JsonObject, JsonPatch, type JsonValue, refuse } from "../../vector/index.js"
+import { type JsonObject, JsonPatch, type JsonValue, type Origin, refuse } from "../../vector/index.js"
+import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Chunks from "./WorkspaceChunks.js"
+import * as Folders from "./WorkspaceFolders.js"
+import * as Layers from "./WorkspaceLayers.js"
 
 const infoColumns = `id, user_id, NULLIF(agent_id, '') AS agent_id, path, version, content_hash, indexed, metadata,
   created_at, updated_at`
@@ -33,8 +33,6 @@ const insertedColumns = [
   ...["id", "user_id", "agent_id", "path", "version", "content_hash", "indexed", "metadata", "created_at"],
   ...["updated_at", "content"]
 ]
-
-const previewLength = 200
 
 interface Place {
   readonly user: string
@@ -59,16 +57,6 @@ const written = (result: DocumentInfo): Written<DocumentInfo> => ({ result, ids:
 const joined = (before: string, separator: string, text: string): string =>
   before === "" ? text : before + separator + text
 
-const LayersRow = Schema.Struct({ userId: UserId, layers: Schema.Array(WorkspaceLayer) })
-
-/** A document as a folder shows it. */
-const Listed = Schema.Struct({
-  userId: Schema.String,
-  path: Schema.String,
-  updatedAt: Timestamp,
-  preview: Schema.NullOr(Schema.String)
-})
-
 /**
  * @since 0.1.0
  * @category layers
@@ -81,11 +69,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       const { dialect, name } = backend
       const documents = Rows.make(backend, "db_hub_documents", Document)
       const infos = Rows.make(backend, "db_hub_documents", DocumentInfo)
-      const listed = Rows.make(backend, "db_hub_documents", Listed, "path")
-      const versions = Rows.make(backend, "db_hub_document_versions", DocumentVersion, "version")
-      const versionInfos = Rows.make(backend, "db_hub_document_versions", VersionInfo, "version")
-      const layerRows = Rows.make(backend, "db_hub_workspace_layers", LayersRow, "user_id")
+      const versions = Rows.make(backend, "db_hub_document_versions", DocumentVersion, "document_id")
+      const versionInfos = Rows.make(backend, "db_hub_document_versions", VersionInfo, "document_id")
       const chunks = Chunks.make(backend)
+      const folders = Folders.make(backend)
+      const layers = Layers.make(backend)
 
       const at = (operation: string) => ({ operation, backend: name })
       const orNotFound = (operation: string) => Rows.orNotFound(name, operation, "document")
@@ -95,7 +83,6 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         "agent_id",
         "path"
       ])
-      const upsertLayers = dialect.upsert("db_hub_workspace_layers", ["user_id", "layers"], ["user_id"])
 
       const changed = (operation: string) =>
         new DbConflict({
@@ -248,48 +235,6 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           return written({ ...infoOf(before), metadata, updatedAt })
         })
 
-      const layersOf = (user: string) =>
-        Effect.map(
-          layerRows.first("SELECT user_id, layers FROM db_hub_workspace_layers WHERE user_id = ?", [user]),
-          (row) => row?.layers ?? []
-        )
-
-      /** The users whose documents a user reads, the user first. */
-      const scopesOf = (user: string) =>
-        Effect.map(layersOf(user), (layers) => Array.from(new Set([user, ...layers.map(({ scope }) => scope)])))
-
-      const noLayer = (operation: string) =>
-        new NotFound({ ...at(operation), entity: "layer", message: "The user has no such layer" })
-
-      /** The layer that a write goes to. */
-      const layerFor = (
-        operation: string,
-        payload: {
-          readonly user: string
-          readonly layer: string
-          readonly path: string
-          readonly sensitive?: boolean
-          readonly force?: boolean
-        }
-      ): Effect.Effect<WorkspaceLayer, DbError> =>
-        Effect.gen(function* () {
-          const layers = yield* layersOf(payload.user)
-          const asked = layers.find((layer) => layer.name === payload.layer)
-          if (asked === undefined) return yield* noLayer(operation)
-          if (!asked.writable) {
-            return yield* new DbReadOnly({ ...at(operation), message: "The layer is not writable: choose another" })
-          }
-          const redirect = payload.sensitive === true && !asked.private && payload.force !== true
-          const target = redirect ? layers.find((layer) => layer.private && layer.writable) : asked
-          if (target === undefined) {
-            return yield* refuse(at(operation), "layer", "is read by others", "a private layer, or `force`")
-          }
-          if (target.scope !== payload.user && Workspace.identityPaths.has(normalizePath(payload.path))) {
-            return yield* refuse(at(operation), "path", "says who another agent is", "other paths, or the own scope")
-          }
-          return target
-        })
-
       const layerWrite = (
         payload: { readonly layer: string },
         { name }: WorkspaceLayer,
@@ -304,58 +249,13 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         { scope }: WorkspaceLayer
       ): Place => ({ user: scope, path, ...(agent === undefined ? {} : { agent }) })
 
-      /** Rows of several users, without what others may not see of them. */
-      const visible = <A extends { readonly userId: string; readonly path: string }>(
-        user: string,
-        rows: ReadonlyArray<A>
-      ): ReadonlyArray<A> => rows.filter(({ path, userId }) => userId === user || !Workspace.identityPaths.has(path))
-
-      const marks = (scopes: ReadonlyArray<string>) => scopes.map(() => "?").join(", ")
-
-      const paths = (user: string, scopes: ReadonlyArray<string>, agent = "") =>
-        Effect.map(
-          backend.query(
-            `SELECT user_id, path FROM db_hub_documents WHERE user_id IN (${marks(scopes)}) AND agent_id = ?
-             ORDER BY path`,
-            [...scopes, agent]
-          ),
-          (rows) => {
-            const found = rows.map((row) => ({ userId: String(row["user_id"]), path: String(row["path"]) }))
-            return Array.from(new Set(visible(user, found).map(({ path }) => path)))
-          }
-        )
-
-      const directory = (user: string, scopes: ReadonlyArray<string>, folder: string, agent = "") => {
-        const normal = normalizePath(folder)
-        const base = normal === "" ? "" : `${normal}/`
-        // All that begin with `base`, as a range of the index: `0` is what comes after `/`.
-        const range = base === "" ? "" : "AND path >= ? AND path < ?"
-        const bounds = base === "" ? [] : [base, `${normal}0`]
-        const rest = `substr(path, ${Array.from(base).length + 1})`
-        return Effect.map(
-          listed.all(
-            `SELECT user_id, path, updated_at,
-               CASE WHEN ${rest} LIKE '%/%' THEN NULL ELSE substr(content, 1, ${previewLength}) END AS preview
-             FROM db_hub_documents WHERE user_id IN (${marks(scopes)}) AND agent_id = ? ${range}`,
-            [...scopes, agent, ...bounds]
-          ),
-          (rows) => entriesOf(visible(user, rows), base)
-        )
-      }
-
-      const limitOf = (operation: string, limit = 100): Effect.Effect<number, InvalidInput> =>
-        Number.isInteger(limit) && limit >= 1 && limit <= 1000
-          ? Effect.succeed(limit)
-          : Effect.fail(refuse(at(operation), "limit", "is out of range", "a whole number from 1 to 1000"))
+      const limitOf = (operation: string, limit: number | undefined) => Page.limit(limit, 100, at(operation))
 
       const admin: WorkspaceStoreAdmin["Type"] = {
-        setLayers: channel.handle(Workspace.SetLayers, ({ layers, user }) =>
-          Effect.gen(function* () {
-            if (new Set(layers.map(({ name }) => name)).size < layers.length) {
-              return yield* refuse(at(Workspace.SetLayers._tag), "layers", "repeat a name", "each name once")
-            }
-            yield* backend.execute(upsertLayers, [user, new Json(layers)])
-            return { result: undefined, ids: [user] }
+        setLayers: channel.handle(Workspace.SetLayers, (payload) =>
+          Effect.as(layers.set(Workspace.SetLayers._tag, payload.user, payload.layers), {
+            result: undefined,
+            ids: [payload.user]
           })
         )
       }
@@ -383,15 +283,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           Effect.gen(function* () {
             const operation = Workspace.PatchDocument._tag
             const before = yield* lockById(operation, payload)
-            let content = before.content
-            for (const [i, { find, replace }] of payload.edits.entries()) {
-              const start = content.indexOf(find)
-              if (start < 0 || start !== content.lastIndexOf(find)) {
-                const problem = start < 0 ? "does not occur in the document" : "occurs more than once"
-                return yield* refuse(at(operation), `edits[${i}].find`, problem, "text that occurs exactly once")
-              }
-              content = content.slice(0, start) + replace + content.slice(start + find.length)
-            }
+            const content = yield* edited(at(operation), before.content, payload.edits)
             const { expectedVersion } = payload
             return yield* replace(operation, before, {
               content,
@@ -471,14 +363,14 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         writeToLayer: channel.handle(Workspace.WriteToLayer, (payload) =>
           Effect.gen(function* () {
             const operation = Workspace.WriteToLayer._tag
-            const layer = yield* layerFor(operation, payload)
+            const layer = yield* layers.choose(operation, payload)
             return layerWrite(payload, layer, yield* write(operation, inLayer(payload, layer), payload))
           })
         ),
         appendToLayer: channel.handle(Workspace.AppendToLayer, (payload) =>
           Effect.gen(function* () {
             const operation = Workspace.AppendToLayer._tag
-            const layer = yield* layerFor(operation, payload)
+            const layer = yield* layers.choose(operation, payload)
             const separator = payload.separator ?? "\n\n"
             return layerWrite(
               payload,
@@ -503,7 +395,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             ]),
             (found) => found.length > 0
           ),
-        listPaths: (user, agent) => paths(user, [user], agent),
+        listPaths: (user, agent) => folders.paths(user, [user], agent),
         listDocuments: (user, { after, agent = "", limit } = {}) =>
           Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) =>
             infos.all(
@@ -513,12 +405,12 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
               [user, agent, ...(after === undefined ? [] : [after.updatedAt, after.updatedAt, after.id])]
             )
           ),
-        listDirectory: (user, folder, agent) => directory(user, [user], folder, agent),
+        listDirectory: (user, folder, agent) => folders.directory(user, [user], folder, agent),
         versions: (user, id) =>
           Effect.zipRight(
             ownInfo("WorkspaceStore.versions", user, id),
             versionInfos.all(
-              `SELECT version, content_hash, created_at FROM db_hub_document_versions WHERE document_id = ?
+              `SELECT document_id, version, content_hash, created_at FROM db_hub_document_versions WHERE document_id = ?
                ORDER BY version DESC`,
               [id]
             )
@@ -552,28 +444,29 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
               [user, after, model]
             )
           ),
-        layers: layersOf,
+        layers: layers.of,
         getAcross: (user, path, agent = "") =>
           Effect.gen(function* () {
-            const scopes = yield* scopesOf(user)
+            const scopes = yield* layers.scopesOf(user)
             const found = yield* documents.all(
               `SELECT ${infoColumns}, content FROM db_hub_documents
-               WHERE user_id IN (${marks(scopes)}) AND agent_id = ? AND path = ?`,
+               WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ?`,
               [...scopes, agent, normalizePath(path)]
             )
-            const byUser = new Map(visible(user, found).map((document) => [document.userId, document]))
+            const byUser = new Map(Folders.visible(user, found).map((document) => [document.userId, document]))
             const scope = scopes.find((scope) => byUser.has(scope)) ?? user
             return yield* orNotFound("WorkspaceStore.getAcross")(byUser.get(scope))
           }),
-        listPathsAcross: (user, agent) => Effect.flatMap(scopesOf(user), (scopes) => paths(user, scopes, agent)),
+        listPathsAcross: (user, agent) =>
+          Effect.flatMap(layers.scopesOf(user), (scopes) => folders.paths(user, scopes, agent)),
         listDirectoryAcross: (user, folder, agent) =>
-          Effect.flatMap(scopesOf(user), (scopes) => directory(user, scopes, folder, agent))
+          Effect.flatMap(layers.scopesOf(user), (scopes) => folders.directory(user, scopes, folder, agent))
       }
 
       const versionOf = (operation: string, id: string, version: number) =>
         Effect.flatMap(
           versions.first(
-            `SELECT version, content_hash, created_at, content FROM db_hub_document_versions
+            `SELECT document_id, version, content_hash, created_at, content FROM db_hub_document_versions
              WHERE document_id = ? AND version = ?`,
             [id, version]
           ),
@@ -584,21 +477,17 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
     })
   )
 
-/** What lies directly under `base`, of all that lies under it. */
-const entriesOf = (rows: ReadonlyArray<typeof Listed.Type>, base: string): ReadonlyArray<DirectoryEntry> => {
-  const entries = new Map<string, DirectoryEntry>()
-  for (const { path, preview, updatedAt } of rows) {
-    const slash = path.indexOf("/", base.length)
-    const child = slash < 0 ? path : path.slice(0, slash)
-    const other = entries.get(child)
-    const newest = other === undefined || updatedAt > other.updatedAt
-    const isDirectory = slash >= 0 || other?.isDirectory === true
-    entries.set(child, {
-      path: child,
-      isDirectory,
-      updatedAt: newest ? updatedAt : other.updatedAt,
-      preview: isDirectory ? null : newest ? preview : other.preview
-    })
-  }
-  return Array.from(entries.values()).sort((a, b) => compareCodePoints(a.path, b.path))
-}
+/** A text after edits, each of which replaces what occurs exactly once. */
+const edited = (
+  origin: Origin,
+  text: string,
+  edits: ReadonlyArray<{ readonly find: string; readonly replace: string }>
+): Effect.Effect<string, InvalidInput> =>
+  Effect.reduce(edits, text, (content, { find, replace }, i) => {
+    const start = content.indexOf(find)
+    if (start >= 0 && start === content.lastIndexOf(find)) {
+      return Effect.succeed(content.slice(0, start) + replace + content.slice(start + find.length))
+    }
+    const problem = start < 0 ? "does not occur in the document" : "occurs more than once"
+    return Effect.fail(refuse(origin, `edits[${i}].find`, problem, "text that occurs exactly once"))
+  })
