@@ -9,6 +9,7 @@ import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { conversationSuite } from "./ConversationSuite.js"
 import { healthSuite } from "./HealthSuite.js"
+import { memorySuite } from "./MemorySuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -23,7 +24,8 @@ const suites: Readonly<Record<string, Suite>> = {
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
-  ConversationStore: conversationSuite
+  ConversationStore: conversationSuite,
+  MemoryStore: memorySuite
 }
 
 /**

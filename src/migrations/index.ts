@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { conversations } from "./conversations.js"
+import { memories } from "./memories.js"
 import { settings } from "./settings.js"
 import { vectors } from "./vectors.js"
 import { writes } from "./writes.js"
@@ -14,7 +15,7 @@ import { writes } from "./writes.js"
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, conversations].map(
+export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, conversations, memories].map(
   (step, index) => ({
     ...step,
     id: index + 1
