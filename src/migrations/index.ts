@@ -5,19 +5,36 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
+import { files } from "./files.js"
+import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
+import { projects } from "./projects.js"
+import { routines } from "./routines.js"
+import { sandbox } from "./sandbox.js"
 import { settings } from "./settings.js"
+import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
+import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
 
 /**
  * @since 0.1.0
  * @category migrations
  */
-export const hubMigrations: ReadonlyArray<MigrationStep> = [vectors, writes, settings, conversations, memories].map(
-  (step, index) => ({
-    ...step,
-    id: index + 1
-  })
-)
+export const hubMigrations: ReadonlyArray<MigrationStep> = [
+  vectors,
+  writes,
+  settings,
+  workspace,
+  conversations,
+  toolFailures,
+  jobs,
+  sandbox,
+  routines,
+  audit,
+  projects,
+  files,
+  memories
+].map((step, index) => ({ ...step, id: index + 1 }))

@@ -3,22 +3,56 @@
  *
  * @since 0.1.0
  */
+
 import * as Layer from "effect/Layer"
+import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
 import type { ConversationStore } from "../../services/ConversationStore.js"
+import type { FileStore } from "../../services/FileStore.js"
+import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
 import type { MemoryStore } from "../../services/MemoryStore.js"
+import type { ProjectStore } from "../../services/ProjectStore.js"
+import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
+import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
+import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
+import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Audit from "./AuditLog.js"
 import * as Conversations from "./ConversationStore.js"
+import * as Files from "./FileStore.js"
+import * as Jobs from "./JobStore.js"
 import * as Memories from "./MemoryStore.js"
+import * as Projects from "./ProjectStore.js"
+import * as Routines from "./RoutineStore.js"
+import * as Sandbox from "./SandboxStore.js"
 import * as Settings from "./SettingsStore.js"
+import * as ToolFailures from "./ToolFailureStore.js"
+import * as Workspace from "./WorkspaceStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type StoreServices = ConversationStore | MemoryStore | SettingsStore | WriteChannel
+export type StoreServices =
+  | AuditLog
+  | ConversationStore
+  | FileStore
+  | JobQueue
+  | JobStore
+  | JobStoreAdmin
+  | MemoryStore
+  | ProjectStore
+  | RoutineStore
+  | RoutineStoreAdmin
+  | SandboxStore
+  | SandboxStoreAdmin
+  | SettingsStore
+  | ToolFailureStore
+  | WorkspaceStore
+  | WorkspaceStoreAdmin
+  | WriteChannel
 
 /**
  * Every store, on the backend that is provided.
@@ -27,7 +61,15 @@ export type StoreServices = ConversationStore | MemoryStore | SettingsStore | Wr
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Settings.layer,
+  Workspace.layer,
   Conversations.layer,
-  Memories.layer,
-  Settings.layer
+  Jobs.layer,
+  Sandbox.layer,
+  ToolFailures.layer,
+  Files.layer,
+  Projects.layer,
+  Audit.layer,
+  Routines.layer,
+  Memories.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
