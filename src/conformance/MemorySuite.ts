@@ -307,6 +307,38 @@ export const memorySuite: Suite = {
     })
   ),
 
+  "whatever is written at once, nobody is in another's way and each vector has its row": withUser(
+    (store, user, embed) =>
+      Effect.gen(function* () {
+        const vectors = yield* VectorStore
+        const old = yield* Effect.forEach(Array.from({ length: 20 }), (_, i) =>
+          store.store({ user, content: `old ${i}`, tags: ["t"], embedding: embed(...at(i)) })
+        )
+        const ids = old.map(({ id }) => id)
+        yield* many(10, (i) =>
+          Effect.all(
+            [
+              store.store({ user, content: `new ${i}`, embedding: embed(...at(i)), supersedes: ids[i]! }),
+              store.update({ user, id: ids[10 + i]!, tags: ["u"] }),
+              store.recordAccess({ user, ids }),
+              i % 2 === 0 ? store.store({ user, content: "same", embedding: embed(1, 1) }) : store.prune({ user })
+            ],
+            { concurrency: "unbounded" }
+          )
+        )
+        yield* many(5, (i) => store.delete({ user, id: ids[10 + i]! }))
+        const { items } = yield* store.list(user)
+        const own = (yield* vectors.collections).find(({ model }) => model === embed().model)
+        yield* equal([items.length, own?.count], [16, 16])
+        yield* equal((yield* store.searchSimilar(user, embed(1, 0), { limit: 50 })).length, 16)
+        yield* equal((yield* store.searchSimilar(user, embed(1, 0), { limit: 50, tags: ["u"] })).length, 5)
+        yield* equal(
+          items.filter(({ tags }) => tags.includes("u")).map(({ accessCount }) => accessCount),
+          Array.from({ length: 5 }, () => 10)
+        )
+      })
+  ),
+
   "what has expired is not found, makes room for its words, and is pruned with its vector": withUser(
     (store, user, embed) =>
       Effect.gen(function* () {

@@ -254,9 +254,9 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
 
       recordAccess: channel.handle(RecordMemoryAccess, ({ ids, user }) =>
         Effect.gen(function* () {
+          yield* hold(user)
           const now = new Date()
-          // In one order, so that two who hold some of them do not wait for each other.
-          const wanted = Array.from(new Set(ids)).sort(compareCodePoints)
+          const wanted = Array.from(new Set(ids))
           const touched = yield* Effect.filter(wanted, (id) =>
             Effect.map(
               backend.execute(
