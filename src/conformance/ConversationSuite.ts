@@ -631,6 +631,39 @@ export const conversationSuite: Suite = {
     })
   ),
 
+  "whatever is written at once, nobody is in another's way and the counters are right": withConversation(
+    (store, user, conversation) =>
+      Effect.gen(function* () {
+        const ids = yield* talk(store, user, conversation, 20)
+        const id = conversation
+        yield* many(10, (i) =>
+          Effect.all(
+            [
+              store.addMessage({ user, conversation, role: "user", content: "more" }),
+              store.updateMessage({ user, conversation, id: ids[10 + i]!, content: "changed" }),
+              store.deleteMessage({ user, conversation, id: ids[i]! }),
+              store.compact({ user, conversation, summary: "S", through: 0 }),
+              store.setFacts({ user, id, facts: [String(i)] }),
+              Effect.flatMap(store.fork({ user, conversation, message: ids[19]! }), (fork) =>
+                i % 2 === 0 ? store.delete({ user, id: fork }) : Effect.void
+              )
+            ],
+            { concurrency: "unbounded" }
+          )
+        )
+        const { items } = yield* store.messages(user, conversation, { limit: 100 })
+        const messages = items.filter(({ kind }) => kind === "message")
+        const { lastSeq, messageCount, userMessageCount } = yield* store.get(user, conversation)
+        yield* equal([items.length, messages.length, lastSeq], [30, 20, 40])
+        yield* equal(
+          [messageCount, userMessageCount],
+          [messages.length, messages.filter(({ role }) => role === "user").length]
+        )
+        yield* equal((yield* store.facts(user, id)).length, 1)
+        yield* equal((yield* store.branches(user, id)).items.length, 5)
+      })
+  ),
+
   "a deleted conversation leaves nothing behind": withConversation((store, user, id) =>
     Effect.gen(function* () {
       const backend = yield* Backend

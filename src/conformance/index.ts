@@ -13,6 +13,7 @@ import { conversationSuite } from "./ConversationSuite.js"
 import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
+import { memorySuite } from "./MemorySuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
@@ -42,7 +43,8 @@ const suites: Readonly<Record<string, Suite>> = {
   AuditLog: auditSuite,
   ProjectStore: projectSuite,
   FileStore: fileSuite,
-  RoutineStore: routineSuite
+  RoutineStore: routineSuite,
+  MemoryStore: memorySuite
 }
 
 /**

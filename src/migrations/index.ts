@@ -9,6 +9,7 @@ import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
+import { memories } from "./memories.js"
 import { projects } from "./projects.js"
 import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
@@ -34,5 +35,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   routines,
   audit,
   projects,
-  files
+  files,
+  memories
 ].map((step, index) => ({ ...step, id: index + 1 }))

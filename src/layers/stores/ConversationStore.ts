@@ -88,6 +88,15 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const find = (user: string, id: string, operation: string, lock = "") =>
       Effect.flatMap(conversations.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), notFound(operation))
 
+    const belongsTo = (user: string, id: string) =>
+      Effect.map(
+        backend.query("SELECT 1 AS found FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
+        (found) => found.length > 0
+      )
+
+    const owned = (user: string, id: string, operation: string) =>
+      Effect.flatMap(belongsTo(user, id), (found) => notFound(operation)(found ? id : undefined))
+
     /** Holds a conversation until the end of the transaction, so that its counters and numbers have one writer. */
     const hold = (user: string, id: string, { _tag }: { readonly _tag: string }) =>
       find(user, id, _tag.slice(_tag.indexOf(".") + 1), dialect.forUpdate)
@@ -262,7 +271,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     return {
       create: channel.handle(CreateConversation, ({ id = NodeCrypto.randomUUID(), user, ...fields }) =>
         Effect.gen(function* () {
-          if (fields.parentId !== undefined) yield* find(user, fields.parentId, "create")
+          if (fields.parentId !== undefined) yield* owned(user, fields.parentId, "create")
           return yield* begin(user, id, {
             ...fields,
             config: json(fields.config),
@@ -434,7 +443,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       updateMessage: channel.handle(UpdateMessage, (payload) =>
         Effect.gen(function* () {
           const { conversation, id, user, ...fields } = payload
-          yield* find(user, conversation, "updateMessage")
+          yield* owned(user, conversation, "updateMessage")
           yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
           const changes = given({
             ...fields,
@@ -516,23 +525,19 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       ),
 
       get: (user, id) => find(user, id, "get"),
-      belongsTo: (user, id) =>
-        Effect.map(
-          backend.query("SELECT 1 AS found FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
-          (found) => found.length > 0
-        ),
+      belongsTo,
       list: (user, { channel, ...options } = {}) =>
         channel === undefined
           ? page("list", "user_id = ?", [user], options)
           : page("list", "user_id = ? AND channel = ?", [user, channel], options),
       branches: (user, id, options = {}) =>
-        Effect.zipRight(find(user, id, "branches"), page("branches", "forked_from = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "branches"), page("branches", "forked_from = ?", [id], options)),
       children: (user, id, options = {}) =>
-        Effect.zipRight(find(user, id, "children"), page("children", "parent_id = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "children"), page("children", "parent_id = ?", [id], options)),
       facts: (user, id) =>
-        Effect.zipRight(find(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
+        Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
       getMessage: (user, conversation, id) =>
-        Effect.zipRight(find(user, conversation, "getMessage"), findEntry(conversation, id, "getMessage")),
+        Effect.zipRight(owned(user, conversation, "getMessage"), findEntry(conversation, id, "getMessage")),
       messages: (user, conversation, { after, before, limit: wanted } = {}) =>
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "ConversationStore.messages" }
@@ -542,7 +547,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           if (before !== undefined && after !== undefined) {
             return yield* refuse(at, "before", "goes together with after", "one of the two")
           }
-          yield* find(user, conversation, "messages")
+          yield* owned(user, conversation, "messages")
           if (after !== undefined) {
             const found = yield* messagesAfter(conversation, after, limit + 1)
             return { items: found.slice(0, limit), hasMore: found.length > limit }
@@ -557,7 +562,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       allMessages: (user, conversation) =>
         Stream.unwrap(
           Effect.as(
-            find(user, conversation, "allMessages"),
+            owned(user, conversation, "allMessages"),
             Stream.paginateChunkEffect(0, (seq) =>
               Effect.map(messagesAfter(conversation, seq, streamPage), (found) => {
                 const last = found.length < streamPage ? undefined : found.at(-1)

@@ -12,8 +12,17 @@ import type { UnreadableRow } from "../../services/Model.js"
 
 const camel = (column: string): string => column.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
 
-const camelKeys = (row: Row): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(row).map(([column, value]) => [camel(column), value]))
+/** A column's field, worked out once. */
+const makeFields = () => {
+  const fields = new Map<string, string>()
+  const fieldOf = (column: string): string => {
+    const field = fields.get(column) ?? camel(column)
+    fields.set(column, field)
+    return field
+  }
+  return (row: Row): Record<string, unknown> =>
+    Object.fromEntries(Object.keys(row).map((column) => [fieldOf(column), row[column]]))
+}
 
 /**
  * Reads rows of one table: column `created_at` is field `createdAt`. A row that does not fit its model is `DbCorrupt`,
@@ -29,9 +38,10 @@ export const make = <A, I>(
   idColumn = "id"
 ) => {
   const validate = ParseResult.validateEither(Schema.typeSchema(model))
+  const fieldsOf = makeFields()
 
   const read = (row: Row): Effect.Effect<A, DbError> => {
-    const read = validate(camelKeys(row))
+    const read = validate(fieldsOf(row))
     if (read._tag === "Right") return Effect.succeed(read.right)
     const [issue] = ParseResult.ArrayFormatter.formatErrorSync(ParseResult.parseError(read.left))
     return Effect.fail(

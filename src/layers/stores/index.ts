@@ -10,6 +10,7 @@ import type { Backend } from "../../services/Backend.js"
 import type { ConversationStore } from "../../services/ConversationStore.js"
 import type { FileStore } from "../../services/FileStore.js"
 import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
+import type { MemoryStore } from "../../services/MemoryStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
@@ -22,6 +23,7 @@ import * as Audit from "./AuditLog.js"
 import * as Conversations from "./ConversationStore.js"
 import * as Files from "./FileStore.js"
 import * as Jobs from "./JobStore.js"
+import * as Memories from "./MemoryStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
@@ -40,6 +42,7 @@ export type StoreServices =
   | JobQueue
   | JobStore
   | JobStoreAdmin
+  | MemoryStore
   | ProjectStore
   | RoutineStore
   | RoutineStoreAdmin
@@ -67,5 +70,6 @@ export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.merg
   Files.layer,
   Projects.layer,
   Audit.layer,
-  Routines.layer
+  Routines.layer,
+  Memories.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))

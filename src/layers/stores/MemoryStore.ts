@@ -1,0 +1,416 @@
+/**
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import * as NodeUtil from "node:util"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { DbConflict, type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
+import { Backend, type SqlValue } from "../../services/Backend.js"
+import {
+  DeleteMemory,
+  type Embedding,
+  Memory,
+  type MemoryRanking,
+  MemoryStore,
+  PruneMemories,
+  RecordMemoryAccess,
+  type SimilarMemory,
+  type SimilarMemoryOptions,
+  StoreMemory,
+  UpdateMemory
+} from "../../services/MemoryStore.js"
+import type { SearchHit } from "../../services/VectorStore.js"
+import { WriteChannel } from "../../services/WriteChannel.js"
+import { compareCodePoints, type FilterInput, type Origin, refuse } from "../../vector/index.js"
+import { given, json } from "./Fields.js"
+import * as Page from "./Page.js"
+import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
+
+const day = 86_400_000
+
+/** Rows looked up in one statement. */
+const lookupSize = 500
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = Layer.effect(
+  MemoryStore,
+  Effect.gen(function* () {
+    const backend = yield* Backend
+    const channel = yield* WriteChannel
+    const { dialect, vector } = backend
+    const memories = Table.make(backend, "db_hub_memories", Memory)
+    const tagged = dialect.insertIfAbsent(
+      "db_hub_memory_tags",
+      ["user_id", "tag", "memory_id"],
+      ["user_id", "tag", "memory_id"]
+    )
+    const insertUser = dialect.insertIfAbsent("db_hub_memory_users", ["user_id"], ["user_id"])
+
+    const notFound = (operation: string) => Rows.orNotFound(backend.name, operation, "memory")
+
+    /** Makes this transaction the only one that writes memories of a user, so that what it finds stays so. */
+    const hold = (user: string) =>
+      Effect.zipRight(
+        backend.execute(insertUser, [user]),
+        backend.query(`SELECT user_id FROM db_hub_memory_users WHERE user_id = ?${dialect.forUpdate}`, [user])
+      )
+
+    const find = (user: string, id: string) => memories.first("WHERE id = ? AND user_id = ?", [id, user])
+
+    const findAlive = (user: string, id: string, operation: string) =>
+      Effect.flatMap(find(user, id), (found) =>
+        notFound(operation)(found === undefined || hasExpired(found) ? undefined : found)
+      )
+
+    const dropVector = ({ dimension, embeddingModel, id }: Memory) =>
+      embeddingModel === null || dimension === null
+        ? Effect.void
+        : ifCollection(vector.delete(collectionOf(embeddingModel, dimension), [id]), 0)
+
+    const putVector = (memory: Filtered, { model, vector: components }: Embedding) =>
+      Effect.gen(function* () {
+        const collection = collectionOf(model, components.length)
+        yield* vector.createCollection(collection, { dimension: components.length, metric: "cosine", model })
+        yield* vector.insert(collection, { id: memory.id, vector: components, metadata: filteredBy(memory) })
+      })
+
+    /** Takes the stored vector along when what it is filtered by changes. */
+    const moveVector = (memory: Memory, changed: Filtered) =>
+      Effect.gen(function* () {
+        if (NodeUtil.isDeepStrictEqual(filteredBy(memory), filteredBy(changed))) return
+        const { dimension, embeddingModel, id } = memory
+        if (embeddingModel === null || dimension === null) return
+        const [stored] = yield* ifCollection(vector.get(collectionOf(embeddingModel, dimension), [id]), [])
+        if (stored === undefined) return
+        yield* putVector(changed, { model: embeddingModel, vector: Array.from(stored.vector) })
+      })
+
+    const putTags = (user: string, id: string, tags: ReadonlyArray<string>) =>
+      Effect.forEach(tags, (tag) => backend.execute(tagged, [user, tag, id]), { discard: true })
+
+    const dropTags = (id: string) => backend.execute("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
+
+    const remove = (memory: Memory) =>
+      Effect.gen(function* () {
+        yield* dropVector(memory)
+        yield* dropTags(memory.id)
+        yield* backend.execute("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
+      })
+
+    /** The user's memory of the same content; one that has expired makes room. */
+    const twinOf = (user: string, content: string) =>
+      Effect.gen(function* () {
+        const twin = yield* memories.first("WHERE user_id = ? AND single_key = ?", [user, hashOf(content)])
+        if (twin === undefined || !hasExpired(twin)) return twin
+        yield* remove(twin)
+        return undefined
+      })
+
+    const search = (user: string, { model, vector: components }: Embedding, k: number, options: SimilarMemoryOptions) =>
+      ifCollection(
+        vector.search(collectionOf(model, components.length), components, {
+          k,
+          filter: filterOf(user, options),
+          ...(options.minSimilarity === undefined ? {} : { minScore: options.minSimilarity })
+        }),
+        [] as ReadonlyArray<SearchHit>
+      )
+
+    const supersede = (old: Memory, by: string) =>
+      Effect.gen(function* () {
+        yield* dropVector(old)
+        yield* memories.update(
+          { singleKey: `id:${old.id}`, supersededBy: by, embeddingModel: null, dimension: null, updatedAt: new Date() },
+          "id = ?",
+          [old.id]
+        )
+      })
+
+    const superseded = (operation: string) =>
+      Effect.fail(
+        new DbConflict({
+          backend: backend.name,
+          operation,
+          reason: "compare-and-set",
+          message: "The memory was superseded meanwhile: read the one that took its place"
+        })
+      )
+
+    /** The rows of what a search found; what was deleted meanwhile is left out. */
+    const load = (user: string, hits: ReadonlyArray<SearchHit>) =>
+      Effect.gen(function* () {
+        const found = new Map<string, Memory>()
+        for (let i = 0; i < hits.length; i += lookupSize) {
+          const ids = hits.slice(i, i + lookupSize).map(({ id }) => id)
+          const marks = ids.map(() => "?").join(", ")
+          const rows = yield* memories.all(`WHERE user_id = ? AND id IN (${marks})`, [user, ...ids])
+          for (const memory of rows) found.set(memory.id, memory)
+        }
+        return hits.flatMap(({ id, score }) => {
+          const memory = found.get(id)
+          return memory === undefined ? [] : [{ memory, similarity: score, score }]
+        })
+      })
+
+    return {
+      store: channel.handle(StoreMemory, ({ duplicateFrom, embedding, user, ...payload }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          const { content, id = NodeCrypto.randomUUID(), tags = [] } = payload
+          const old =
+            payload.supersedes === undefined ? undefined : yield* findAlive(user, payload.supersedes, StoreMemory._tag)
+          if (old !== undefined && old.supersededBy !== null) return yield* superseded(StoreMemory._tag)
+
+          const twin = yield* twinOf(user, content)
+          const near =
+            twin !== undefined || embedding === undefined || duplicateFrom === undefined
+              ? []
+              : yield* search(user, embedding, 2, { minSimilarity: duplicateFrom })
+          const duplicate = twin?.id ?? near.find((hit) => hit.id !== old?.id)?.id
+          if (duplicate !== undefined) {
+            const result = { id: duplicate, duplicate: true }
+            if (old === undefined || old.id === duplicate) return { result, ids: [] }
+            yield* supersede(old, duplicate)
+            return { result, ids: [old.id] }
+          }
+
+          const now = new Date()
+          const kind = payload.kind ?? "semantic"
+          const importance = payload.importance ?? 0.5
+          if (old !== undefined) yield* supersede(old, id)
+          yield* memories.insert(
+            given({
+              ...payload,
+              id,
+              userId: user,
+              singleKey: hashOf(content),
+              kind,
+              importance,
+              tags: json(tags),
+              metadata: json(payload.metadata ?? {}),
+              embeddingModel: embedding?.model,
+              dimension: embedding?.vector.length,
+              accessCount: 0,
+              createdAt: now,
+              updatedAt: now
+            })
+          )
+          yield* putTags(user, id, tags)
+          if (embedding !== undefined) {
+            const expiresAt = payload.expiresAt ?? null
+            yield* putVector({ id, userId: user, kind, importance, tags, expiresAt }, embedding)
+          }
+          return { result: { id, duplicate: false }, ids: old === undefined ? [id] : [id, old.id] }
+        })
+      ),
+
+      update: channel.handle(UpdateMemory, ({ embedding, id, user, ...fields }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          const memory = yield* findAlive(user, id, UpdateMemory._tag)
+          if (memory.supersededBy !== null) return yield* superseded(UpdateMemory._tag)
+          const content = fields.content ?? memory.content
+          const reworded = hashOf(content) !== hashOf(memory.content)
+          if (reworded && (yield* twinOf(user, content)) !== undefined) return yield* Effect.fail(taken(backend.name))
+
+          const changed = { ...memory, ...withoutUndefined(fields) }
+          const replaced = embedding ?? (embedding === null || reworded ? null : undefined)
+          if (replaced === undefined) yield* moveVector(memory, changed)
+          else yield* dropVector(memory)
+          if (replaced !== undefined && replaced !== null) yield* putVector(changed, replaced)
+          if (fields.tags !== undefined) {
+            yield* dropTags(id)
+            yield* putTags(user, id, fields.tags)
+          }
+          yield* memories.update(
+            given({
+              ...fields,
+              singleKey: hashOf(content),
+              tags: json(fields.tags),
+              metadata: json(fields.metadata),
+              embeddingModel: replaced === null ? null : replaced?.model,
+              dimension: replaced === null ? null : replaced?.vector.length,
+              updatedAt: new Date()
+            }),
+            "id = ?",
+            [id]
+          )
+          return { result: undefined, ids: [id] }
+        })
+      ),
+
+      delete: channel.handle(DeleteMemory, ({ id, user }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          yield* Effect.flatMap(Effect.flatMap(find(user, id), notFound(DeleteMemory._tag)), remove)
+          return { result: undefined, ids: [id] }
+        })
+      ),
+
+      recordAccess: channel.handle(RecordMemoryAccess, ({ ids, user }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          const now = new Date()
+          const wanted = Array.from(new Set(ids))
+          const touched = yield* Effect.filter(wanted, (id) =>
+            Effect.map(
+              backend.execute(
+                "UPDATE db_hub_memories SET access_count = access_count + 1, accessed_at = ? WHERE id = ? AND user_id = ?",
+                [now, id, user]
+              ),
+              ({ rowsAffected }) => rowsAffected === 1
+            )
+          )
+          return { result: touched.length, ids: touched }
+        })
+      ),
+
+      prune: channel.handle(PruneMemories, ({ user }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          const expired = yield* memories.all("WHERE user_id = ? AND expires_at <= ?", [user, new Date()])
+          yield* Effect.forEach(expired, remove, { discard: true })
+          return { result: expired.length, ids: expired.map(({ id }) => id) }
+        })
+      ),
+
+      get: (user, id) => findAlive(user, id, "MemoryStore.get"),
+
+      list: (user, options = {}) =>
+        Effect.gen(function* () {
+          const at = { backend: backend.name, operation: "MemoryStore.list" }
+          const limit = yield* Page.limit(options.limit, 50, at)
+          const place = yield* Page.parseCursor(options.cursor ?? undefined, at)
+          const { kind, minImportance, notEmbeddedBy, superseded = false, tag } = options
+          const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<SqlValue>]> = [
+            ["user_id = ?", user],
+            ["(expires_at IS NULL OR expires_at > ?)", new Date()],
+            ...(superseded ? [] : ([["superseded_by IS NULL"]] as const)),
+            ...(kind === undefined ? [] : ([["kind = ?", kind]] as const)),
+            ...(minImportance === undefined ? [] : ([["importance >= ?", minImportance]] as const)),
+            ...(notEmbeddedBy === undefined
+              ? []
+              : ([["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy]] as const)),
+            ...(tag === undefined
+              ? []
+              : ([
+                  ["id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)", user, tag]
+                ] as const)),
+            ...(place === undefined
+              ? []
+              : ([["created_at <= ? AND (created_at < ? OR id < ?)", place.at, place.at, place.id]] as const))
+          ]
+          const found = yield* memories.all(
+            `WHERE ${conditions.map(([sql]) => sql).join(" AND ")} ORDER BY created_at DESC, id DESC LIMIT ?`,
+            [...conditions.flatMap(([, ...params]) => params), limit + 1]
+          )
+          return Page.of(found, limit, ({ createdAt, id }) => ({ at: createdAt, id }))
+        }),
+
+      searchSimilar: (user, embedding, options = {}) =>
+        Effect.gen(function* () {
+          const at = { backend: backend.name, operation: "MemoryStore.searchSimilar" }
+          const limit = yield* Page.limit(options.limit, 10, at)
+          const { ranking } = options
+          if (ranking === undefined) return yield* load(user, yield* search(user, embedding, limit, options))
+          yield* checkRanking(ranking, at)
+          const mostGained = (ranking.access ?? 0) + (ranking.importance ?? 0) / 2
+          const now = Date.now()
+          for (let k = limit * 4; ; k *= 4) {
+            const hits = yield* search(user, embedding, k, options)
+            const ranked = (yield* load(user, hits)).map((found) => ({ ...found, score: rank(found, ranking, now) }))
+            const first = ranked.sort(byScore).slice(0, limit)
+            const last = first[limit - 1]
+            // Whatever was not looked at is less similar than the last hit, and cannot make up for it.
+            const complete = last !== undefined && last.score > hits.at(-1)!.score + mostGained
+            if (complete || hits.length < k) return first
+          }
+        })
+    }
+  })
+)
+
+/** What a search may leave a memory out by. */
+type Filtered = Pick<Memory, "id" | "userId" | "kind" | "importance" | "tags" | "expiresAt">
+
+const filteredBy = ({ expiresAt, importance, kind, tags, userId }: Filtered) => ({
+  user: userId,
+  kind,
+  importance,
+  tags,
+  ...(expiresAt === null ? {} : { expires: expiresAt.getTime() })
+})
+
+const filterOf = (user: string, { kinds, minImportance, tags = [] }: SimilarMemoryOptions): FilterInput => ({
+  $and: [
+    { user },
+    { $or: [{ expires: { $exists: false } }, { expires: { $gt: Date.now() } }] },
+    ...(kinds === undefined ? [] : [{ kind: { $in: kinds } }]),
+    ...(minImportance === undefined ? [] : [{ importance: { $gte: minImportance } }]),
+    ...tags.map((tag) => ({ tags: { $contains: tag } }))
+  ]
+})
+
+const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
+
+const hashOf = (content: string): string => sha256(content.normalize("NFC").trim().replaceAll(/\s+/g, " "))
+
+/** Vectors of one model and dimension lie together. */
+const collectionOf = (model: string, dimension: number): string =>
+  `db_hub_memories_${dimension}_${sha256(model).slice(0, 32)}`
+
+const hasExpired = ({ expiresAt }: Memory): boolean => expiresAt !== null && expiresAt.getTime() <= Date.now()
+
+/** Nothing was ever stored by that model, or somebody dropped the collection. */
+const ifCollection = <A>(effect: Effect.Effect<A, DbError>, otherwise: A): Effect.Effect<A, DbError> =>
+  Effect.catchIf(
+    effect,
+    (error) => error instanceof NotFound && error.entity === "collection",
+    () => Effect.succeed(otherwise)
+  )
+
+const withoutUndefined = <A extends object>(fields: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof A]: Exclude<A[K], undefined>
+  }
+
+const taken = (backend: string): DbConflict =>
+  new DbConflict({
+    backend,
+    operation: UpdateMemory._tag,
+    reason: "unique",
+    message: "The user has another memory of that content: delete one of the two"
+  })
+
+const rank = ({ memory, similarity }: SimilarMemory, ranking: MemoryRanking, now: number): number => {
+  const { access = 0, decay = 0, halfLife = 30, importance = 0 } = ranking
+  const age = Math.max(0, now - memory.updatedAt.getTime()) / day
+  return (
+    similarity -
+    decay * (1 - 0.5 ** (age / halfLife)) +
+    access * Math.min(1, Math.log1p(memory.accessCount) / Math.log(11)) +
+    importance * (memory.importance - 0.5)
+  )
+}
+
+const byScore = (a: SimilarMemory, b: SimilarMemory): number =>
+  b.score - a.score || compareCodePoints(a.memory.id, b.memory.id)
+
+const checkRanking = (ranking: MemoryRanking, at: Origin): Effect.Effect<void, InvalidInput> => {
+  const { halfLife = 30 } = ranking
+  const weight = (["decay", "access", "importance"] as const).find((name) => {
+    const value = ranking[name] ?? 0
+    return !(value >= 0 && value <= 1)
+  })
+  if (weight !== undefined) {
+    return Effect.fail(refuse(at, `ranking.${weight}`, "is out of range", "a number from 0 to 1"))
+  }
+  return halfLife > 0 && Number.isFinite(halfLife)
+    ? Effect.void
+    : Effect.fail(refuse(at, "ranking.halfLife", "is out of range", "a positive number of days"))
+}
