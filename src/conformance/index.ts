@@ -11,6 +11,7 @@ import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
+import { scheduledJobSuite } from "./ScheduledJobSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -27,7 +28,8 @@ const suites: Readonly<Record<string, Suite>> = {
   SettingsStore: settingsSuite,
   ToolFailureStore: toolFailureSuite,
   JobStore: jobSuite,
-  SandboxStore: sandboxSuite
+  SandboxStore: sandboxSuite,
+  ScheduledJobStore: scheduledJobSuite
 }
 
 /**

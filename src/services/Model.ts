@@ -114,3 +114,17 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => Either.isRight(parseJsonObject(value, "value")),
   { message: () => "a plain object of JSON values" }
 )
+
+/**
+ * A stored row that is left out of a list because it cannot be read, and what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const UnreadableRow = Schema.Struct({ table: Schema.String, id: Schema.String, problem: Schema.String })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type UnreadableRow = typeof UnreadableRow.Type

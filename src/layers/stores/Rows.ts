@@ -8,6 +8,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
+import type { UnreadableRow } from "../../services/Model.js"
 
 const camel = (column: string): string => column.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
 
@@ -43,16 +44,75 @@ export const make = <A, I>(
     )
   }
 
+  const first = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<A | undefined, DbError> =>
+    Effect.flatMap(backend.query(sql, params), ([row]) => (row === undefined ? Effect.succeed(undefined) : read(row)))
+
   return {
     read,
     /** All rows of a query. */
     all: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<A>, DbError> =>
       Effect.flatMap(backend.query(sql, params), Effect.forEach(read)),
     /** The first row of a query, or undefined. */
-    first: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<A | undefined, DbError> =>
-      Effect.flatMap(backend.query(sql, params), ([row]) => (row === undefined ? Effect.succeed(undefined) : read(row)))
+    first,
+    /**
+     * The readable rows of `SELECT columns FROM table rest`, and the others by name. A value that the engine's codec
+     * refuses fails the query as a whole, so then each row is read on its own.
+     */
+    readable: (
+      columns: string,
+      rest: string,
+      params: ReadonlyArray<SqlValue> = []
+    ): Effect.Effect<Readable<A>, DbError> =>
+      Effect.gen(function* () {
+        const entries = yield* backend.query(`SELECT ${columns} FROM ${table} ${rest}`, params).pipe(
+          Effect.map((found) => found.map((row) => [String(row[idColumn]), read(row)] as const)),
+          Effect.catchTag("DbCorrupt", () =>
+            Effect.map(backend.query(`SELECT ${idColumn} FROM ${table} ${rest}`, params), (found) =>
+              found.map(({ [idColumn]: id }) => {
+                const row = first(`SELECT ${columns} FROM ${table} WHERE ${idColumn} = ?`, [String(id)])
+                return [String(id), row] as const
+              })
+            )
+          )
+        )
+        const rows: Array<A> = []
+        const unreadable: Array<UnreadableRow> = []
+        for (const [id, reading] of entries) {
+          const row = yield* orUnreadable(table, id, reading)
+          if ("problem" in row) unreadable.push(row.problem)
+          else if (row.value !== undefined) rows.push(row.value)
+        }
+        return { rows, unreadable }
+      })
   }
 }
+
+/**
+ * What could be read, and what could not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Readable<A> {
+  readonly rows: ReadonlyArray<A>
+  readonly unreadable: ReadonlyArray<UnreadableRow>
+}
+
+/**
+ * Reads one row, and succeeds with its problem if it is `DbCorrupt`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const orUnreadable = <A>(
+  table: string,
+  id: string,
+  reading: Effect.Effect<A, DbError>
+): Effect.Effect<{ readonly value: A } | { readonly problem: UnreadableRow }, DbError> =>
+  reading.pipe(
+    Effect.map((value) => ({ value })),
+    Effect.catchTag("DbCorrupt", ({ message }) => Effect.succeed({ problem: { table, id, problem: message } }))
+  )
 
 /**
  * Fails with `NotFound` where there is no value.
