@@ -5,12 +5,18 @@
  * @since 0.1.0
  */
 import type { MigrationStep } from "../services/Migrator.js"
+import { audit } from "./audit.js"
+import { conversations } from "./conversations.js"
+import { files } from "./files.js"
 import { jobs } from "./jobs.js"
+import { projects } from "./projects.js"
+import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { scheduledJobs } from "./scheduledJobs.js"
 import { settings } from "./settings.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
+import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
 
 /**
@@ -21,11 +27,14 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   vectors,
   writes,
   settings,
+  workspace,
+  conversations,
   toolFailures,
   jobs,
   sandbox,
+  routines,
+  audit,
+  projects,
+  files,
   scheduledJobs
-].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+].map((step, index) => ({ ...step, id: index + 1 }))

@@ -4,34 +4,54 @@
  * @since 0.1.0
  */
 import * as Layer from "effect/Layer"
+import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
+import type { ConversationStore } from "../../services/ConversationStore.js"
+import type { FileStore } from "../../services/FileStore.js"
 import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
+import type { ProjectStore } from "../../services/ProjectStore.js"
+import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { ScheduledJobStore, ScheduledJobStoreAdmin } from "../../services/ScheduledJobStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
+import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
+import * as Audit from "./AuditLog.js"
+import * as Conversations from "./ConversationStore.js"
+import * as Files from "./FileStore.js"
 import * as Jobs from "./JobStore.js"
+import * as Projects from "./ProjectStore.js"
+import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
 import * as ScheduledJobs from "./ScheduledJobStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as ToolFailures from "./ToolFailureStore.js"
+import * as Workspace from "./WorkspaceStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export type StoreServices =
-  | SettingsStore
-  | JobStore
+  | AuditLog
+  | ConversationStore
+  | FileStore
   | JobQueue
+  | JobStore
   | JobStoreAdmin
+  | ProjectStore
+  | RoutineStore
+  | RoutineStoreAdmin
   | SandboxStore
   | SandboxStoreAdmin
   | ScheduledJobStore
   | ScheduledJobStoreAdmin
+  | SettingsStore
   | ToolFailureStore
+  | WorkspaceStore
+  | WorkspaceStoreAdmin
   | WriteChannel
 
 /**
@@ -42,8 +62,14 @@ export type StoreServices =
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
   Settings.layer,
+  Workspace.layer,
+  Conversations.layer,
   Jobs.layer,
   Sandbox.layer,
   ScheduledJobs.layer,
-  ToolFailures.layer
+  ToolFailures.layer,
+  Files.layer,
+  Projects.layer,
+  Audit.layer,
+  Routines.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))

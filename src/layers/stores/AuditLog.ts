@@ -1,0 +1,77 @@
+/**
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { AuditEntry, type AuditFilter, AuditLog, maxSummary, PruneAudit, RecordAudit } from "../../services/AuditLog.js"
+import { Backend, type SqlValue } from "../../services/Backend.js"
+import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Page from "./Page.js"
+import * as Table from "./Table.js"
+
+const table = "db_hub_audit"
+
+/** Cuts between characters, never through one. */
+const cut = (summary: string | undefined): string | null =>
+  summary === undefined
+    ? null
+    : Array.from(summary.slice(0, 2 * maxSummary))
+        .slice(0, maxSummary)
+        .join("")
+
+/** In the change feed, a prune is one thing: what it deleted is no longer of interest. */
+const pruned = "pruned"
+
+/** Conditions over `seq` and what the filter names, each under an index. */
+const where = (filter: AuditFilter, before: number): readonly [string, ReadonlyArray<SqlValue>] => {
+  const { allowed, caller, tool } = filter
+  const given = Object.entries({ tool, caller, allowed }).filter((entry): entry is [string, string | boolean] => {
+    return entry[1] !== undefined
+  })
+  return [
+    ["seq < ?", ...given.map(([column]) => `${column} = ?`)].join(" AND "),
+    [before, ...given.map(([, value]) => value)]
+  ]
+}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer.effect(
+  AuditLog,
+  Effect.gen(function* () {
+    const backend = yield* Backend
+    const channel = yield* WriteChannel
+    const entries = Table.make(backend, table, AuditEntry)
+
+    return {
+      record: channel.handle(RecordAudit, ({ argumentSummary, resultSummary, ...entry }) => {
+        const id = globalThis.crypto.randomUUID()
+        const summaries = { argumentSummary: cut(argumentSummary), resultSummary: cut(resultSummary) }
+        return Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt: new Date() }), {
+          result: id,
+          ids: [id]
+        })
+      }),
+      prune: channel.handle(PruneAudit, ({ before }) =>
+        Effect.map(backend.execute(`DELETE FROM ${table} WHERE created_at < ?`, [before]), ({ rowsAffected: n }) => ({
+          result: n,
+          ids: n === 0 ? [] : [pruned]
+        }))
+      ),
+      recent: ({ before = Number.MAX_SAFE_INTEGER, limit, ...filter } = {}) =>
+        Effect.gen(function* () {
+          const size = yield* Page.limit(limit, 50, { backend: backend.name, operation: "AuditLog.recent" })
+          const [conditions, params] = where(filter, before)
+          return yield* entries.all(`WHERE ${conditions} ORDER BY seq DESC LIMIT ?`, [...params, size])
+        }),
+      count: (filter = {}) => {
+        const [conditions, params] = where(filter, Number.MAX_SAFE_INTEGER)
+        return Effect.map(backend.query(`SELECT count(*) AS n FROM ${table} WHERE ${conditions}`, params), ([row]) =>
+          Number(row?.["n"])
+        )
+      }
+    }
+  })
+)

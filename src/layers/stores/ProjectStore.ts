@@ -1,0 +1,99 @@
+/**
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Backend, type SqlValue } from "../../services/Backend.js"
+import {
+  CreateProject,
+  DeleteProject,
+  MarkProjectInitialized,
+  MarkProjectOpened,
+  Project,
+  ProjectStore,
+  RenameProject,
+  SetProjectStatus
+} from "../../services/ProjectStore.js"
+import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Page from "./Page.js"
+import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
+
+const table = "db_hub_projects"
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<ProjectStore, never, Backend | WriteChannel> = Layer.effect(
+  ProjectStore,
+  Effect.gen(function* () {
+    const backend = yield* Backend
+    const channel = yield* WriteChannel
+    const projects = Table.make(backend, table, Project)
+
+    const one = (operation: string, where: string, params: ReadonlyArray<SqlValue>) =>
+      Effect.flatMap(projects.first(`WHERE ${where}`, params), Rows.orNotFound(backend.name, operation, "project"))
+
+    const set = (operation: string, user: string, id: string, fields: Table.Fields) =>
+      Effect.gen(function* () {
+        yield* projects.update({ ...fields, updatedAt: new Date() }, "id = ? AND user_id = ?", [id, user])
+        const project = yield* one(operation, "id = ? AND user_id = ?", [id, user])
+        return { result: project, ids: [id] }
+      })
+
+    return {
+      create: channel.handle(CreateProject, ({ user, id, ...given }) => {
+        const now = new Date()
+        const project: Project = {
+          status: "idle",
+          ...given,
+          id: id ?? globalThis.crypto.randomUUID(),
+          userId: user,
+          initialized: false,
+          agentPid: null,
+          agentPort: null,
+          lastOpenedAt: now,
+          createdAt: now,
+          updatedAt: now
+        }
+        return Effect.as(projects.insert(project), { result: project, ids: [project.id] })
+      }),
+      rename: channel.handle(RenameProject, ({ id, name, user }) => set(RenameProject._tag, user, id, { name })),
+      setStatus: channel.handle(SetProjectStatus, ({ agentPid = null, agentPort = null, id, status, user }) =>
+        set(SetProjectStatus._tag, user, id, { status, agentPid, agentPort })
+      ),
+      markOpened: channel.handle(MarkProjectOpened, ({ id, user }) =>
+        set(MarkProjectOpened._tag, user, id, { lastOpenedAt: new Date() })
+      ),
+      markInitialized: channel.handle(MarkProjectInitialized, ({ id, user }) =>
+        set(MarkProjectInitialized._tag, user, id, { initialized: true })
+      ),
+      delete: channel.handle(DeleteProject, ({ id, user }) =>
+        Effect.gen(function* () {
+          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
+            id,
+            user
+          ])
+          yield* Rows.orNotFound(backend.name, DeleteProject._tag, "project")(rowsAffected === 0 ? undefined : id)
+          return { result: undefined, ids: [id] }
+        })
+      ),
+      get: (user, id) => one("ProjectStore.get", "id = ? AND user_id = ?", [id, user]),
+      getByPath: (user, path) => one("ProjectStore.getByPath", "user_id = ? AND path = ?", [user, path]),
+      list: (user, options = {}) =>
+        Effect.gen(function* () {
+          const origin = { backend: backend.name, operation: "ProjectStore.list" }
+          const limit = yield* Page.limit(options.limit, 50, origin)
+          const place = yield* Page.parseCursor(options.cursor, origin)
+          const older = place === undefined ? "" : " AND (last_opened_at < ? OR (last_opened_at = ? AND id < ?))"
+          const found = yield* projects.all(`WHERE user_id = ?${older} ORDER BY last_opened_at DESC, id DESC LIMIT ?`, [
+            user,
+            ...(place === undefined ? [] : [place.at, place.at, place.id]),
+            limit + 1
+          ])
+          return Page.of(found, limit, ({ id, lastOpenedAt }) => ({ at: lastOpenedAt, id }))
+        })
+    }
+  })
+)

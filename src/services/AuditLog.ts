@@ -1,0 +1,103 @@
+/**
+ * Which tool was called by whom, and whether it was allowed.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { DbError } from "../errors/index.js"
+import { Count, Id, Key, optional, Text, Timestamp } from "./Model.js"
+import { operation, type Submit } from "./WriteChannel.js"
+
+/**
+ * The most characters (code points) that a summary keeps.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxSummary = 1000
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const AuditEntry = Schema.Struct({
+  id: Id,
+  /** Counts up; the order of the log. */
+  seq: Count,
+  tool: Key,
+  caller: Key,
+  /** The level of permission that the tool asks for, such as `user` or `admin`. */
+  level: Key,
+  allowed: Schema.Boolean,
+  argumentSummary: Schema.NullOr(Text),
+  resultSummary: Schema.NullOr(Text),
+  createdAt: Timestamp
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type AuditEntry = typeof AuditEntry.Type
+
+/**
+ * Which entries; what is left out does not matter.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AuditFilter {
+  readonly tool?: string
+  readonly caller?: string
+  readonly allowed?: boolean
+}
+
+/**
+ * Adds an entry and succeeds with its id. Of a longer summary the first 1,000 characters are kept.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const RecordAudit = operation("AuditLog.record", {
+  payload: {
+    tool: Key,
+    caller: Key,
+    level: Key,
+    allowed: Schema.Boolean,
+    argumentSummary: optional(Text),
+    resultSummary: optional(Text)
+  },
+  success: Id
+})
+
+/**
+ * Deletes the entries made before a time; succeeds with their number.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const PruneAudit = operation("AuditLog.prune", {
+  payload: { before: Timestamp },
+  success: Count
+})
+
+/**
+ * The log of all callers, for administration: an entry is never changed, nor deleted by itself.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class AuditLog extends Context.Tag("effect-db-hub/AuditLog")<
+  AuditLog,
+  {
+    readonly record: Submit<typeof RecordAudit>
+    readonly prune: Submit<typeof PruneAudit>
+    /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. */
+    readonly recent: (
+      options?: AuditFilter & { readonly limit?: number; readonly before?: number }
+    ) => Effect.Effect<ReadonlyArray<AuditEntry>, DbError>
+    readonly count: (filter?: AuditFilter) => Effect.Effect<number, DbError>
+  }
+>() {}
