@@ -110,6 +110,8 @@ export const SaveScheduledJob = operation("ScheduledJobStore.save", {
 })
 
 /**
+ * Turns a job on or off.
+ *
  * @since 0.1.0
  * @category operations
  */
