@@ -389,6 +389,7 @@ export const jobSuite: Suite = {
     const first = yield* claimed(user)
     yield* equal([first.job.id, first.job.status, first.job.worker], [ids[0], "in_progress", "worker"])
     yield* equal([first.job.claims, first.job.startedAt !== null], [1, true])
+    yield* equal(yield* jobs.get(user, ids[0]!), first.job)
     yield* equal([(yield* claimed(user)).job.id, (yield* claimed(user)).job.id], [ids[1], ids[2]])
     yield* equal(yield* claimFor(user), null)
     yield* queue.complete({ job: ids[0]!, token: first.token })
@@ -413,6 +414,7 @@ export const jobSuite: Suite = {
     yield* Effect.sleep("60 millis")
     const lease = yield* claimed(user)
     yield* equal([lease.job.id, lease.job.claims, lease.token !== lost.token], [job, 2, true])
+    yield* equal(yield* jobs.get(user, job), lease.job)
     const old = { job, token: lost.token }
     yield* failsWith("DbConflict", queue.heartbeat({ ...old, leaseMillis: 60_000 }))
     yield* failsWith("DbConflict", queue.complete(old))

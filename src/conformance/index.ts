@@ -18,6 +18,7 @@ import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
+import { scheduledJobSuite } from "./ScheduledJobSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
@@ -44,7 +45,8 @@ const suites: Readonly<Record<string, Suite>> = {
   ProjectStore: projectSuite,
   FileStore: fileSuite,
   RoutineStore: routineSuite,
-  MemoryStore: memorySuite
+  MemoryStore: memorySuite,
+  ScheduledJobStore: scheduledJobSuite
 }
 
 /**

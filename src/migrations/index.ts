@@ -13,6 +13,7 @@ import { memories } from "./memories.js"
 import { projects } from "./projects.js"
 import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
+import { scheduledJobs } from "./scheduledJobs.js"
 import { settings } from "./settings.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
@@ -36,5 +37,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   audit,
   projects,
   files,
-  memories
+  memories,
+  scheduledJobs
 ].map((step, index) => ({ ...step, id: index + 1 }))

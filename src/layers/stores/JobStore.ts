@@ -4,6 +4,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
@@ -35,10 +36,14 @@ import {
   TransitionJob,
   UpdateJobActuals
 } from "../../services/JobStore.js"
+import { Id } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
+
+/** A job, and what proves that a worker holds it; the token is for that worker alone. */
+const LeasedJob = Schema.Struct({ ...Job.fields, leaseToken: Schema.NullOr(Id) })
 
 const written = (job: string) => ({ result: undefined, ids: [job] })
 
@@ -47,8 +52,11 @@ const unclaimed = { claimableAt: null, worker: null, leaseToken: null, leaseExpi
 
 const ended: ReadonlyArray<JobStatus> = ["completed", "accepted", "failed", "cancelled"]
 
+/** Fields of a job, and those that only the queue sees. */
+type Change = Partial<Job> & { readonly claimableAt: Date | null; readonly leaseToken: string | null }
+
 /** What changes in a job's row when it moves to a status. */
-const moved = (job: Job, to: JobStatus, at: Date, reason: string | null): Table.Fields => ({
+const moved = (job: Job, to: JobStatus, at: Date, reason: string | null): Change => ({
   ...unclaimed,
   status: to,
   failureReason: to === "failed" || to === "stuck" || to === "cancelled" ? (reason ?? job.failureReason) : null,
@@ -81,6 +89,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const channel = yield* WriteChannel
       const { dialect } = backend
       const jobs = Table.make(backend, "db_hub_jobs", Job)
+      const leased = Table.make(backend, "db_hub_jobs", LeasedJob)
       const transitions = Table.make(backend, "db_hub_job_transitions", JobTransition, "job_id")
       const actions = Table.make(backend, "db_hub_job_actions", JobAction)
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
@@ -97,11 +106,12 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       /** The job of an owner, which nobody else changes until the end of the transaction. */
       const lock = (user: string, id: string, operation: string) => get(user, id, operation, dialect.forUpdate)
 
-      /** Moves a locked job, and keeps the transition. */
-      const move = (job: Job, to: JobStatus, reason: string | null, also: Table.Fields = {}) =>
+      /** Moves a locked job, keeps the transition, and succeeds with the job as it is then. */
+      const move = (job: Job, to: JobStatus, reason: string | null, also: Partial<Change> = {}) =>
         Effect.gen(function* () {
           const at = yield* Fresh.now
-          yield* jobs.update({ ...moved(job, to, at, reason), ...also }, "id = ?", [job.id])
+          const change = { ...moved(job, to, at, reason), ...also }
+          yield* jobs.update(change, "id = ?", [job.id])
           yield* transitions.insert({
             jobId: job.id,
             sequence: job.transitionCount + 1,
@@ -110,7 +120,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             reason,
             createdAt: at
           })
-          return written(job.id)
+          const { claimableAt: _claimableAt, leaseToken: _leaseToken, ...visible } = change
+          return { ...job, ...visible }
         })
 
       const transition = (
@@ -123,35 +134,38 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             const allowed = jobTransitions[job.status].join(", ") || "nothing more"
             return yield* conflict(operation, `The job is ${job.status}; from there it may become: ${allowed}`)
           }
-          return job.status === to ? { result: undefined, ids: [] } : yield* move(job, to, reason ?? null)
+          if (job.status === to) return { result: undefined, ids: [] }
+          yield* move(job, to, reason ?? null)
+          return written(id)
         })
 
       /** The job that a worker holds by a token, locked. */
       const held = (id: string, token: string, operation: string) =>
         Effect.gen(function* () {
-          const [row] = yield* backend.query(`SELECT lease_token FROM db_hub_jobs WHERE id = ?${dialect.forUpdate}`, [
-            id
-          ])
-          const { lease_token } = yield* orNotFound(operation)(row)
-          if (lease_token !== token) {
-            return yield* conflict(
-              operation,
-              "The lease has ended: another worker has the job, or its owner moved it on"
-            )
-          }
-          return yield* Effect.flatMap(jobs.first("WHERE id = ?", [id]), orNotFound(operation))
+          const job = yield* Effect.flatMap(
+            leased.first(`WHERE id = ?${dialect.forUpdate}`, [id]),
+            orNotFound(operation)
+          )
+          return job.leaseToken === token
+            ? job
+            : yield* conflict(operation, "The lease has ended: another worker has the job, or its owner moved it on")
         })
 
-      /** The id of the job that has been claimable for the longest. */
-      const claimable = (at: Date, user: string | undefined) =>
-        Effect.map(
-          backend.query(
-            `SELECT id FROM db_hub_jobs WHERE ${user === undefined ? "" : "user_id = ? AND "}claimable_at <= ?
-             ORDER BY claimable_at, sequence LIMIT 1${dialect.skipLocked}`,
-            user === undefined ? [at] : [user, at]
-          ),
-          ([row]) => row?.["id"] as string | undefined
+      /** The job that has been claimable for the longest. */
+      const claimable = (at: Date, user: string | undefined): Effect.Effect<Job | undefined, DbError> => {
+        const oldest = `WHERE ${user === undefined ? "" : "user_id = ? AND "}claimable_at <= ?
+          ORDER BY claimable_at, sequence LIMIT 1${dialect.skipLocked}`
+        const params = user === undefined ? [at] : [user, at]
+        return Effect.catchTag(jobs.first(oldest, params), "DbCorrupt", () =>
+          Effect.gen(function* () {
+            const [row] = yield* backend.query(`SELECT id FROM db_hub_jobs ${oldest}`, params)
+            if (row === undefined) return undefined
+            const id = String(row["id"])
+            const job = yield* Effect.catchTag(jobs.first("WHERE id = ?", [id]), "DbCorrupt", putAside(id))
+            return job ?? (yield* claimable(at, user))
+          })
         )
+      }
 
       /** One row that cannot be read must not stop the queue: it is put aside, and `get` tells what is wrong with it. */
       const putAside = (id: string) => (error: DbError) =>
@@ -167,16 +181,13 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       ): Effect.Effect<JobLease | null, DbError> =>
         Effect.gen(function* () {
           const at = yield* Fresh.now
-          const id = yield* claimable(at, user)
-          if (id === undefined) return null
-          const job = yield* Effect.catchTag(jobs.first("WHERE id = ?", [id]), "DbCorrupt", putAside(id))
-          if (job === undefined) return yield* claim(worker, leaseMillis, user)
+          const job = yield* claimable(at, user)
+          if (job === undefined) return null
           const token = yield* Fresh.id
           const expiresAt = Fresh.later(at, leaseMillis)
           const lease = { worker, leaseToken: token, leaseExpiresAt: expiresAt, claimableAt: expiresAt }
           const reason = job.worker === null ? null : `The lease of worker ${job.worker} ran out`
-          yield* move(job, "in_progress", reason, { ...lease, claims: job.claims + 1 })
-          const claimed = yield* Effect.flatMap(jobs.first("WHERE id = ?", [id]), orNotFound(ClaimJob._tag))
+          const claimed = yield* move(job, "in_progress", reason, { ...lease, claims: job.claims + 1 })
           return { job: claimed, token, expiresAt }
         })
 
@@ -394,15 +405,22 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           })
         ),
         complete: channel.handle(CompleteJob, ({ job, token }) =>
-          Effect.flatMap(held(job, token, CompleteJob._tag), (mine) => move(mine, "completed", null))
+          Effect.flatMap(held(job, token, CompleteJob._tag), (mine) =>
+            Effect.as(move(mine, "completed", null), written(job))
+          )
         ),
         fail: channel.handle(FailJob, ({ job, reason, token }) =>
-          Effect.flatMap(held(job, token, FailJob._tag), (mine) => move(mine, "failed", reason))
+          Effect.flatMap(held(job, token, FailJob._tag), (mine) =>
+            Effect.as(move(mine, "failed", reason), written(job))
+          )
         ),
         release: channel.handle(ReleaseJob, ({ job, reason, token, ...rest }) =>
           Effect.flatMap(held(job, token, ReleaseJob._tag), (mine) => {
             const availableAt = rest.availableAt ?? mine.availableAt
-            return move(mine, "pending", reason ?? null, { availableAt, claimableAt: availableAt })
+            return Effect.as(
+              move(mine, "pending", reason ?? null, { availableAt, claimableAt: availableAt }),
+              written(job)
+            )
           })
         )
       }

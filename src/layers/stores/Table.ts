@@ -40,7 +40,8 @@ export const make = <F extends Schema.Struct.Fields>(
   idColumn = "id"
 ) => {
   const rows = Rows.make(backend, table, model, idColumn)
-  const select = `SELECT ${columnsOf(model)} FROM ${table}`
+  const columns = columnsOf(model)
+  const select = `SELECT ${columns} FROM ${table}`
   const insertIfAbsent = (fields: Fields, key: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
     Effect.map(
       backend.execute(
@@ -55,6 +56,8 @@ export const make = <F extends Schema.Struct.Fields>(
     all,
     /** The first of them, or undefined. */
     first: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params),
+    /** All that can be read, and the others by name. */
+    readable: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.readable(columns, rest, params),
     /** So many rows in an order, under each condition (SQL with one `?`) whose value is given. */
     page: (
       operation: string,

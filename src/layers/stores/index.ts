@@ -14,6 +14,7 @@ import type { MemoryStore } from "../../services/MemoryStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
+import type { ScheduledJobStore, ScheduledJobStoreAdmin } from "../../services/ScheduledJobStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
@@ -27,6 +28,7 @@ import * as Memories from "./MemoryStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
+import * as ScheduledJobs from "./ScheduledJobStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as ToolFailures from "./ToolFailureStore.js"
 import * as Workspace from "./WorkspaceStore.js"
@@ -48,6 +50,8 @@ export type StoreServices =
   | RoutineStoreAdmin
   | SandboxStore
   | SandboxStoreAdmin
+  | ScheduledJobStore
+  | ScheduledJobStoreAdmin
   | SettingsStore
   | ToolFailureStore
   | WorkspaceStore
@@ -71,5 +75,6 @@ export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.merg
   Projects.layer,
   Audit.layer,
   Routines.layer,
-  Memories.layer
+  Memories.layer,
+  ScheduledJobs.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
