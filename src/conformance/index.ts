@@ -14,6 +14,7 @@ import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
+import { skillSuite } from "./SkillSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
 
@@ -29,6 +30,7 @@ const suites: Readonly<Record<string, Suite>> = {
   AuditLog: auditSuite,
   ProjectStore: projectSuite,
   FileStore: fileSuite,
+  SkillStore: skillSuite,
   RoutineStore: routineSuite
 }
 

@@ -10,6 +10,7 @@ import { files } from "./files.js"
 import { projects } from "./projects.js"
 import { routines } from "./routines.js"
 import { settings } from "./settings.js"
+import { skills } from "./skills.js"
 import { vectors } from "./vectors.js"
 import { writes } from "./writes.js"
 
@@ -24,7 +25,8 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   routines,
   audit,
   projects,
-  files
+  files,
+  skills
 ].map((step, index) => ({
   ...step,
   id: index + 1

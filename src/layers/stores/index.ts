@@ -10,6 +10,7 @@ import type { FileStore } from "../../services/FileStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
+import type { SkillStore } from "../../services/SkillStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
@@ -17,12 +18,14 @@ import * as Files from "./FileStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
+import * as Skills from "./SkillStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export type StoreServices =
+  | SkillStore
   | FileStore
   | ProjectStore
   | AuditLog
@@ -38,6 +41,7 @@ export type StoreServices =
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Skills.layer,
   Files.layer,
   Projects.layer,
   Audit.layer,
