@@ -12,6 +12,7 @@ import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
+import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
@@ -31,6 +32,7 @@ const suites: Readonly<Record<string, Suite>> = {
   ProjectStore: projectSuite,
   FileStore: fileSuite,
   SkillStore: skillSuite,
+  PromptTemplateStore: promptTemplateSuite,
   RoutineStore: routineSuite
 }
 

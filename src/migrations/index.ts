@@ -8,6 +8,7 @@ import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
 import { files } from "./files.js"
 import { projects } from "./projects.js"
+import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
@@ -26,7 +27,8 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   audit,
   projects,
   files,
-  skills
+  skills,
+  promptTemplates
 ].map((step, index) => ({
   ...step,
   id: index + 1

@@ -8,6 +8,7 @@ import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
 import type { FileStore } from "../../services/FileStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
+import type { PromptTemplateStore } from "../../services/PromptTemplateStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { SkillStore } from "../../services/SkillStore.js"
@@ -16,6 +17,7 @@ import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
 import * as Files from "./FileStore.js"
 import * as Projects from "./ProjectStore.js"
+import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
@@ -25,6 +27,7 @@ import * as Skills from "./SkillStore.js"
  * @category models
  */
 export type StoreServices =
+  | PromptTemplateStore
   | SkillStore
   | FileStore
   | ProjectStore
@@ -41,6 +44,7 @@ export type StoreServices =
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  PromptTemplates.layer,
   Skills.layer,
   Files.layer,
   Projects.layer,
