@@ -14,6 +14,7 @@ import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
+import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -33,6 +34,7 @@ const suites: Readonly<Record<string, Suite>> = {
   FileStore: fileSuite,
   SkillStore: skillSuite,
   PromptTemplateStore: promptTemplateSuite,
+  SessionScoreStore: sessionScoreSuite,
   RoutineStore: routineSuite
 }
 

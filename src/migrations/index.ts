@@ -10,6 +10,7 @@ import { files } from "./files.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
+import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
 import { vectors } from "./vectors.js"
@@ -28,7 +29,8 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   projects,
   files,
   skills,
-  promptTemplates
+  promptTemplates,
+  sessionScores
 ].map((step, index) => ({
   ...step,
   id: index + 1

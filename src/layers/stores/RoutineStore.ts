@@ -64,8 +64,6 @@ const stored = ({ action, trigger, ...routine }: Routine): Table.Fields => ({
   actionConfig: action
 })
 
-const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
-
 const seconds = (n: number): number => n * 1000
 
 const make = Effect.gen(function* () {
@@ -96,18 +94,6 @@ const make = Effect.gen(function* () {
 
   const list = (rest: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<RoutineList, DbError> =>
     Effect.map(rows.readable(columns, rest, params), ({ rows, unreadable }) => ({ routines: rows, unreadable }))
-
-  /** Lists of ids are asked for piece by piece: engines bound the parameters of a statement. */
-  const inPieces = <A>(
-    ids: ReadonlyArray<string>,
-    ask: (piece: ReadonlyArray<string>) => Effect.Effect<A, DbError>
-  ) => {
-    const unique = Array.from(new Set(ids))
-    const pieces = Array.from({ length: Math.ceil(unique.length / 500) }, (_, n) =>
-      unique.slice(n * 500, n * 500 + 500)
-    )
-    return Effect.forEach(pieces, ask)
-  }
 
   const count = (sql: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
     Effect.map(backend.query(sql, params), ([row]) => Number(row?.["n"]))
@@ -308,31 +294,30 @@ const make = Effect.gen(function* () {
       ),
     countRunning: (user, ids) =>
       Effect.map(
-        inPieces(ids, (piece) =>
+        Rows.inPieces(ids, (piece, marks) =>
           backend.query(
             `SELECT routine_id, count(*) AS n FROM ${runsTable}
-             WHERE routine_id IN (${marks(piece)}) AND status = 'running' AND user_id = ? GROUP BY routine_id`,
+             WHERE routine_id IN (${marks}) AND status = 'running' AND user_id = ? GROUP BY routine_id`,
             [...piece, user]
           )
         ),
         (found) =>
           new Map([
             ...ids.map((id) => [id, 0] as const),
-            ...found.flat().map((row) => [String(row["routine_id"]), Number(row["n"])] as const)
+            ...found.map((row) => [String(row["routine_id"]), Number(row["n"])] as const)
           ])
       ),
     lastRunStatus: (user, ids) =>
       Effect.map(
-        inPieces(ids, (piece) =>
+        Rows.inPieces(ids, (piece, marks) =>
           backend.query(
             `SELECT routines.id, runs.status FROM ${table} AS routines
              JOIN ${runsTable} AS runs ON runs.routine_id = routines.id AND runs.seq = routines.run_count
-             WHERE routines.id IN (${marks(piece)}) AND routines.user_id = ?`,
+             WHERE routines.id IN (${marks}) AND routines.user_id = ?`,
             [...piece, user]
           )
         ),
-        (found) =>
-          new Map(found.flat().flatMap(({ id, status }) => (isStatus(status) ? [[String(id), status] as const] : [])))
+        (found) => new Map(found.flatMap(({ id, status }) => (isStatus(status) ? [[String(id), status] as const] : [])))
       )
   }
 

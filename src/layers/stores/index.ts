@@ -10,6 +10,7 @@ import type { FileStore } from "../../services/FileStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { PromptTemplateStore } from "../../services/PromptTemplateStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
+import type { SessionScoreStore } from "../../services/SessionScoreStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { SkillStore } from "../../services/SkillStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
@@ -19,6 +20,7 @@ import * as Files from "./FileStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
+import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
 
@@ -27,6 +29,7 @@ import * as Skills from "./SkillStore.js"
  * @category models
  */
 export type StoreServices =
+  | SessionScoreStore
   | PromptTemplateStore
   | SkillStore
   | FileStore
@@ -44,6 +47,7 @@ export type StoreServices =
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  SessionScores.layer,
   PromptTemplates.layer,
   Skills.layer,
   Files.layer,
