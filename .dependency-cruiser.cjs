@@ -31,7 +31,11 @@ module.exports = {
       name: "only-declared-dependencies",
       severity: "error",
       from: { path: "^src" },
-      to: { dependencyTypes: ["npm-dev", "npm-no-pkg", "unknown", "undetermined"], pathNot: "node_modules/@types" }
+      to: {
+        dependencyTypes: ["npm-dev", "npm-no-pkg", "unknown", "undetermined"],
+        dependencyTypesNot: ["npm", "npm-peer"],
+        pathNot: "node_modules/@types"
+      }
     }
   ],
   options: {

@@ -7,12 +7,13 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-db-hub$/, replacement: source("index.ts") },
-      { find: /^effect-db-hub\/sqlite$/, replacement: source("layers/sqlite/index.ts") },
+      { find: /^effect-db-hub\/(sqlite|postgres)$/, replacement: source("layers/$1/index.ts") },
       { find: /^effect-db-hub\/(\w+)$/, replacement: source("$1/index.ts") }
     ]
   },
   test: {
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
+    globalSetup: ["test/support/globalPostgres.ts"],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",

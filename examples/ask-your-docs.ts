@@ -19,9 +19,9 @@ import { HashingEmbedder } from "effect-db-hub/vector"
 const database = "./data/hub.db"
 const collection = "documents"
 const ownQuestions = [
-  "How do I open a database and write to it?",
   "What happens when another process holds the write lock?",
-  "Which filter operators does vector search have?"
+  "How do I refer to environment variables in a configuration?",
+  "Why is vector search exact?"
 ]
 
 const textFiles = /\.(md|markdown|mdx|txt|text|rst)$/i
@@ -33,7 +33,7 @@ interface Passage {
   readonly text: string
 }
 
-/** Paragraphs under one heading, up to some 800 characters; a code block stays whole. */
+/** Paragraphs and list items under one heading, some hundred characters together; a code block stays whole. */
 const passagesOf = (source: string, content: string): ReadonlyArray<Passage> => {
   const passages: Array<Passage> = []
   const seen = new Map<string, number>()
@@ -53,7 +53,8 @@ const passagesOf = (source: string, content: string): ReadonlyArray<Passage> => 
   for (const line of content.split(/\r?\n/)) {
     if (line.startsWith("```")) fenced = !fenced
     const title = fenced ? null : /^#{1,6}\s+(.*)$/.exec(line)
-    if (title !== null || (!fenced && line.trim() === "" && text.length > 800)) flush()
+    const mayBreak = !fenced && (line.trim() === "" || /^[-*] /.test(line))
+    if (title !== null || (mayBreak && text.length > 240)) flush()
     if (title === null) text += `${line}\n`
     else heading = title[1]!
   }

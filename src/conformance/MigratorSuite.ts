@@ -98,7 +98,19 @@ export const migratorSuite: Suite = {
           [2, 2]
         ]
       )
+      yield* equal(plan[0], { id: 1, name: "table 1", direction: "up", sql: step(1, table).up(backend.dialect) })
       yield* equal([yield* upTo(2).currentVersion, yield* exists(backend, `${table}_1`)], [0, false])
+    })
+  ),
+
+  "two that go up and down at once both come to an end": withSteps(({ backend, scope, table, upTo }) =>
+    Effect.gen(function* () {
+      // Every step that goes through is undone before the next one.
+      const undoing: BackendShape["transaction"] = (effect, options) =>
+        Effect.zipLeft(backend.transaction(effect, options), Effect.ignore(upTo(2).migrate({ target: "empty" })))
+      const steps = [step(1, table), step(2, table)]
+      yield* failsWith("DbConflict", SqlMigrator.make({ ...backend, transaction: undoing }, steps, scope).migrate())
+      yield* equal((yield* upTo(2).migrate()).currentVersion, 2)
     })
   ),
 

@@ -3,21 +3,28 @@
  *
  * @since 0.1.0
  */
+
 import type * as Layer from "effect/Layer"
 import type { BackendServices } from "../layers/BackendLayer.js"
 import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
+import { conversationSuite } from "./ConversationSuite.js"
 import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
+import { jobSuite } from "./JobSuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
+import { sandboxSuite } from "./SandboxSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { toolFailureSuite } from "./ToolFailureSuite.js"
+import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
+import { workspaceSuite } from "./WorkspaceSuite.js"
 import { writeChannelSuite } from "./WriteChannelSuite.js"
 
 export type { Case } from "./Case.js"
@@ -29,6 +36,12 @@ const suites: Readonly<Record<string, Suite>> = {
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
   SettingsStore: settingsSuite,
+  WorkspaceStore: workspaceSuite,
+  UserScope: userScopeSuite,
+  ConversationStore: conversationSuite,
+  ToolFailureStore: toolFailureSuite,
+  JobStore: jobSuite,
+  SandboxStore: sandboxSuite,
   AuditLog: auditSuite,
   ProjectStore: projectSuite,
   FileStore: fileSuite,

@@ -297,5 +297,11 @@ export const retryPolicy: Schedule.Schedule<unknown, unknown> = Schedule.exponen
  * @since 0.1.0
  * @category constructors
  */
-export const invalidInput = (operation: string, field: string, problem: string, allowed: string): InvalidInput =>
-  new InvalidInput({ operation, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })
+export const invalidInput = (
+  operation: string,
+  field: string,
+  problem: string,
+  allowed: string,
+  backend = "primary"
+): InvalidInput =>
+  new InvalidInput({ backend, operation, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })

@@ -8,9 +8,9 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { DbError } from "../errors/index.js"
+import { type DbError, DbUnsupported } from "../errors/index.js"
 import { type BackendFactory, Hub } from "../services/Hub.js"
-import type { HubConfig } from "../services/HubConfig.js"
+import type { HubConfig, PostgresConfig } from "../services/HubConfig.js"
 import { type BackendServices, servicesOf } from "./BackendLayer.js"
 import * as HubConfigFile from "./config/HubConfigFile.js"
 import * as HubMake from "./HubMake.js"
@@ -25,7 +25,21 @@ import type { SqliteOptions } from "./sqlite/SqliteOptions.js"
  * @category constants
  */
 export const factories: Readonly<Record<string, BackendFactory>> = {
-  sqlite: (name, settings) => Sqlite.make({ ...(settings as unknown as SqliteOptions), name })
+  sqlite: (name, settings) => Sqlite.make({ ...(settings as unknown as SqliteOptions), name }),
+  postgresql: (name, settings) =>
+    Effect.flatMap(
+      Effect.tryPromise({
+        try: () => import("./postgres/Postgres.js"),
+        catch: () =>
+          new DbUnsupported({
+            backend: name,
+            operation: "Hub.add",
+            code: "HUB_DRIVER_MISSING",
+            message: "PostgreSQL needs its driver: npm install pg @effect/sql-pg"
+          })
+      }),
+      (Postgres) => Postgres.make({ ...Postgres.optionsOf(settings as unknown as PostgresConfig), name })
+    )
 }
 
 /**
@@ -34,7 +48,7 @@ export const factories: Readonly<Record<string, BackendFactory>> = {
  * @since 0.1.0
  * @category constants
  */
-export const planned: ReadonlyArray<string> = ["postgresql", "mysql"]
+export const planned: ReadonlyArray<string> = ["mysql"]
 
 /** What the hub is made from: the name `memory` answers with the primary unless it has a backend of its own. */
 const optionsOf = ({ connections, primary }: HubConfig): HubMake.HubOptions => ({

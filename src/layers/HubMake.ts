@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { DbConflict, type DbError, DbUnsupported, InvalidInput, NotFound } from "../errors/index.js"
+import { DbConflict, DbConnection, type DbError, DbUnsupported, InvalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
@@ -36,6 +36,14 @@ const namesAllowed = "a letter, then up to 62 letters, digits, _ or -"
 
 /** How long `status` waits for a backend unless told otherwise. */
 const statusTimeout = "5 seconds"
+
+const hubClosed = (name: string): DbConnection =>
+  new DbConnection({
+    backend: name,
+    operation: "Hub.add",
+    code: "HUB_CLOSED",
+    message: "The hub is closed: its layer or scope has ended"
+  })
 
 const silent = (name: string, timeout: Duration.Duration): HealthStatus =>
   new HealthStatus({
@@ -99,12 +107,21 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
     const open = (name: string, settings: BackendSettings): Effect.Effect<Entry, DbError> =>
       Effect.flatMap(factoryOf(name, settings), (factory) =>
         Effect.uninterruptibleMask((restore) =>
-          Effect.flatMap(Scope.fork(hubScope, hubScope.strategy), (scope) =>
-            restore(Scope.extend(factory(name, settings), scope)).pipe(
-              Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
-              Effect.map((backend) => ({ backend, scope }))
+          Effect.gen(function* () {
+            const scope = yield* Scope.fork(hubScope, hubScope.strategy)
+            let closed = false
+            yield* Scope.addFinalizer(
+              scope,
+              Effect.sync(() => {
+                closed = true
+              })
             )
-          )
+            if (closed) return yield* hubClosed(name)
+            const backend = yield* restore(Scope.extend(factory(name, settings), scope)).pipe(
+              Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+            )
+            return closed ? yield* hubClosed(name) : { backend, scope }
+          })
         )
       )
 
@@ -146,9 +163,11 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
         () => Effect.sync(() => opening.delete(name))
       )
 
+    const nameOf = (given: string): string => aliases.get(given) ?? given
+
     const find = (name: string): Effect.Effect<Entry, NotFound> =>
       Effect.suspend(() => {
-        const entry = entries.get(aliases.get(name) ?? name)
+        const entry = entries.get(nameOf(name))
         if (entry !== undefined) return Effect.succeed(entry)
         const names = Array.from(entries.keys())
         const near = nearest(name, names)
@@ -168,6 +187,12 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
     entries.set(primaryName, primary)
     const connections = Object.entries(options.connections ?? {})
     yield* Effect.forEach(connections, ([name, settings]) => add(name, settings), { concurrency: "unbounded" })
+    // Listed as they were written, not as they were opened.
+    for (const [name] of connections) {
+      const entry = entries.get(name)!
+      entries.delete(name)
+      entries.set(name, entry)
+    }
 
     return {
       primary: primary.backend,
@@ -186,7 +211,7 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
                 })
               )
             }
-            entries.delete(entry.backend.name)
+            entries.delete(nameOf(name))
             return Scope.close(entry.scope, Exit.void)
           })
         ),

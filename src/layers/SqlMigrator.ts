@@ -9,7 +9,7 @@
 import * as NodeCrypto from "node:crypto"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { type DbError, InvalidInput, MigrationError } from "../errors/index.js"
+import { DbConflict, type DbError, InvalidInput, MigrationError } from "../errors/index.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { Dialect } from "../services/Dialect.js"
 import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../services/Migrator.js"
@@ -20,16 +20,18 @@ import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep
  * @since 0.1.0
  * @category models
  */
-export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction">
+export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction" | "alone">
 
 const table = "db_hub_migrations"
 
 /** Long, since a step may rebuild a large table while other processes wait to see that there is nothing left to do. */
 const lockTimeout = "10 minutes"
 
-interface Known extends PlannedStep {
+interface Known {
+  readonly up: PlannedStep
+  /** Undefined where there is no way down. */
+  readonly down: PlannedStep | undefined
   readonly checksum: string
-  readonly undo: ReadonlyArray<string> | undefined
 }
 
 const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undefined): string =>
@@ -37,10 +39,14 @@ const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undef
     .update(JSON.stringify([up, down ?? null]))
     .digest("hex")
 
-const known = (step: MigrationStep, dialect: Dialect): Known => {
-  const sql = step.up(dialect)
-  const undo = step.down?.(dialect)
-  return { id: step.id, name: step.name, direction: "up", sql, undo, checksum: checksum(sql, undo) }
+const known = ({ down, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
+  const [sql, undo] = [up(dialect), down?.(dialect)]
+  const kind = transaction === false ? { transaction } : {}
+  return {
+    up: { id, name, direction: "up", sql, ...kind },
+    down: undo && { id, name, direction: "down", sql: undo, ...kind },
+    checksum: checksum(sql, undo)
+  }
 }
 
 /**
@@ -84,7 +90,7 @@ export const make = (
 
   /** The version that the history stands for, or why it fits no version of this list. */
   const verify = (applied: ReadonlyArray<AppliedStep>): Effect.Effect<number, MigrationError> => {
-    const misnumbered = list.findIndex((step, index) => step.id !== index + 1)
+    const misnumbered = list.findIndex(({ up }, index) => up.id !== index + 1)
     if (misnumbered !== -1) {
       return fail("gap", `The steps of ${scope} are not numbered 1, 2, 3 …: look at position ${misnumbered + 1}`)
     }
@@ -129,11 +135,11 @@ export const make = (
   }
 
   const between = (from: number, to: number): Effect.Effect<ReadonlyArray<PlannedStep>, MigrationError> => {
-    if (to >= from) return Effect.succeed(list.slice(from, to))
-    return Effect.forEach(list.slice(to, from).reverse(), (step) =>
-      step.undo === undefined
-        ? fail("irreversible", `Step ${step.id} of ${scope} has no way down`, { step: step.id })
-        : Effect.succeed({ id: step.id, name: step.name, direction: "down" as const, sql: step.undo })
+    if (to >= from) return Effect.succeed(list.slice(from, to).map(({ up }) => up))
+    return Effect.forEach(list.slice(to, from).reverse(), ({ down, up }) =>
+      down === undefined
+        ? fail("irreversible", `Step ${up.id} of ${scope} has no way down`, { step: up.id })
+        : Effect.succeed(down)
     )
   }
 
@@ -151,29 +157,55 @@ export const make = (
         ])
       : backend.execute(`DELETE FROM ${table} WHERE scope = ? AND id = ?`, [scope, step.id])
 
-  const runStep = (step: PlannedStep) =>
+  const runStatements = (step: PlannedStep) =>
     Effect.forEach(step.sql, (sql) => backend.execute(sql), { discard: true }).pipe(
       Effect.catchAll((error) =>
-        fail("failed", `Step ${step.id} (${step.name}) of ${scope} failed and was undone: ${error.message}`, {
-          step: step.id,
-          ...(error.code === undefined ? {} : { code: error.code })
-        })
-      ),
-      Effect.zipRight(record(step)),
-      Effect.as(step)
+        fail(
+          "failed",
+          `Step ${step.id} (${step.name}) of ${scope} failed and ${step.transaction === false ? "will be begun anew" : "was undone"}: ${error.message}`,
+          { step: step.id, ...(error.code === undefined ? {} : { code: error.code }) }
+        )
+      )
     )
 
-  /** The next step on the way to the target, decided under the lock; undefined when there is none left. */
-  const advance = (target: MigrationTarget) =>
+  /** Runs an effect on the next step on the way to the target, decided under the lock; undefined when none is left. */
+  const locked = (
+    target: MigrationTarget,
+    use: (next: PlannedStep) => Effect.Effect<PlannedStep | undefined, DbError>
+  ) =>
     backend.transaction(
       Effect.gen(function* () {
         yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
         yield* backend.execute(createTable)
         const next = (yield* plan(target))[0]
-        return next === undefined ? undefined : yield* runStep(next)
+        return next === undefined ? undefined : yield* use(next)
       }),
       { busyTimeout: lockTimeout }
     )
+
+  const alone = backend.alone ?? (<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | DbError> => effect)
+
+  /** Outside of a transaction the lock cannot be held: others stay away by waiting for the turn of this process. */
+  const advanceAlone = (target: MigrationTarget) =>
+    alone(
+      Effect.gen(function* () {
+        const next = (yield* plan(target))[0]
+        if (next === undefined || next.transaction !== false) return undefined
+        yield* runStatements(next)
+        yield* locked(target, () => Effect.as(record(next), next))
+        return next
+      })
+    )
+
+  const advance = (target: MigrationTarget) =>
+    Effect.gen(function* () {
+      const next = yield* locked(target, (next) =>
+        next.transaction === false
+          ? Effect.succeed(next)
+          : Effect.zipRight(runStatements(next), Effect.as(record(next), next))
+      )
+      return next?.transaction === false ? yield* advanceAlone(target) : next
+    })
 
   return {
     currentVersion: version,
@@ -184,13 +216,24 @@ export const make = (
       Effect.gen(function* () {
         const previousVersion = yield* version
         const applied: Array<PlannedStep> = []
-        let left = yield* plan(target)
-        while (left.length > 0) {
+        // Others on the way to the same target only help, so there are never more steps than now.
+        const most = (yield* plan(target)).length
+        for (let taken = 0; (yield* plan(target)).length > 0; taken++) {
+          if (taken === most) return yield* movedAway(name)
           const step = yield* advance(target)
           if (step !== undefined) applied.push(step)
-          left = yield* plan(target)
         }
         return { previousVersion, currentVersion: yield* version, applied }
       }).pipe(Effect.withSpan("Migrator.migrate", { attributes: { backend: name, scope } }))
   }
 }
+
+const movedAway = (backend: string): DbConflict =>
+  new DbConflict({
+    backend,
+    operation: "migrate",
+    code: "HUB_MIGRATED_APART",
+    applied: "unknown",
+    reason: "serialization",
+    message: "Another process migrates the same database to another version: agree on one, then migrate again"
+  })

@@ -6,14 +6,19 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
+import { conversations } from "./conversations.js"
 import { files } from "./files.js"
+import { jobs } from "./jobs.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
+import { sandbox } from "./sandbox.js"
 import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
+import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
 
 /**
@@ -24,6 +29,11 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   vectors,
   writes,
   settings,
+  workspace,
+  conversations,
+  toolFailures,
+  jobs,
+  sandbox,
   routines,
   audit,
   projects,
@@ -31,7 +41,4 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   skills,
   promptTemplates,
   sessionScores
-].map((step, index) => ({
-  ...step,
-  id: index + 1
-}))
+].map((step, index) => ({ ...step, id: index + 1 }))

@@ -155,8 +155,18 @@ export interface Capabilities {
  * @category models
  */
 export interface TransactionOptions {
-  /** How long to wait for the write lock before `DbBusy`; default: the backend's `busy_timeout`. */
+  /** How long to wait for the write lock, or for a connection, before `DbBusy`; default: as the backend is set up. */
   readonly busyTimeout?: DurationInput
+  /**
+   * How far the transaction is kept apart from others; default `read committed`. An engine may keep it further apart
+   * than asked for: on SQLite every transaction is serializable. A nested one has the level of the outermost.
+   */
+  readonly isolation?: "read committed" | "repeatable read" | "serializable"
+  /**
+   * How often the whole transaction is run again, at most, when another one was first (a retryable `DbConflict`);
+   * default 0. A nested one is never run again alone.
+   */
+  readonly retryConflicts?: number
 }
 
 /**
@@ -186,6 +196,11 @@ export interface BackendShape {
     effect: Effect.Effect<A, E, R>,
     options?: TransactionOptions
   ) => Effect.Effect<A, E | DbError, R>
+  /**
+   * Runs an effect while no other process does so in the same database, and without a transaction: for migration steps
+   * that cannot be in one. Absent where the one writer makes it needless.
+   */
+  readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
   /**
    * Runs one reading statement on a handle on which the engine itself refuses writes; anything else is `DbReadOnly`.
    * Never returns more than `maxRows` rows (default 100).

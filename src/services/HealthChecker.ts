@@ -42,7 +42,13 @@ export class HealthStatus extends Schema.Class<HealthStatus>("effect-db-hub/Heal
   /** Bytes; null where there is no file. */
   fileSize: renamed(Schema.NullOr(Schema.Number), "file_size"),
   /** Bytes of the write-ahead log; null where there is none. */
-  walSize: renamed(Schema.NullOr(Schema.Number), "wal_size")
+  walSize: renamed(Schema.NullOr(Schema.Number), "wal_size"),
+  /** Whether writes are taken here, where an engine replicates. */
+  role: Schema.optionalWith(Schema.Literal("primary", "replica"), { exact: true }),
+  /** Milliseconds that a replica is behind its primary. */
+  replicationLag: Schema.optionalWith(Schema.Number, { exact: true }).pipe(Schema.fromKey("replication_lag")),
+  /** The version of what searches vectors, where that is a thing of its own. */
+  vectorVersion: Schema.optionalWith(Schema.String, { exact: true }).pipe(Schema.fromKey("vector_version"))
 }) {}
 
 /**

@@ -236,6 +236,17 @@ const postgresFields = {
     ).annotations({ arbitrary: () => (fc) => fc.stringMatching(supabaseProject) }),
     "The URL of a Supabase project; host, database and user follow from it"
   ),
+  supabasePoolerHost: optional(
+    "supabase_pooler_host",
+    Text,
+    "The host of the Supabase project's pooler, needed where pooler is session or transaction"
+  ),
+  pooler: preset(
+    "pooler",
+    oneOf("none", "session", "transaction"),
+    "none",
+    "Whether PgBouncer or its like stands before the server, and for what it keeps a connection"
+  ),
   supabaseAnonKey: optional("supabase_anon_key", Secret, "The anonymous key of the Supabase project"),
   vector: preset("vector", PostgresVectorConfig, Schema.decodeSync(PostgresVectorConfig)({}), "Vectors (pgvector)")
 }

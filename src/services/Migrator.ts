@@ -21,6 +21,11 @@ export interface MigrationStep {
   readonly up: (dialect: Dialect) => ReadonlyArray<string>
   /** Absent = the step cannot be undone. */
   readonly down?: (dialect: Dialect) => ReadonlyArray<string>
+  /**
+   * False = the statements run outside of any transaction, as `CREATE INDEX CONCURRENTLY` must. A step that was cut
+   * short is begun anew, so each statement must be safe to run again: drop what may be there half made first.
+   */
+  readonly transaction?: false
 }
 
 /**
@@ -40,6 +45,8 @@ export interface PlannedStep {
   readonly name: string
   readonly direction: "up" | "down"
   readonly sql: ReadonlyArray<string>
+  /** False = it runs outside of any transaction. */
+  readonly transaction?: false
 }
 
 /**
@@ -76,7 +83,10 @@ export class Migrator extends Context.Tag("effect-db-hub/Migrator")<
   {
     /** The id of the last applied step; 0 on a fresh database. */
     readonly currentVersion: Effect.Effect<number, DbError>
-    /** Goes up or down to the target, one transaction per step, one process at a time. */
+    /**
+     * Goes up or down to the target, one transaction per step, one process at a time. Fails with `DbConflict` when
+     * another process goes somewhere else meanwhile.
+     */
     readonly migrate: (options?: { readonly target?: MigrationTarget }) => Effect.Effect<MigrationReport, DbError>
     readonly needsMigration: Effect.Effect<boolean, DbError>
     /** The steps that `migrate` would run, with their SQL; runs nothing. */

@@ -99,6 +99,7 @@ export class SettingsStore extends Context.Tag("effect-db-hub/SettingsStore")<
     readonly get: (user: string, key: string) => Effect.Effect<Setting, DbError>
     /** Ordered by key. */
     readonly list: (user: string) => Effect.Effect<ReadonlyArray<Setting>, DbError>
+    /** Whether the user has any setting. */
     readonly has: (user: string) => Effect.Effect<boolean, DbError>
     /** The settings that change, as they are after each change; one that was deleted is left out. */
     readonly watch: (user: string, key?: string) => Stream.Stream<Setting, DbError>

@@ -27,12 +27,27 @@ export interface CollectionOptions {
  * @since 0.1.0
  * @category models
  */
+export interface CollectionIndex {
+  /** Such as `hnsw`; `none` where the collection is searched exactly. */
+  readonly kind: string
+  /** `failed` = it was left unfinished and will be built anew. */
+  readonly state: "none" | "building" | "ready" | "failed"
+  /** Bytes on disk. */
+  readonly sizeBytes: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface CollectionInfo {
   readonly name: string
   readonly dimension: number
   readonly metric: Metric
   readonly model: string | null
   readonly count: number
+  /** The collection's index, on engines that keep one in the database. */
+  readonly index?: CollectionIndex
 }
 
 /**

@@ -128,5 +128,7 @@ export class WriteChannel extends Context.Tag("effect-db-hub/WriteChannel")<
      * come; without `after`, only new ones.
      */
     readonly changes: (after?: string) => Stream.Stream<Change, DbError>
+    /** The place in the feed after which all that commits from now on will come; give it to `changes`. */
+    readonly latest: Effect.Effect<string, DbError>
   }
 >() {}

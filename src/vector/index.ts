@@ -16,6 +16,7 @@ export {
   parseJsonObject,
   refuse
 } from "./Json.js"
+export * as JsonPatch from "./JsonPatch.js"
 export * as QuantizedIndex from "./QuantizedIndex.js"
 export * as Records from "./Records.js"
 export * as TopK from "./TopK.js"

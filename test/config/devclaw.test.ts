@@ -96,6 +96,7 @@ describe("a DevClaw file", () => {
         lockTimeout: 0,
         idleInTransactionSessionTimeout: 0,
         applicationName: "effect-db-hub",
+        pooler: "none",
         vector: {
           enabled: true,
           dimensions: 768,

@@ -33,6 +33,7 @@ describe("a configuration file", () => {
         ["yaml", "database:\n  hub:\n   password: 'hunter2\n"],
         ["yaml", "database:\n  path: a\n  path: hunter2\n"],
         ["yaml", "database: [hunter2"],
+        ["yaml", "database: {}\n---\ndatabase: { path: hunter2 }\n"],
         ["toml", 'a = 1\npassword = "hunter2\n'],
         ["json", '{\n  "password": "hunter2",,\n}'],
         ["json", "{\n  'password': 'hunter2' 3\n}"]

@@ -1,3 +1,4 @@
+import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -16,6 +17,19 @@ const sqlite: BackendFactory = (name, settings) =>
 
 const openHub = (options: Partial<HubMake.HubOptions> = {}) =>
   HubMake.make({ primary: { type: "sqlite" }, factories: { sqlite }, planned: ["mysql"], ...options })
+
+/** The files of a folder that this process has open, where the system tells. */
+const openFiles = (folder: string): ReadonlyArray<string> =>
+  NodeFs.existsSync("/proc/self/fd")
+    ? NodeFs.readdirSync("/proc/self/fd").flatMap((descriptor) => {
+        try {
+          const file = NodeFs.readlinkSync(`/proc/self/fd/${descriptor}`)
+          return file.startsWith(folder) ? [file] : []
+        } catch (_closedMeanwhile) {
+          return []
+        }
+      })
+    : []
 
 describe("Hub", () => {
   it.scoped("opens the primary and every named connection", () =>
@@ -158,6 +172,63 @@ describe("Hub", () => {
       assert.isTrue(status["primary"]?.healthy)
       assert.isFalse(status["dead1"]?.healthy)
       assert.include(status["dead2"]?.error, "did not answer")
+    })
+  )
+
+  it.scoped("remove takes the name away also when the backend calls itself something else", () =>
+    Effect.gen(function* () {
+      const renamed: BackendFactory = (_name, settings) => sqlite("itself", settings)
+      const hub = yield* openHub({ factories: { sqlite, renamed } })
+      yield* hub.add("other", { type: "renamed" })
+      yield* hub.remove("other")
+      assert.deepStrictEqual(yield* hub.list, ["primary"])
+    })
+  )
+
+  it.scoped("lists connections in the order of the configuration, however fast they open", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const slow: BackendFactory = (name, settings) => Effect.zipRight(Deferred.await(gate), sqlite(name, settings))
+      const last: BackendFactory = (name, settings) =>
+        Effect.zipLeft(sqlite(name, settings), Deferred.succeed(gate, undefined))
+      const hub = yield* openHub({
+        connections: { z: { type: "slow" }, a: { type: "last" } },
+        factories: { sqlite, slow, last }
+      })
+      assert.deepStrictEqual(yield* hub.list, ["primary", "z", "a"])
+    })
+  )
+
+  it.scoped("of which one connection cannot be opened opens nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const at = (file: string) => ({ type: "sqlite", path: NodePath.join(folder, file) }) as BackendSettings
+      const opening = openHub({
+        primary: at("primary.db"),
+        connections: { a: at("a.db"), bad: at("."), b: at("b.db") }
+      })
+      assert.strictEqual((yield* failureOf(Effect.scoped(opening)))._tag, "DbConnection")
+      assert.deepStrictEqual(openFiles(folder), [])
+    })
+  )
+
+  it.scoped("once closed opens nothing, nor keeps what was being opened", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const gate = yield* Deferred.make<void>()
+      const slow: BackendFactory = (name, settings) => Effect.zipRight(Deferred.await(gate), sqlite(name, settings))
+      const scope = yield* Scope.make()
+      const hub = yield* Scope.extend(openHub({ factories: { sqlite, slow } }), scope)
+      const late = (type: string) => ({ type, path: NodePath.join(folder, `${type}.db`) }) as BackendSettings
+      const adding = yield* Effect.fork(failureOf(hub.add("slow", late("slow"))))
+      yield* Effect.yieldNow()
+      yield* Scope.close(scope, Exit.void)
+      yield* Deferred.succeed(gate, undefined)
+      for (const error of [yield* Fiber.join(adding), yield* failureOf(hub.add("late", late("sqlite")))]) {
+        assert.strictEqual(error._tag, "DbConnection")
+        assert.strictEqual(error.code, "HUB_CLOSED")
+      }
+      assert.deepStrictEqual(openFiles(folder), [])
     })
   )
 

@@ -5,11 +5,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { temporaryFile } from "../support/index.js"
+import { inDatabase, noServer, serverUrl, temporaryDatabase } from "../support/postgres.js"
 
-const script = fileURLToPath(new URL("../support/migrate-process.ts", import.meta.url))
-
-const start = async (path: string) => {
-  const child: ChildProcessWithoutNullStreams = spawn(process.execPath, ["--import", "tsx", script, path])
+const start = async (path: string, script = "migrate-process.ts") => {
+  const file = fileURLToPath(new URL(`../support/${script}`, import.meta.url))
+  const child: ChildProcessWithoutNullStreams = spawn(process.execPath, ["--import", "tsx", file, path])
   const output = { out: "", err: "" }
   child.stdout.on("data", (chunk) => {
     output.out += chunk
@@ -48,6 +48,21 @@ describe("migrations by many processes", () => {
           ]
         )
         assert.deepStrictEqual(yield* backend.query("SELECT n FROM step_2"), [{ n: 2 }])
+      }),
+    60_000
+  )
+
+  it.scopedLive.skipIf(noServer)(
+    "and so do eight on a fresh PostgreSQL database",
+    () =>
+      Effect.gen(function* () {
+        const url = inDatabase(serverUrl, yield* temporaryDatabase)
+        const processes = yield* Effect.promise(() =>
+          Promise.all(Array.from({ length: 8 }, () => start(url, "migrate-postgres.ts")))
+        )
+        const reports = yield* Effect.promise(() => Promise.all(processes.map(({ go }) => go())))
+        assert.deepStrictEqual(reports.flatMap(({ applied }) => applied).sort(), [1, 2, 3])
+        assert.deepStrictEqual(new Set(reports.map(({ version }) => version)), new Set([3]))
       }),
     60_000
   )

@@ -53,6 +53,33 @@ describe("backup of SQLite", () => {
     })
   )
 
+  it.scoped("of two to one name at once makes one", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const backend = yield* filled(NodePath.join(folder, "hub.db"), 100)
+      const file = NodePath.join(folder, "out", "b.db")
+      const both = yield* Effect.all([backend.backup(file), backend.backup(file)].map(Effect.either), {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(both.map((one) => (one._tag === "Right" ? "made" : one.left._tag)).sort(), [
+        "InvalidInput",
+        "made"
+      ])
+      assert.deepStrictEqual(NodeFs.readdirSync(NodePath.dirname(file)), ["b.db"])
+      const copy = yield* Sqlite.make({ path: file, readOnly: true })
+      assert.deepStrictEqual(yield* copy.query("SELECT count(*) AS n FROM t"), [{ n: 100 }])
+    })
+  )
+
+  it.scoped("under a path that is a file says that it cannot be written", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const backend = yield* filled(NodePath.join(folder, "hub.db"), 1)
+      const error = yield* failureOf(backend.backup(NodePath.join(folder, "hub.db", "b.db")))
+      assert.strictEqual(error._tag, "DbConnection")
+    })
+  )
+
   it.scoped("saves a database in memory to a file", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -1,3 +1,4 @@
+import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import Sqlite from "better-sqlite3"
 import * as Cause from "effect/Cause"
@@ -6,9 +7,11 @@ import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Errors from "../../src/errors/index.js"
-import { failureOf, openClient } from "../support/index.js"
+import * as SqliteLayer from "../../src/layers/sqlite/Sqlite.js"
+import { failureOf, openClient, temporaryFolder } from "../support/index.js"
 
 const context = { backend: "b", operation: "query" }
 const sqlite = (code: string, message = "secret words") => new Sqlite.SqliteError(message, code)
@@ -270,3 +273,34 @@ describe("no value in an error", () => {
     })
   )
 })
+
+it.scoped("every error of a backend bears its name", () =>
+  Effect.gen(function* () {
+    const path = NodePath.join(yield* temporaryFolder, "docs.db")
+    const backend = yield* SqliteLayer.make({ path, name: "docs" })
+    yield* backend.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    yield* backend.vector.createCollection("c", { dimension: 2 })
+    const failing: ReadonlyArray<Effect.Effect<unknown, Errors.DbError, Scope.Scope>> = [
+      backend.query("SELECT ?", [undefined as never]),
+      backend.query("SELECT ?", [Number.NaN]),
+      backend.query("SELECT ?", []),
+      backend.query("BEGIN"),
+      backend.query("SELEKT"),
+      backend.execute("INSERT INTO t VALUES (1), (1)"),
+      backend.readOnly("SELECT 1", { maxRows: 0 }),
+      backend.readOnly("DELETE FROM t"),
+      backend.schema({ table: "missing" }),
+      backend.backup(path),
+      backend.migrator.migrate({ target: 99 }),
+      backend.vector.search("missing", [1, 0]),
+      backend.vector.search("c", [1]),
+      backend.vector.search("c", [1, 0], { k: 0 }),
+      Stream.runDrain(backend.stream("SELECT ?", [undefined as never])),
+      SqliteLayer.make({ path: "", name: "docs" })
+    ].map(Effect.scoped)
+    for (const effect of failing) {
+      const error = yield* failureOf(effect)
+      assert.strictEqual(error.backend, "docs", error.message)
+    }
+  })
+)

@@ -166,20 +166,17 @@ describe("waiting for the lane", () => {
 })
 
 describe("waiting for another process", () => {
-  it.scopedLive(
-    "blocks no timer for two seconds, then writes; reads go on meanwhile",
-    () =>
-      Effect.gen(function* () {
-        const client = yield* fileClient()
-        yield* otherProcess(client.options.path, "hold", 2000)
-        assert.strictEqual(yield* count(client), 0)
-        const [ticks, took] = yield* ticksDuring(elapsed(insert(client, 1)))
-        assert.isAtLeast(ticks, 150)
-        assert.isAbove(took, 1500)
-        assert.deepStrictEqual(yield* client.query("SELECT id FROM t ORDER BY id"), [{ id: 1 }, { id: 1000 }])
-      }),
-    // Where other work takes the whole machine for a while, no timer ticks on time.
-    { retry: 2 }
+  it.scopedLive("blocks no timer for two seconds, then writes; reads go on meanwhile", () =>
+    Effect.gen(function* () {
+      const client = yield* fileClient()
+      yield* otherProcess(client.options.path, "hold", 2000)
+      assert.strictEqual(yield* count(client), 0)
+      const [ticks, took] = yield* ticksDuring(elapsed(insert(client, 1)))
+      // Some 200 on an idle machine, none at all if the wait blocked the loop.
+      assert.isAtLeast(ticks, 50)
+      assert.isAbove(took, 1500)
+      assert.deepStrictEqual(yield* client.query("SELECT id FROM t ORDER BY id"), [{ id: 1 }, { id: 1000 }])
+    })
   )
 
   it.scopedLive("ends with DbBusy at the budget and with Effect.timeout, and nothing stays behind", () =>

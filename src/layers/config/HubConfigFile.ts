@@ -55,7 +55,7 @@ export const fileNames: ReadonlyArray<string> = ["db-hub.yaml", "db-hub.yml", "d
 
 const readYaml = (text: string): Either.Either<unknown, string> => {
   const lines = new Yaml.LineCounter()
-  const document = Yaml.parseDocument(text, { prettyErrors: false, logLevel: "silent", lineCounter: lines })
+  const document = Yaml.parseDocument(text, { prettyErrors: false, logLevel: "error", lineCounter: lines })
   const [error] = document.errors
   if (error === undefined) {
     return Either.try({ try: () => document.toJS(), catch: () => "is not valid YAML: too many or broken aliases" })

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+import * as NodeCrypto from "node:crypto"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import Sqlite, { type Database } from "better-sqlite3"
@@ -20,6 +21,9 @@ import * as Open from "./SqliteOpen.js"
 
 /** Pages copied in one turn of the event loop: 1 MiB of the usual 4 KiB pages. */
 const pagesPerTurn = 256
+
+/** A link that leads nowhere takes the name, too. */
+const isTaken = (file: string): boolean => NodeFs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
 
 /**
  * The online backup of SQLite: copies while others read and write, into a file beside the wanted one, which takes its
@@ -42,7 +46,6 @@ export const backup =
     const fromFileSystem = (cause: unknown): DbError => {
       if (isDbError(cause)) return cause
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
-      if (code === "EEXIST") return taken()
       return code.startsWith("SQLITE_")
         ? fromSqlite(cause, context)
         : new DbConnection({
@@ -53,13 +56,16 @@ export const backup =
     }
     const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fromFileSystem })
 
-    const partial = NodePath.join(NodePath.dirname(file), `.${NodePath.basename(file)}.${process.pid}.partial`)
+    const partial = NodePath.join(
+      NodePath.dirname(file),
+      `.${NodePath.basename(file)}.${NodeCrypto.randomUUID()}.partial`
+    )
     const removePartial = Effect.sync(() => {
       for (const suffix of ["", "-journal", "-wal", "-shm"]) NodeFs.rmSync(partial + suffix, { force: true })
     })
 
     const reserve = attempt(() => {
-      if (NodeFs.existsSync(file)) throw taken()
+      if (isTaken(file)) throw taken()
       NodeFs.mkdirSync(NodePath.dirname(file), { recursive: true, mode: 0o700 })
       NodeFs.closeSync(NodeFs.openSync(partial, "wx", 0o600))
     })
@@ -118,8 +124,13 @@ export const backup =
       })
 
     const publish = attempt(() => {
-      // Unlike a rename, a link never replaces a file that appeared meanwhile.
-      NodeFs.linkSync(partial, file)
+      try {
+        // Takes the name without ever replacing a file that appeared meanwhile; the copy then replaces this empty one.
+        NodeFs.closeSync(NodeFs.openSync(file, "wx", 0o600))
+      } catch (cause) {
+        throw isTaken(file) ? taken() : cause
+      }
+      NodeFs.renameSync(partial, file)
       return { file, sizeBytes: NodeFs.statSync(file).size }
     })
 

@@ -125,6 +125,7 @@ export const make = (
   Effect.gen(function* () {
     // A tag of its own per client: inside a transaction of another client, statements of this one stay its own.
     const Current = Context.GenericTag<Transaction>(`effect-db-hub/SqliteTransaction/${globalThis.crypto.randomUUID()}`)
+    const encode = (params: ReadonlyArray<unknown>) => Values.encode(params, options.name)
     const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
     const lane = Lane.make()
     let streams = 0
@@ -187,11 +188,11 @@ export const make = (
     }
 
     let corruption: DbError | undefined
-    const toError = (cause: unknown, operation: string): DbError => {
-      const error = fromSqlite(cause, context(operation))
+    const noted = (error: DbError): DbError => {
       if (error._tag === "DbCorrupt" && error.code?.startsWith("SQLITE_") === true) corruption = error
       return error
     }
+    const toError = (cause: unknown, operation: string): DbError => noted(fromSqlite(cause, context(operation)))
 
     /** A transaction that nobody holds the lane for would swallow what is written next. */
     const clean = () => {
@@ -204,7 +205,13 @@ export const make = (
     const preparedForWriter = (operation: string, sql: string): Connections.Prepared => {
       const prepared = writer.prepare(sql)
       if (!prepared.control) return prepared
-      throw invalidInput(operation, "sql", "begins or ends a transaction", "other statements; use `transaction`")
+      throw invalidInput(
+        operation,
+        "sql",
+        "begins or ends a transaction",
+        "other statements; use `transaction`",
+        options.name
+      )
     }
 
     const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
@@ -271,7 +278,7 @@ export const make = (
         // Closing waits for transactions that have begun, so they may go on.
         if (closed && transaction === undefined) return Effect.fail(isClosed(context(operation)))
         try {
-          const values = Values.encode(params)
+          const values = encode(params)
           const write = () => {
             const prepared = preparedForWriter(operation, sql)
             const result = use(prepared, values)
@@ -395,7 +402,7 @@ export const make = (
           const transaction = transactionOf(fiber.currentContext)
           if (closed && transaction === undefined) return Effect.fail(isClosed(context("stream")))
           try {
-            const values = Values.encode(params)
+            const values = encode(params)
             const reads = options.readOnly ? mayRead(sql) : readingStatement(sql) !== undefined
             if (transaction === undefined && reads) {
               return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
@@ -550,12 +557,14 @@ export const make = (
         const transaction = transactionOf(fiber.currentContext)
         if (closed && transaction === undefined) return Effect.fail(isClosed(context("readOnly")))
         if (!Number.isInteger(maxRows) || maxRows < 1) {
-          return Effect.fail(invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1"))
+          return Effect.fail(
+            invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1", options.name)
+          )
         }
         const refused = refusedByKind(sql, context("readOnly"))
         if (refused !== undefined) return Effect.fail(refused)
         const attempt = (on: Connections.SqliteConnection) => (): ReadOnlyResult => {
-          const values = Values.encode(params)
+          const values = encode(params)
           const guarded = on === writer && !options.readOnly
           if (guarded) writer.db.pragma("query_only = ON")
           try {
@@ -572,7 +581,7 @@ export const make = (
           }
         }
         if (transaction !== undefined) return inTransaction(transaction, "readOnly", attempt(writer))
-        const run = Open.retryBusy(options.busyTimeout, context("readOnly"), attempt(reader))
+        const run = Effect.mapError(Open.retryBusy(options.busyTimeout, context("readOnly"), attempt(reader)), noted)
         return reader === writer ? lane.hold(context("readOnly"), options.busyTimeout, run) : run
       })
 
@@ -630,14 +639,14 @@ export const make = (
         (operation, sql, params, use) =>
           held(operation, () => {
             const prepared = writer.prepare(sql)
-            const result = use(prepared, Values.encode(params))
+            const result = use(prepared, encode(params))
             if (prepared.definition) afterDefinition()
             return result
           }),
         (sql, params) =>
           Stream.unwrap(
             Effect.map(
-              held("stream", () => Values.encode(params)),
+              held("stream", () => encode(params)),
               (values) =>
                 cursor(writer.db, sql, values, false, { cursors: lease.cursors, read: (next) => held("stream", next) })
             )

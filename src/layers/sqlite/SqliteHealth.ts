@@ -4,18 +4,26 @@
 import * as NodeFs from "node:fs"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { DbConnection, DbCorrupt, type DbError, DbTimeout, fromSqlite } from "../../errors/index.js"
+import { DbConnection, DbCorrupt, type DbError } from "../../errors/index.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import * as Open from "./SqliteOpen.js"
 
 /** Files up to this many bytes are checked page by page at every call; larger ones would hold up the event loop. */
 const quickCheckLimit = 16 * 1024 * 1024
 
-/** Milliseconds for one check. */
+/** Milliseconds that one check waits at most for another process to give up its lock of the file. */
 const timeout = 5_000
 
-const sizeOf = (path: string): number | null => NodeFs.statSync(path, { throwIfNoEntry: false })?.size ?? null
+/** Undefined for a file that is not there or cannot be reached any more. */
+const statOf = (path: string): NodeFs.Stats | undefined => {
+  try {
+    return NodeFs.statSync(path)
+  } catch (_unreachable) {
+    return undefined
+  }
+}
 
 /**
  * @since 0.1.0
@@ -28,11 +36,14 @@ export const make = (
   const { name, path } = client.options
   const context = { backend: name, operation: "health" }
   const onDisk = path !== ":memory:"
-  const opened = onDisk ? NodeFs.statSync(path).ino : 0
+  const sizeOf = (file: string): number | null => (onDisk ? (statOf(file)?.size ?? null) : null)
+  const opened = statOf(path)?.ino
 
   /** An open handle works on after its file was deleted or replaced, and everything written to it is lost. */
   const checkFile = () => {
-    if (!onDisk || NodeFs.statSync(path, { throwIfNoEntry: false })?.ino === opened) return
+    if (!onDisk) return
+    const found = statOf(path)
+    if (found !== undefined && found.ino === opened) return
     throw new DbConnection({
       ...context,
       code: "HUB_FILE_GONE",
@@ -52,24 +63,11 @@ export const make = (
   }
 
   const check = (steps: () => void): Effect.Effect<number, DbError> =>
-    Effect.try({
-      try: () => {
-        const started = performance.now()
-        steps()
-        return performance.now() - started
-      },
-      catch: (cause) => fromSqlite(cause, context)
-    }).pipe(
-      Effect.timeoutFail({
-        duration: timeout,
-        onTimeout: () =>
-          new DbTimeout({
-            ...context,
-            code: "HUB_TIMEOUT",
-            message: `The database did not answer within ${timeout} ms`
-          })
-      })
-    )
+    Open.retryBusy(Math.min(timeout, client.options.busyTimeout), context, () => {
+      const started = performance.now()
+      steps()
+      return performance.now() - started
+    })
 
   const answer = () => {
     checkFile()
@@ -86,6 +84,9 @@ export const make = (
         })
       )
       const failure = outcome._tag === "Left" ? outcome.left : client.corruption()
+      // What did not answer once is not asked again, since that might wait as long.
+      const schemaVersion =
+        outcome._tag === "Left" ? null : yield* Effect.orElseSucceed(migrator.currentVersion, () => null)
       const version = client.reader.open
         ? (client.reader.prepare("SELECT sqlite_version()").pluck().get() as string)
         : ""
@@ -105,9 +106,9 @@ export const make = (
         maxOpenConns: 0,
         maxIdleClosed: 0,
         maxLifetimeClosed: 0,
-        schemaVersion: yield* Effect.orElseSucceed(migrator.currentVersion, () => null),
-        fileSize: onDisk ? sizeOf(path) : null,
-        walSize: onDisk ? sizeOf(`${path}-wal`) : null
+        schemaVersion,
+        fileSize: sizeOf(path),
+        walSize: sizeOf(`${path}-wal`)
       })
     })
   }

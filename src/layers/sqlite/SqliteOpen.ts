@@ -165,14 +165,19 @@ export const handle = (
   let db: Database | undefined
   // A handle with an open statement, of a transaction that outlived every wait for it, refuses to close.
   const close = Effect.ignore(Effect.try(() => db?.close()))
-  // The finalizer comes first, so that the wait for a lock of the file stays interruptible and leaks no handle.
-  return Effect.addFinalizer(() => close).pipe(
-    Effect.zipRight(prepared),
-    Effect.zipRight(
-      retryBusy(options.busyTimeout, context, () => {
-        db = open(options, readOnly, context)
-        return db
-      })
+  const opened = Effect.zipRight(
+    prepared,
+    retryBusy(options.busyTimeout, context, () => {
+      db = open(options, readOnly, context)
+      return db
+    })
+  )
+  // The wait for a lock of the file stays interruptible; whatever was opened is closed, also in a scope closed meanwhile.
+  return Effect.acquireReleaseInterruptible(opened, () => close).pipe(
+    Effect.filterOrFail(
+      (handle) => handle.open,
+      () =>
+        new DbConnection({ ...context, code: "HUB_CLOSED", message: "The scope ended while the database was opened" })
     )
   )
 }

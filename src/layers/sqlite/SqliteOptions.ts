@@ -52,9 +52,6 @@ export const journalModes = ["WAL", "DELETE", "TRUNCATE", "PERSIST", "MEMORY"] a
  */
 export const synchronousLevels = ["OFF", "NORMAL", "FULL", "EXTRA"] as const
 
-const check = (field: string, ok: boolean, allowed: string): Effect.Effect<void, InvalidInput> =>
-  ok ? Effect.void : Effect.fail(invalidInput("sqlite.open", field, "is not valid", allowed))
-
 const within = (n: number, min: number, max: number): boolean => Number.isInteger(n) && n >= min && n <= max
 
 /**
@@ -76,7 +73,9 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
     vectorMemory: options.vectorMemory ?? 512 * 1024 * 1024,
     migrate: options.migrate ?? options.readOnly !== true
   }
-  const { path } = resolved
+  const { name, path } = resolved
+  const check = (field: string, ok: boolean, allowed: string): Effect.Effect<void, InvalidInput> =>
+    ok ? Effect.void : Effect.fail(invalidInput("sqlite.open", field, "is not valid", allowed, name))
   return Effect.as(
     Effect.all([
       check("path", path.length > 0 && !path.includes("\0"), "a file path or :memory:"),

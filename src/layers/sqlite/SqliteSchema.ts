@@ -57,21 +57,26 @@ export const describe = (
 ): Effect.Effect<ReadonlyArray<TableInfo>, DbError> => {
   const { query } = client
 
-  const rowEstimate = (
-    table: string,
-    withoutRowId: boolean,
-    analyzed: boolean
-  ): Effect.Effect<number | null, DbError> =>
+  const rowEstimate = (table: string, columns: ReadonlyArray<Row>, entry: Row, analyzed: boolean) =>
     Effect.gen(function* () {
       if (analyzed) {
         const [row] = yield* query("SELECT stat FROM sqlite_stat1 WHERE tbl = ? LIMIT 1", [table])
         if (row !== undefined) return Number.parseInt(String(row["stat"]), 10)
       }
-      if (withoutRowId) return null
+      // A column may bear a name of the row id and hide it.
+      const taken = new Set(columns.map(({ name }) => String(name).toLowerCase()))
+      const rowId = ["rowid", "_rowid_", "oid"].find((name) => !taken.has(name))
+      if (entry["wr"] === 1 || rowId === undefined) return null
       // Row ids are handed out in order, so the largest is an upper bound, found at the end of one B-tree path.
-      const [row] = yield* query(`SELECT coalesce(max(rowid), 0) AS n FROM ${dialect.quoteIdentifier(table)}`)
-      return Number(row!["n"])
+      const [row] = yield* query(`SELECT max(${rowId}) AS n FROM ${dialect.quoteIdentifier(table)}`)
+      return Math.max(0, Number(row!["n"]))
     })
+
+  /** A view whose tables are gone, or a virtual table whose module is, has no columns that SQLite could tell. */
+  const columnsOf = (name: string, kind: TableInfo["kind"]): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+    const columns = query("SELECT * FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid", [name])
+    return kind === "table" ? columns : Effect.catchTag(columns, "DbQuery", () => Effect.succeed([]))
+  }
 
   const describeTable = (
     entry: Row,
@@ -81,7 +86,7 @@ export const describe = (
     Effect.gen(function* () {
       const name = String(entry["name"])
       const kind = entry["type"] as TableInfo["kind"]
-      const columns = yield* query("SELECT * FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid", [name])
+      const columns = yield* columnsOf(name, kind)
       const keys = yield* query("SELECT * FROM pragma_foreign_key_list(?) ORDER BY id, seq", [name])
       const indexes = yield* query(
         `SELECT l.name AS "index", l."unique" AS "unique", i.name AS "column"
@@ -94,7 +99,7 @@ export const describe = (
         columns: columns.map(column),
         foreignKeys: groupBy(keys, (row) => row["id"]).map(foreignKey),
         indexes: groupBy(indexes, (row) => row["index"]).map(index),
-        rowEstimate: kind === "table" ? yield* rowEstimate(name, entry["wr"] === 1, analyzed) : null,
+        rowEstimate: kind === "table" ? yield* rowEstimate(name, columns, entry, analyzed) : null,
         sizeBytes: kind === "table" ? (sizes?.get(name) ?? null) : null
       }
     })

@@ -11,49 +11,49 @@ import { jsonText } from "../../services/JsonText.js"
 const allowed =
   "null, well-formed strings, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
 
-const refuse = (index: number, problem: string): never => {
-  throw invalidInput("sqlite.bind", `params[${index}]`, problem, allowed)
+const refuse = (index: number, problem: string, backend: string): never => {
+  throw invalidInput("sqlite.bind", `params[${index}]`, problem, allowed, backend)
 }
 
-const toJson = (value: unknown, index: number): string =>
-  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it")
+const toJson = (value: unknown, index: number, backend: string): string =>
+  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it", backend)
 
 const isPlain = (value: object): boolean => {
   const prototype = Object.getPrototypeOf(value)
   return Array.isArray(value) || prototype === Object.prototype || prototype === null
 }
 
-const encodeObject = (value: object, index: number): unknown => {
+const encodeObject = (value: object, index: number, backend: string): unknown => {
   if (value instanceof Uint8Array) return value
   if (value instanceof Date) {
-    return Number.isNaN(value.getTime()) ? refuse(index, "is an invalid Date") : value.toISOString()
+    return Number.isNaN(value.getTime()) ? refuse(index, "is an invalid Date", backend) : value.toISOString()
   }
-  if (value instanceof Json) return toJson(value.value, index)
-  return isPlain(value) ? toJson(value, index) : refuse(index, "is of a class that has no SQL form")
+  if (value instanceof Json) return toJson(value.value, index, backend)
+  return isPlain(value) ? toJson(value, index, backend) : refuse(index, "is of a class that has no SQL form", backend)
 }
 
 /**
  * Integers go in as integers: the driver binds every number as a float, and a TEXT column would then hold `1.0`.
  */
-const encodeNumber = (value: number, index: number): number | bigint => {
+const encodeNumber = (value: number, index: number, backend: string): number | bigint => {
   if (Number.isSafeInteger(value) && !Object.is(value, -0)) return BigInt(value)
-  return Number.isNaN(value) ? refuse(index, "is NaN, which SQLite would store as NULL") : value
+  return Number.isNaN(value) ? refuse(index, "is NaN, which SQLite would store as NULL", backend) : value
 }
 
-const encodeValue = (value: unknown, index: number): unknown => {
+const encodeValue = (value: unknown, index: number, backend: string): unknown => {
   switch (typeof value) {
     case "string":
-      return value.isWellFormed() ? value : refuse(index, "has a lone surrogate")
+      return value.isWellFormed() ? value : refuse(index, "has a lone surrogate", backend)
     case "number":
-      return encodeNumber(value, index)
+      return encodeNumber(value, index, backend)
     case "boolean":
       return value ? 1n : 0n
     case "bigint":
-      return BigInt.asIntN(64, value) === value ? value : refuse(index, "is beyond 64 bits")
+      return BigInt.asIntN(64, value) === value ? value : refuse(index, "is beyond 64 bits", backend)
     case "object":
-      return value === null ? null : encodeObject(value, index)
+      return value === null ? null : encodeObject(value, index, backend)
     default:
-      return refuse(index, `is ${value === undefined ? "undefined" : `a ${typeof value}`}`)
+      return refuse(index, `is ${value === undefined ? "undefined" : `a ${typeof value}`}`, backend)
   }
 }
 
@@ -63,8 +63,8 @@ const encodeValue = (value: unknown, index: number): unknown => {
  * @since 0.1.0
  * @category encoding
  */
-export const encode = (params: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
-  params.length === 0 ? params : params.map(encodeValue)
+export const encode = (params: ReadonlyArray<unknown>, backend: string): ReadonlyArray<unknown> =>
+  params.length === 0 ? params : params.map((value, index) => encodeValue(value, index, backend))
 
 /** What a stored value reads as by its column's declared type; undefined = it is not what was declared. */
 type Decoder = (value: unknown) => { readonly read: unknown } | undefined

@@ -49,11 +49,13 @@ const cronAfter = (trigger: Routine["trigger"], from: Date): Date | null =>
       )
     : null
 
-/** Process clocks differ: a time that has been fired for never comes again. */
+/** Process clocks differ: the last run is the one of the latest clock. */
+const lastOf = ({ lastRunAt }: Pick<Routine, "lastRunAt">, at: Date): Date =>
+  lastRunAt !== null && lastRunAt > at ? lastRunAt : at
+
+/** A time that has been fired for never comes again. */
 const nextFire = (routine: Pick<Routine, "enabled" | "trigger" | "lastRunAt">, now: Date): Date | null =>
-  routine.enabled
-    ? cronAfter(routine.trigger, routine.lastRunAt !== null && routine.lastRunAt > now ? routine.lastRunAt : now)
-    : null
+  routine.enabled ? cronAfter(routine.trigger, lastOf(routine, now)) : null
 
 /** As it goes into the table: what can be looked for besides the trigger itself. */
 const stored = ({ action, trigger, ...routine }: Routine): Table.Fields => ({
@@ -118,7 +120,9 @@ const make = Effect.gen(function* () {
         if (same > 0) return "duplicate"
       }
       const last = routine.lastRunAt
-      const cool = last === null || now.getTime() - last.getTime() >= seconds(cooldownSeconds)
+      // A run that was locked out for a moment has an earlier clock than the one before it.
+      const since = last === null ? Number.POSITIVE_INFINITY : Math.max(0, now.getTime() - last.getTime())
+      const cool = since >= seconds(cooldownSeconds)
       if (!cool && !start.duringCooldown) return "cooldown"
       return (yield* runningRuns(routine.id)) >= maxConcurrent ? "concurrency" : undefined
     })
@@ -143,7 +147,7 @@ const make = Effect.gen(function* () {
       }
       yield* runs.insert(added)
       yield* backend.execute(`UPDATE ${table} SET run_count = run_count + 1, last_run_at = ? WHERE id = ?`, [
-        run.startedAt,
+        lastOf(routine, run.startedAt),
         routine.id
       ])
       return added
@@ -357,7 +361,7 @@ const make = Effect.gen(function* () {
             dueAt,
             startedAt: now
           })
-          claimed.push({ routine: { ...routine, nextFireAt, lastRunAt: now, runCount: run.seq }, run })
+          claimed.push({ routine: { ...routine, nextFireAt, lastRunAt: lastOf(routine, now), runCount: run.seq }, run })
         }
         const ids = [...claimed.flatMap(({ routine, run }) => [routine.id, run.id]), ...skipped.map(({ id }) => id)]
         return { result: { claimed, skipped, unreadable }, ids }

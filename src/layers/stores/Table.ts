@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 
 /**
@@ -48,11 +49,27 @@ export const make = <F extends Schema.Struct.Fields>(
       ),
       ({ rowsAffected }) => rowsAffected === 1
     )
+  const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
   return {
     /** The rows that the rest of a SELECT (`WHERE … ORDER BY …`) picks. */
-    all: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params),
+    all,
     /** The first of them, or undefined. */
     first: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params),
+    /** So many rows in an order, under each condition (SQL with one `?`) whose value is given. */
+    page: (
+      operation: string,
+      conditions: Readonly<Record<string, SqlValue | undefined>>,
+      order: string,
+      limit: number | undefined
+    ): Effect.Effect<ReadonlyArray<Schema.Struct.Type<F>>, DbError> =>
+      Effect.flatMap(Page.limit(limit, 100, { backend: backend.name, operation }), (size) => {
+        const given = Object.entries(conditions).filter((entry): entry is [string, SqlValue] => entry[1] !== undefined)
+        const where = given.length === 0 ? "" : `WHERE ${given.map(([condition]) => condition).join(" AND ")}`
+        return all(
+          `${where} ORDER BY ${order} LIMIT ${size}`,
+          given.map(([, value]) => value)
+        )
+      }),
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
       const names = Object.keys(fields).map(columnOf)
       return Effect.asVoid(

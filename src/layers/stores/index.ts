@@ -3,41 +3,61 @@
  *
  * @since 0.1.0
  */
+
 import * as Layer from "effect/Layer"
 import type { AuditLog } from "../../services/AuditLog.js"
 import type { Backend } from "../../services/Backend.js"
+import type { ConversationStore } from "../../services/ConversationStore.js"
 import type { FileStore } from "../../services/FileStore.js"
+import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
 import type { PromptTemplateStore } from "../../services/PromptTemplateStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
+import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { SessionScoreStore } from "../../services/SessionScoreStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { SkillStore } from "../../services/SkillStore.js"
+import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
+import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
+import * as Conversations from "./ConversationStore.js"
 import * as Files from "./FileStore.js"
+import * as Jobs from "./JobStore.js"
 import * as Projects from "./ProjectStore.js"
 import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
+import * as Sandbox from "./SandboxStore.js"
 import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
+import * as ToolFailures from "./ToolFailureStore.js"
+import * as Workspace from "./WorkspaceStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export type StoreServices =
-  | SessionScoreStore
-  | PromptTemplateStore
-  | SkillStore
-  | FileStore
-  | ProjectStore
   | AuditLog
+  | ConversationStore
+  | FileStore
+  | JobQueue
+  | JobStore
+  | JobStoreAdmin
+  | ProjectStore
+  | PromptTemplateStore
   | RoutineStore
   | RoutineStoreAdmin
+  | SandboxStore
+  | SandboxStoreAdmin
+  | SessionScoreStore
   | SettingsStore
+  | SkillStore
+  | ToolFailureStore
+  | WorkspaceStore
+  | WorkspaceStoreAdmin
   | WriteChannel
 
 /**
@@ -47,12 +67,17 @@ export type StoreServices =
  * @category layers
  */
 export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+  Settings.layer,
+  Workspace.layer,
+  Conversations.layer,
+  Jobs.layer,
+  Sandbox.layer,
+  ToolFailures.layer,
   SessionScores.layer,
   PromptTemplates.layer,
   Skills.layer,
   Files.layer,
   Projects.layer,
   Audit.layer,
-  Routines.layer,
-  Settings.layer
+  Routines.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))

@@ -182,6 +182,7 @@ const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"]> =>
 
     return {
       changes,
+      latest: Effect.map(now, (place) => place.join(":")),
       handle: (operation, handler) => {
         type Payload = Parameters<typeof handler>[0]
         type Result = Effect.Effect.Success<ReturnType<typeof handler>>["result"]

@@ -1,0 +1,190 @@
+/**
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { type DbError, InvalidInput, invalidInput, NotFound } from "../../errors/DbError.js"
+import { nearest } from "../../errors/nearest.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
+import type { FilterInput } from "../../vector/Filter.js"
+import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
+import { withBackend } from "../Backends.js"
+import { common, describe, textOf } from "../options.js"
+import { print } from "../report.js"
+import { table } from "../text.js"
+
+const collections = Command.make("collections", common, (options) =>
+  Effect.flatMap(
+    withBackend(options, "read", (backend) => backend.vector.collections),
+    (found) =>
+      print(
+        options.json,
+        () => ({
+          collections: found.map(({ count, dimension, metric, model, name }) => ({
+            name,
+            dimension,
+            metric,
+            model,
+            count
+          }))
+        }),
+        (io) =>
+          table(
+            ["name", "count", "dimension", "metric", "model"],
+            found.map(({ count, dimension, metric, model, name }) => [name, count, dimension, metric, model]),
+            io,
+            "-"
+          )
+      )
+  )
+).pipe(
+  Command.withDescription(
+    describe(
+      "List the collections: how many vectors, of which dimension, metric and model.",
+      "db-hub vector collections"
+    )
+  )
+)
+
+const filterOf = (text: string): Effect.Effect<FilterInput, InvalidInput> =>
+  Effect.try({
+    try: (): FilterInput => JSON.parse(text),
+    catch: () => invalidInput("cli.vector", "filter", "is not valid JSON", `an object such as {"year": {"$gte": 2024}}`)
+  })
+
+const collectionOf = (backend: BackendShape, name: string): Effect.Effect<CollectionInfo, DbError> =>
+  Effect.flatMap(backend.vector.collections, (all) => {
+    const found = all.find((collection) => collection.name === name)
+    return found === undefined ? Effect.fail(unknownCollection(backend, name, all)) : Effect.succeed(found)
+  })
+
+const unknownCollection = (backend: BackendShape, name: string, all: ReadonlyArray<CollectionInfo>) => {
+  const near = nearest(
+    name,
+    all.map((collection) => collection.name)
+  )
+  return new NotFound({
+    backend: backend.name,
+    operation: "cli.vector",
+    entity: "collection",
+    message: `There is no such collection${near.length === 0 ? "" : `; did you mean ${near.join(", ")}?`}`
+  })
+}
+
+/** Text in square brackets that is JSON is meant as a vector, whatever it holds. */
+const vectorIn = (text: string): Option.Option<unknown> =>
+  Option.filter(Option.liftThrowable((json: string): unknown => JSON.parse(json))(text), Array.isArray)
+
+const embed = (backend: BackendShape, collection: CollectionInfo, text: string) =>
+  Effect.gen(function* () {
+    const given = vectorIn(text)
+    // The store checks the components.
+    if (Option.isSome(given)) return given.value as ReadonlyArray<number>
+    const dimension = Number(/^hashing-(\d+)$/.exec(collection.model ?? "")?.[1])
+    if (dimension === collection.dimension) return (yield* HashingEmbedder.make({ dimension })).embed(text)
+    const allowed = `a JSON array of ${collection.dimension} numbers, or --like with the id of a record`
+    return yield* new InvalidInput({
+      backend: backend.name,
+      operation: "cli.vector",
+      field: "QUERY",
+      allowed,
+      message: `The vectors of this collection are ${collection.model === null ? "of no recorded model" : `of the model ${collection.model}`}, which this command cannot run, so it cannot embed text; allowed: ${allowed}`
+    })
+  })
+
+/** The neighbours of a record, itself left out. */
+const like = (backend: BackendShape, collection: string, id: string, options: SearchOptions & { readonly k: number }) =>
+  Effect.gen(function* () {
+    const [record] = yield* backend.vector.get(collection, [id])
+    if (record === undefined) {
+      return yield* new NotFound({
+        backend: backend.name,
+        operation: "cli.vector",
+        entity: "record",
+        message: "The collection has no record of the id that --like names"
+      })
+    }
+    const hits = yield* backend.vector.search(collection, record.vector, { ...options, k: options.k + 1 })
+    return hits.filter((hit) => hit.id !== id).slice(0, options.k)
+  })
+
+const search = Command.make(
+  "search",
+  {
+    collection: Args.text({ name: "COLLECTION" }).pipe(Args.withDescription("The collection to search")),
+    query: Args.text({ name: "QUERY" }).pipe(
+      Args.withDescription("Text, or a vector as a JSON array of numbers, or - for standard input"),
+      Args.optional
+    ),
+    like: Options.text("like").pipe(
+      Options.withPseudoName("ID"),
+      Options.withDescription("Search for what is near this record, instead of a QUERY"),
+      Options.optional
+    ),
+    k: Options.integer("k").pipe(
+      Options.withPseudoName("N"),
+      Options.withDescription("How many results, also written --k (default: 10)"),
+      Options.withDefault(10)
+    ),
+    filter: Options.text("filter").pipe(
+      Options.withPseudoName("JSON"),
+      Options.withDescription(`Only records whose metadata match, such as '{"lang": "en", "year": {"$gte": 2024}}'`),
+      Options.optional
+    ),
+    ...common
+  },
+  (options) =>
+    Effect.gen(function* () {
+      if (Option.isSome(options.query) === Option.isSome(options.like)) {
+        return yield* invalidInput("cli.vector", "QUERY", "and --like are two ways to say it", "exactly one of them")
+      }
+      if (options.k < 1) return yield* invalidInput("cli.vector", "k", "is no count", "a whole number from 1")
+      const filter = yield* Effect.transposeMapOption(options.filter, filterOf)
+      const text = yield* Effect.transposeMapOption(options.query, (query) => textOf("QUERY", query))
+      const how = { k: options.k, ...(Option.isSome(filter) ? { filter: filter.value } : {}) }
+      const hits = yield* withBackend(options, "read", (backend) =>
+        Effect.gen(function* () {
+          const collection = yield* collectionOf(backend, options.collection)
+          if (Option.isSome(options.like)) return yield* like(backend, collection.name, options.like.value, how)
+          const vector = yield* embed(
+            backend,
+            collection,
+            Option.getOrElse(text, () => "")
+          )
+          return yield* backend.vector.search(collection.name, vector, how)
+        })
+      )
+      yield* print(
+        options.json,
+        () => ({
+          collection: options.collection,
+          count: hits.length,
+          hits: hits.map(({ id, metadata, score, text }) => ({ id, score, text, metadata }))
+        }),
+        (io) => table(["score", "id", "text", "metadata"], hits.map(rowOf), io)
+      )
+    })
+).pipe(
+  Command.withDescription(
+    describe(
+      "Find the records of a collection that are nearest to a text, a vector or another record.",
+      'db-hub vector search docs "how are backups verified" --k 3',
+      "db-hub vector search docs --like intro.md#2 --json"
+    )
+  )
+)
+
+const rowOf = ({ id, metadata, score, text }: SearchHit) => [Number(score.toFixed(4)), id, text, metadata]
+
+/**
+ * @since 0.1.0
+ * @category commands
+ */
+export const vector = Command.make("vector").pipe(
+  Command.withDescription("Look into the vector collections"),
+  Command.withSubcommands([collections, search])
+)

@@ -1,0 +1,771 @@
+/**
+ * PostgreSQL for fibres: a bounded pool, statements that are cancelled on the server when their fibre is interrupted,
+ * transactions that belong to one client, and errors with types. `pg` speaks with the server; `@effect/sql` compiles
+ * the templates.
+ *
+ * @since 0.1.0
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection as SqlConnection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import {
+  type Applied,
+  DbConflict,
+  type DbError,
+  DbLocked,
+  type ErrorContext,
+  endsConnection,
+  fromPostgres,
+  invalidInput,
+  isDbError
+} from "../../errors/index.js"
+import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
+import * as Lane from "../Lane.js"
+import { type Connection, cancel, type Job, type Request, type Result, start } from "./PostgresConnection.js"
+import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
+import * as Pool from "./PostgresPool.js"
+import * as Text from "./PostgresText.js"
+import * as Values from "./PostgresValues.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PostgresClient {
+  readonly options: ResolvedPostgresOptions
+  readonly sql: SqlClient.SqlClient
+  readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
+  readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
+  readonly transaction: <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: TransactionOptions
+  ) => Effect.Effect<A, E | DbError, R>
+  readonly inTransaction: Effect.Effect<boolean>
+  readonly readOnly: (
+    sql: string,
+    options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
+  ) => Effect.Effect<ReadOnlyResult, DbError>
+  readonly pool: Pool.Pool
+}
+
+/** A connection that fibres share, one statement after the other. */
+interface Session {
+  readonly connection: Connection
+  readonly queue: Array<() => void>
+  busy: boolean
+}
+
+/** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
+interface Transaction {
+  open: boolean
+  /** Why the transaction as a whole is over before its end. */
+  failure: DbError | undefined
+  readonly session: Session
+  readonly root: Transaction | undefined
+  readonly depth: number
+  readonly lane: Lane.Lane
+}
+
+/** Rows that a stream reads in one round trip. */
+const streamChunk = 256
+
+/** Milliseconds for the statements that end a transaction which failed. */
+const undoBudget = 5_000
+
+const noMetrics: Lane.LaneMetrics = { waitCount: 0, waitDuration: 0 }
+
+const writingCommands = new Set(["INSERT", "UPDATE", "DELETE", "MERGE", "COPY"])
+
+/** Conflicts end soon: the other transaction has been committed already. */
+const conflictSchedule = Schedule.exponential("5 millis").pipe(
+  Schedule.union(Schedule.spaced("200 millis")),
+  Schedule.jittered
+)
+
+const sqlError = (cause: DbError): SqlError => new SqlError({ cause, message: cause.message })
+
+const isRetryableConflict = (error: unknown): boolean => {
+  const inner = error instanceof SqlError ? error.cause : error
+  return isDbError(inner) && inner._tag === "DbConflict" && inner.retryable && inner.applied === "no"
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: ResolvedPostgresOptions
+): Effect.Effect<PostgresClient, DbError, Scope.Scope | Reactivity.Reactivity> =>
+  Effect.gen(function* () {
+    // A tag of its own per client: inside a transaction of another client, statements of this one stay its own.
+    const Current = Context.GenericTag<Transaction>(
+      `effect-db-hub/PostgresTransaction/${globalThis.crypto.randomUUID()}`
+    )
+    const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
+    const pool = Pool.make(options)
+    yield* Effect.addFinalizer(() => pool.close)
+    const textOf = Text.makeCache()
+    let cursors = 0
+
+    const toError = (cause: unknown, operation: string, applied: Applied): DbError =>
+      fromPostgres(cause, context(operation), applied)
+
+    const transactionOf = (services: Context.Context<never>): Transaction | undefined =>
+      services.unsafeMap.get(Current.key) as Transaction | undefined
+
+    // ------------------------------------------------------------ one statement
+
+    /** Sends a statement on a connection that is free; interruption cancels it on the server. */
+    const send = (connection: Connection, request: Request): Effect.Effect<Result, unknown> =>
+      Effect.async((resume) => {
+        const job: Job = start(connection, request, (error, result) =>
+          resume(result === undefined ? Effect.fail(error) : Effect.succeed(result))
+        )
+        return Effect.async<void>((done) => cancel(connection, job, () => done(Effect.void)))
+      })
+
+    /** Leaves the session to whoever asked for it next. */
+    const passOn = (session: Session) => {
+      const following = session.queue.shift()
+      if (following === undefined) session.busy = false
+      else following()
+    }
+
+    const turn = (session: Session, restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
+      Effect.suspend(() => {
+        if (!session.busy) {
+          session.busy = true
+          return Effect.void
+        }
+        let granted = false
+        const waiting = Effect.async<void>((resume) => {
+          const grant = () => {
+            granted = true
+            resume(Effect.void)
+          }
+          session.queue.push(grant)
+          return Effect.sync(() => {
+            const index = session.queue.indexOf(grant)
+            if (index !== -1) session.queue.splice(index, 1)
+          })
+        })
+        return Effect.onExit(restore(waiting), (exit) =>
+          Effect.sync(() => {
+            // Interrupted after the turn had come.
+            if (Exit.isFailure(exit) && granted) passOn(session)
+          })
+        )
+      })
+
+    /** Sends a statement on a session, after those that were asked for before. */
+    const inSession = (session: Session, request: Request): Effect.Effect<Result, unknown> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(turn(session, restore), () =>
+          Effect.ensuring(
+            Effect.tapError(restore(send(session.connection, request)), (cause) =>
+              Effect.sync(() => {
+                if (endsConnection(cause)) session.connection.failure ??= cause
+              })
+            ),
+            Effect.sync(() => passOn(session))
+          )
+        )
+      )
+
+    /** The connection, held until its statement has been answered or cancelled. */
+    const autocommit = (operation: string, request: Request, applied: Applied): Effect.Effect<Result, DbError> =>
+      Effect.async((resume) => {
+        let job: Job | undefined
+        let held: Connection | undefined
+        const finish = (connection: Connection, error: unknown, result: Result | undefined) => {
+          const status = connection.getTransactionStatus()
+          if (status === null || status === "I" || connection.failure !== undefined) {
+            pool.release(connection)
+            resume(result === undefined ? Effect.fail(toError(error, operation, applied)) : Effect.succeed(result))
+            return
+          }
+          // A statement that begins a transaction would leave it to whoever gets the connection next.
+          start(connection, { text: "ROLLBACK" }, () => {
+            pool.release(connection)
+            resume(
+              Effect.fail(
+                invalidInput(operation, "sql", "begins a transaction", "statements other than BEGIN; use `transaction`")
+              )
+            )
+          })
+        }
+        const giveUp = pool.acquire(context(operation), options.acquireTimeout, (error, connection) => {
+          if (connection === undefined) return resume(Effect.fail(toError(error, operation, "no")))
+          held = connection
+          job = start(connection, request, (error, result) => {
+            if (result === undefined && endsConnection(error)) connection.failure ??= error
+            if (job?.cancelling !== true) finish(connection, error, result)
+          })
+        })
+        return Effect.async<void>((done) => {
+          if (held === undefined || job === undefined) {
+            giveUp()
+            return done(Effect.void)
+          }
+          const connection = held
+          if (job.settled) return done(Effect.void)
+          cancel(connection, job, () => {
+            if (connection.getTransactionStatus() !== "I") connection.destroy()
+            pool.release(connection)
+            done(Effect.void)
+          })
+        })
+      })
+
+    const over = (operation: string): DbLocked =>
+      new DbLocked({
+        ...context(operation),
+        code: "HUB_TRANSACTION_OVER",
+        retryable: false,
+        message: "The transaction of this fiber is over: do not let fibers outlive the transaction they were forked in"
+      })
+
+    const within = (transaction: Transaction, operation: string, request: Request): Effect.Effect<Result, DbError> => {
+      const root = transaction.root ?? transaction
+      const { connection } = transaction.session
+      return Effect.suspend(() => {
+        if (!transaction.open) return Effect.fail(over(operation))
+        if (root.failure !== undefined) return Effect.fail(root.failure)
+        return Effect.matchEffect(inSession(transaction.session, request), {
+          onFailure: (cause) => {
+            const error = toError(cause, operation, "no")
+            if (connection.failure !== undefined) root.failure = error
+            return Effect.fail(error)
+          },
+          onSuccess: (result) => {
+            if (connection.getTransactionStatus() !== "I") return Effect.succeed(result)
+            root.failure = endedByStatement(context(operation))
+            return Effect.fail(root.failure)
+          }
+        })
+      })
+    }
+
+    /** As `within`, but lets a sibling's savepoint come to its end first, so as not to be undone with it. */
+    const inTransaction = (transaction: Transaction, operation: string, request: Request) => {
+      const run = within(transaction, operation, request)
+      return transaction.lane.isHeld() ? transaction.lane.hold(context(operation), options.acquireTimeout, run) : run
+    }
+
+    interface Prepared {
+      readonly text: Text.Text
+      readonly request: Request
+    }
+
+    /** Throws what the caller's input is refused for. */
+    const prepare = (
+      operation: string,
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      form: { readonly portable: boolean; readonly prepare?: boolean; readonly rowMode?: "array" }
+    ): Prepared => {
+      const text = textOf(sql)
+      if (options.pooler === "transaction" && text.needsSession !== undefined) {
+        throw Text.needsSessionError(context(operation), text.needsSession)
+      }
+      if (form.portable && text.placeholders > 0 && text.placeholders !== params.length) {
+        throw invalidInput(operation, "params", `are ${params.length}`, `${text.placeholders}, one per placeholder`)
+      }
+      return {
+        text,
+        request: {
+          text: form.portable && text.placeholders > 0 ? text.sql : sql,
+          values: params.length === 0 ? params : Values.encode(params),
+          prepare: options.preparedStatements && form.prepare !== false && params.length > 0,
+          ...(form.rowMode === undefined ? {} : { rowMode: form.rowMode })
+        }
+      }
+    }
+
+    /** Runs one statement where it belongs: in the fiber's transaction, or on any connection. */
+    const statement = (
+      operation: string,
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      form: { readonly portable: boolean; readonly prepare?: boolean; readonly rowMode?: "array" }
+    ): Effect.Effect<Result, DbError> =>
+      Effect.withFiberRuntime((fiber) => {
+        let prepared: Prepared
+        try {
+          prepared = prepare(operation, sql, params, form)
+        } catch (cause) {
+          return Effect.fail(toError(cause, operation, "no"))
+        }
+        const transaction = transactionOf(fiber.currentContext)
+        const result =
+          transaction === undefined
+            ? autocommit(operation, prepared.request, prepared.text.reads ? "no" : "unknown")
+            : inTransaction(transaction, operation, prepared.request)
+        return prepared.text.verb === ""
+          ? Effect.fail(invalidInput(operation, "sql", "holds no statement", "exactly one statement"))
+          : result
+      })
+
+    const query = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<Row>, DbError> =>
+      Effect.map(statement("query", sql, params, { portable: true }), (result) => result.rows)
+
+    const execute = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ExecuteResult, DbError> =>
+      Effect.map(statement("execute", sql, params, { portable: true }), ({ command, rowCount, rows }) => ({
+        rowsAffected: command !== null && writingCommands.has(command) ? (rowCount ?? 0) : 0,
+        lastInsertId: null,
+        rows
+      }))
+
+    // ------------------------------------------------------------ transactions
+
+    const acquired = (operation: string, budget: number): Effect.Effect<Session, DbError, Scope.Scope> =>
+      Effect.uninterruptibleMask((restore) => {
+        let granted: Connection | undefined
+        const connection = Effect.async<Connection, DbError>((resume) => {
+          const giveUp = pool.acquire(context(operation), budget, (error, connection) => {
+            granted = connection
+            resume(connection === undefined ? Effect.fail(toError(error, operation, "no")) : Effect.succeed(connection))
+          })
+          return Effect.sync(giveUp)
+        })
+        return restore(connection).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              // Interrupted after it was handed over.
+              if (Exit.isFailure(exit) && granted !== undefined) pool.release(granted)
+            })
+          ),
+          Effect.tap((connection) => Effect.addFinalizer(() => Effect.sync(() => pool.release(connection)))),
+          Effect.map((connection): Session => ({ connection, queue: [], busy: false }))
+        )
+      })
+
+    const control = (session: Session, text: string): Effect.Effect<Result, unknown> =>
+      inSession(session, { text, simple: true })
+
+    /** Undoes what is left; a connection on which that fails is closed, and the server undoes it. */
+    const undo = (session: Session, text: string): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const { connection } = session
+        if (connection.failure !== undefined || connection.getTransactionStatus() === "I") return Effect.void
+        let timer: NodeJS.Timeout | undefined
+        return Effect.suspend(() => {
+          timer = setTimeout(() => connection.destroy(), undoBudget)
+          return control(session, text)
+        }).pipe(
+          Effect.catchAll(() => Effect.sync(() => connection.destroy())),
+          Effect.ensuring(Effect.sync(() => clearTimeout(timer))),
+          Effect.asVoid
+        )
+      })
+
+    /** Runs `effect` between the statements that begin, keep and undo one level. */
+    const level = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      transaction: Transaction,
+      statements: {
+        readonly begin: Effect.Effect<unknown, DbError>
+        readonly keep: Effect.Effect<unknown, DbError>
+        readonly undo: Effect.Effect<void>
+      }
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.exit(restore(statements.begin)), (begun) => {
+          // An interruption may fall between BEGIN and its answer.
+          if (Exit.isFailure(begun)) return Effect.zipRight(statements.undo, begun as Exit.Exit<never, DbError>)
+          const body = Effect.exit(restore(Effect.provideService(effect, Current, transaction)))
+          return Effect.flatMap(body as Effect.Effect<Exit.Exit<A, E>, never, R>, (exit) => {
+            transaction.open = false
+            // The body's own error is the one to report.
+            if (Exit.isFailure(exit)) return Effect.zipRight(statements.undo, exit)
+            const { failure } = transaction.root ?? transaction
+            const kept = failure === undefined ? statements.keep : Effect.fail(failure)
+            return Effect.zipRight(
+              Effect.tapError(kept, () => statements.undo),
+              exit
+            )
+          })
+        })
+      )
+
+    const outermost = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      budget: number,
+      isolation: TransactionOptions["isolation"]
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.scoped(
+        Effect.flatMap(acquired("transaction.begin", budget), (session) => {
+          const transaction: Transaction = {
+            open: true,
+            failure: undefined,
+            session,
+            root: undefined,
+            depth: 0,
+            lane: Lane.make(noMetrics)
+          }
+          const failed = (operation: string, applied: Applied) => (cause: unknown) => toError(cause, operation, applied)
+          return level(effect as Effect.Effect<A, E>, transaction, {
+            begin: Effect.mapError(
+              control(session, isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`),
+              failed("transaction.begin", "no")
+            ),
+            keep: Effect.flatMap(
+              Effect.mapError(control(session, "COMMIT"), failed("transaction.commit", "unknown")),
+              // Where a statement failed and its error was caught, the server answers COMMIT with ROLLBACK.
+              ({ command }) =>
+                command === "ROLLBACK" ? Effect.fail(rolledBack(context("transaction.commit"))) : Effect.void
+            ),
+            undo: undo(session, "ROLLBACK")
+          })
+        })
+      ) as Effect.Effect<A, E | DbError, R>
+
+    const nested = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      outer: Transaction,
+      budget: number
+    ): Effect.Effect<A, E | DbError, R> => {
+      const { session } = outer
+      const savepoint = `hub_${outer.depth + 1}`
+      const transaction: Transaction = {
+        open: true,
+        failure: undefined,
+        session,
+        root: outer.root ?? outer,
+        depth: outer.depth + 1,
+        lane: Lane.make(noMetrics)
+      }
+      return outer.lane.hold(
+        context("transaction.begin"),
+        budget,
+        level(effect, transaction, {
+          begin: within(outer, "transaction.begin", { text: `SAVEPOINT ${savepoint}`, simple: true }),
+          keep: within(outer, "transaction.commit", { text: `RELEASE SAVEPOINT ${savepoint}`, simple: true }),
+          undo: undo(session, `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`)
+        })
+      )
+    }
+
+    const transaction = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      { busyTimeout, isolation, retryConflicts = 0 }: TransactionOptions = {}
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
+        const outer = transactionOf(fiber.currentContext)
+        const budget = busyTimeout === undefined ? options.acquireTimeout : Duration.toMillis(busyTimeout)
+        if (outer !== undefined) return nested(effect, outer, budget)
+        const once = outermost(effect, budget, isolation)
+        return retryConflicts === 0
+          ? once
+          : Effect.retry(once, { schedule: conflictSchedule, times: retryConflicts, while: isRetryableConflict })
+      }).pipe(Effect.withSpan("sql.transaction", { kind: "client", captureStackTrace: false }))
+
+    // ------------------------------------------------------------ streams
+
+    /** Rows through a cursor of the server, which lives in a transaction: the fiber's, or one of its own. */
+    const cursor = (
+      run: (request: Request) => Effect.Effect<Result, DbError>,
+      close: (name: string) => Effect.Effect<unknown>,
+      request: Request
+    ): Stream.Stream<Record<string, unknown>, DbError> =>
+      Stream.unwrapScoped(
+        Effect.gen(function* () {
+          const name = `hub_cursor_${++cursors}`
+          yield* run({ ...request, text: `DECLARE ${name} NO SCROLL CURSOR FOR ${request.text}`, prepare: false })
+          yield* Effect.addFinalizer(() => close(name))
+          const fetch = run({ text: `FETCH FORWARD ${streamChunk} FROM ${name}` })
+          return Stream.paginateChunkEffect(undefined, () =>
+            Effect.map(fetch, ({ rows }) => [
+              Chunk.unsafeFromArray(rows),
+              rows.length < streamChunk ? Option.none() : Option.some(undefined)
+            ])
+          )
+        })
+      )
+
+    const ownCursor = (request: Request): Stream.Stream<Record<string, unknown>, DbError> =>
+      Stream.unwrapScoped(
+        Effect.gen(function* () {
+          const session = yield* acquired("stream", options.acquireTimeout)
+          const run = (request: Request) =>
+            Effect.mapError(inSession(session, request), (cause) => toError(cause, "stream", "no"))
+          yield* Effect.addFinalizer((exit) => undo(session, Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
+          yield* run({ text: "BEGIN", simple: true })
+          return cursor(run, () => Effect.void, request)
+        })
+      )
+
+    const streamOf = (
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      portable: boolean
+    ): Stream.Stream<Record<string, unknown>, DbError> =>
+      Stream.unwrap(
+        Effect.withFiberRuntime((fiber) => {
+          let prepared: Prepared
+          try {
+            prepared = prepare("stream", sql, params, { portable, prepare: false })
+          } catch (cause) {
+            return Effect.fail(toError(cause, "stream", "no"))
+          }
+          const { request, text } = prepared
+          if (!text.cursor) {
+            // What writes runs whole, as nobody could tell how much of it had been done.
+            return Effect.map(statement("stream", sql, params, { portable }), ({ rows }) => Stream.fromIterable(rows))
+          }
+          const transaction = transactionOf(fiber.currentContext)
+          if (transaction === undefined) return Effect.succeed(ownCursor(request))
+          return Effect.succeed(
+            cursor(
+              (request) => inTransaction(transaction, "stream", request),
+              (name) => Effect.ignore(closeCursor(transaction, name)),
+              request
+            )
+          )
+        })
+      )
+
+    const closeCursor = (transaction: Transaction, name: string): Effect.Effect<unknown, unknown> =>
+      Effect.suspend(() =>
+        transaction.open && transaction.session.connection.getTransactionStatus() === "T"
+          ? inTransaction(transaction, "stream", { text: `CLOSE ${name}` })
+          : Effect.void
+      )
+
+    // ------------------------------------------------------------ reading only
+
+    const readRows = (
+      run: (request: Request) => Effect.Effect<Result, DbError>,
+      { request, text }: Prepared,
+      maxRows: number
+    ): Effect.Effect<Result, DbError> => {
+      if (!text.cursor) return run({ ...request, prepare: false, rowMode: "array" })
+      const declare = {
+        ...request,
+        prepare: false,
+        text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}`
+      }
+      return run(declare).pipe(
+        // A cursor refuses what writes by itself, before the transaction does.
+        Effect.mapError((error) => (error.code === "0A000" ? Text.notReading(context("readOnly")) : error)),
+        Effect.zipRight(run({ text: `FETCH FORWARD ${maxRows + 1} FROM hub_read`, rowMode: "array" }))
+      )
+    }
+
+    const readOnly: PostgresClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
+      Effect.withFiberRuntime((fiber) => {
+        if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows >= 2 ** 31 - 1) {
+          return Effect.fail(invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1"))
+        }
+        let prepared: Prepared
+        try {
+          prepared = prepare("readOnly", sql, params, { portable: true })
+        } catch (cause) {
+          return Effect.fail(toError(cause, "readOnly", "no"))
+        }
+        const { text } = prepared
+        if (!text.cursor && text.verb !== "SHOW" && text.verb !== "EXPLAIN") {
+          return Effect.fail(Text.notReading(context("readOnly")))
+        }
+        const outer = transactionOf(fiber.currentContext)
+        const answer =
+          outer === undefined
+            ? Effect.scoped(
+                Effect.gen(function* () {
+                  const session = yield* acquired("readOnly", options.acquireTimeout)
+                  const run = (request: Request) =>
+                    Effect.mapError(inSession(session, request), (cause) => toError(cause, "readOnly", "no"))
+                  // Locks of the session outlive the transaction, and the pool's next user.
+                  yield* Effect.addFinalizer(() => undo(session, "ROLLBACK; SELECT pg_advisory_unlock_all()"))
+                  yield* run({ text: "BEGIN READ ONLY", simple: true })
+                  return yield* readRows(run, prepared, maxRows)
+                })
+              )
+            : readInside(outer, prepared, maxRows)
+        return Effect.map(answer, ({ fields, rows }) => {
+          const values = rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
+          return {
+            columns: distinct(fields.map(({ name }) => name)),
+            rows: values.slice(0, maxRows),
+            truncated: values.length > maxRows
+          }
+        })
+      })
+
+    /** In the fiber's own transaction, in a savepoint that is always undone, so that it is read-only only for this. */
+    const readInside = (outer: Transaction, prepared: Prepared, maxRows: number): Effect.Effect<Result, DbError> => {
+      const run = (request: Request) => within(outer, "readOnly", request)
+      const body = Effect.zipRight(
+        run({ text: "SAVEPOINT hub_read; SET LOCAL transaction_read_only = on", simple: true }),
+        readRows(run, prepared, maxRows)
+      )
+      return outer.lane.hold(
+        context("readOnly"),
+        options.acquireTimeout,
+        Effect.ensuring(body, undo(outer.session, "ROLLBACK TO SAVEPOINT hub_read; RELEASE SAVEPOINT hub_read"))
+      )
+    }
+
+    // ------------------------------------------------------------ templates
+
+    type Transform = Parameters<SqlConnection["execute"]>[2]
+
+    /** The face that templates see: errors wrapped as `@effect/sql` expects. */
+    const connectionOf = (
+      run: typeof statement,
+      stream: (sql: string, params: ReadonlyArray<unknown>) => Stream.Stream<Record<string, unknown>, DbError>
+    ): SqlConnection => {
+      const rowsOf = (prepare: boolean) => (sql: string, params: ReadonlyArray<unknown>, transform: Transform) => {
+        const rows = Effect.map(run("execute", sql, params, { portable: false, prepare }), (result) => result.rows)
+        return Effect.mapError(transform === undefined ? rows : Effect.map(rows, transform), sqlError)
+      }
+      return {
+        execute: rowsOf(true),
+        executeUnprepared: rowsOf(false),
+        executeRaw: (sql, params) => Effect.mapError(run("executeRaw", sql, params, { portable: false }), sqlError),
+        executeValues: (sql, params) =>
+          Effect.mapError(
+            Effect.map(
+              run("executeValues", sql, params, { portable: false, rowMode: "array" }),
+              ({ rows }) => rows as unknown as ReadonlyArray<ReadonlyArray<never>>
+            ),
+            sqlError
+          ),
+        executeStream: (sql, params, transform) => {
+          const rows = Stream.mapError(stream(sql, params), sqlError)
+          return transform === undefined
+            ? rows
+            : Stream.mapChunks(rows, (chunk) =>
+                Chunk.unsafeFromArray(Array.from(transform(Chunk.toReadonlyArray(chunk))))
+              )
+        }
+      }
+    }
+
+    const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
+
+    const reservedOf = (session: Session): SqlConnection => {
+      const run = (operation: string, request: Request) =>
+        Effect.mapError(inSession(session, request), (cause) => toError(cause, operation, "unknown"))
+      const attempt = (operation: string, sql: string, params: ReadonlyArray<unknown>, form: { portable: boolean }) =>
+        Effect.try({
+          try: () => prepare(operation, sql, params, form),
+          catch: (cause) => toError(cause, operation, "no")
+        })
+      return connectionOf(
+        (operation, sql, params, form) =>
+          Effect.flatMap(attempt(operation, sql, params, form), ({ request }) => run(operation, request)),
+        (sql, params) =>
+          // The reserved connection may be in a transaction or not: whole, since a cursor needs one.
+          Stream.unwrap(
+            Effect.map(
+              Effect.flatMap(attempt("stream", sql, params, { portable: false }), ({ request }) =>
+                run("stream", request)
+              ),
+              ({ rows }) => Stream.fromIterable(rows)
+            )
+          )
+      )
+    }
+
+    const reserve = Effect.withFiberRuntime<SqlConnection, SqlError, Scope.Scope>((fiber) => {
+      if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
+      if (options.pooler === "transaction") {
+        return Effect.fail(sqlError(Text.needsSessionError(context("reserve"), "A reserved connection")))
+      }
+      return Effect.mapError(acquired("reserve", options.acquireTimeout), sqlError).pipe(
+        Effect.tap((session) => Effect.addFinalizer(() => undo(session, "ROLLBACK"))),
+        Effect.map(reservedOf)
+      )
+    })
+
+    const reactivity = yield* Reactivity.Reactivity
+    const sql: SqlClient.SqlClient = Object.assign(
+      Statement.make(
+        Effect.succeed(ambient),
+        PgClient.makeCompiler(),
+        [
+          ["db.system.name", "postgresql"],
+          ["db.namespace", options.database],
+          ["server.address", options.host],
+          ["server.port", options.port]
+        ],
+        undefined
+      ),
+      {
+        [SqlClient.TypeId as SqlClient.TypeId]: SqlClient.TypeId as SqlClient.TypeId,
+        safe: undefined as unknown as SqlClient.SqlClient,
+        reserve,
+        withTransaction: <R, E, A>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+          // The body's failures pass through as they are; those of BEGIN and COMMIT are told apart by the wrapper.
+          Effect.flatMap(Effect.exit(transaction(Effect.mapError(self, (error) => new Body(error)))), (exit) =>
+            Exit.mapError(exit, (error) => (error instanceof Body ? (error.error as E) : sqlError(error)))
+          ),
+        withoutTransforms: (): SqlClient.SqlClient => sql,
+        reactive: reactivity.stream,
+        reactiveMailbox: reactivity.query
+      }
+    )
+    Object.assign(sql, { safe: sql })
+
+    // The first connection tells at once whether host, user, password and TLS are right.
+    yield* statement("postgresql.open", "SELECT 1", [], { portable: false })
+
+    return {
+      options,
+      sql,
+      query,
+      execute,
+      stream: (text, params = []) => streamOf(text, params, true),
+      transaction,
+      inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
+      readOnly,
+      pool
+    }
+  })
+
+/** Marks a failure of a transaction's body, to tell it from those of the transaction itself. */
+class Body<E> {
+  constructor(readonly error: E) {}
+}
+
+/** Column names of which none occurs twice. */
+const distinct = (columns: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const taken = new Set<string>()
+  return columns.map((column) => {
+    let name = column
+    for (let n = 2; taken.has(name); n++) name = `${column}_${n}`
+    taken.add(name)
+    return name
+  })
+}
+
+const endedByStatement = (context: ErrorContext): DbConflict =>
+  new DbConflict({
+    ...context,
+    code: "HUB_TRANSACTION_ENDED",
+    reason: "serialization",
+    message: "The transaction was ended by one of its own statements: leave COMMIT and ROLLBACK to `transaction`"
+  })
+
+const rolledBack = (context: ErrorContext): DbConflict =>
+  new DbConflict({
+    ...context,
+    code: "HUB_ROLLED_BACK",
+    reason: "serialization",
+    message:
+      "A statement of the transaction failed and its error was caught, so PostgreSQL undid the whole: put what may fail into a nested transaction of its own"
+  })

@@ -1,0 +1,376 @@
+/**
+ * One connection of the driver: its prepared statements, one statement at a time, and the cancelling of it. Everything
+ * here works with callbacks; the client above turns that into effects.
+ *
+ * @since 0.1.0
+ */
+import * as NodeNet from "node:net"
+import * as NodeTls from "node:tls"
+import * as Pg from "pg"
+import { endsConnection, isServerError } from "../../errors/index.js"
+import * as Values from "./PostgresValues.js"
+
+/** Statements that one connection keeps prepared. */
+const preparedLimit = 256
+
+/** Statements whose parameter types are remembered. */
+const typesLimit = 1024
+
+/** What the driver has and its types do not tell. */
+interface Wire {
+  readonly stream: NodeNet.Socket
+  readonly parsedStatements: Record<string, string>
+  readonly parse: (query: { readonly text: string; readonly name: string }) => void
+  readonly describe: (what: { readonly type: "S" | "P"; readonly name: string }) => void
+  readonly close: (what: { readonly type: "S" | "P"; readonly name: string }) => void
+  readonly sync: () => void
+  readonly once: (event: string, listener: (message: never) => void) => void
+  readonly off: (event: string, listener: (message: never) => void) => void
+}
+
+interface Internals {
+  readonly connection: Wire
+  readonly processID: number | null
+  readonly secretKey: number | null
+  readonly host: string
+  readonly port: number
+  readonly _queryable: boolean
+}
+
+type Startup = () => Record<string, string>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConnectionConfig extends Pg.ClientConfig {
+  /** Server parameters that are sent with the first message. */
+  readonly startup: Readonly<Record<string, string>>
+}
+
+/**
+ * A client of the driver that knows what it has prepared.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class Connection extends Pg.Client {
+  readonly born: number = performance.now()
+  /** Why it is of no more use, once it is. */
+  failure: unknown
+  /** Set by whoever closes it on purpose. */
+  discarded = false
+  readonly types = new Map<string, ReadonlyArray<number>>()
+  readonly tls: Pg.ClientConfig["ssl"]
+  private readonly prepared = new Map<string, string>()
+  private names = 0
+
+  constructor(config: ConnectionConfig) {
+    super(config)
+    this.tls = config.ssl
+    const self = this as unknown as { getStartupConf: Startup }
+    const basic = self.getStartupConf.bind(this)
+    self.getStartupConf = () => ({ ...basic(), ...config.startup })
+    // A connection may die while nobody listens; that must not end the process.
+    this.on("error", (error) => {
+      this.failure ??= error
+    })
+  }
+
+  get internals(): Internals {
+    return this as unknown as Internals
+  }
+
+  /** The name under which a text is prepared, and the one that gives way to it. */
+  nameOf(text: string): { readonly name: string; readonly evicted: string | undefined } {
+    const known = this.prepared.get(text)
+    if (known !== undefined) {
+      this.prepared.delete(text)
+      this.prepared.set(text, known)
+      return { name: known, evicted: undefined }
+    }
+    const name = `hub_${++this.names}`
+    this.prepared.set(text, name)
+    if (this.prepared.size <= preparedLimit) return { name, evicted: undefined }
+    const [oldest, evicted] = this.prepared.entries().next().value!
+    this.prepared.delete(oldest)
+    return { name, evicted }
+  }
+
+  /** Forgets all that was prepared here; the server may keep it under names that are not used again. */
+  forget(): void {
+    this.prepared.clear()
+    this.types.clear()
+  }
+
+  destroy(): void {
+    this.discarded = true
+    this.internals.connection.stream.destroy()
+  }
+}
+
+/**
+ * One statement as it is sent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request {
+  readonly text: string
+  readonly values?: ReadonlyArray<unknown>
+  readonly prepare?: boolean
+  readonly rowMode?: "array"
+  /** By the simple protocol, which takes several statements at once; for the hub's own texts alone. */
+  readonly simple?: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Result {
+  readonly command: string | null
+  readonly rowCount: number | null
+  readonly rows: Array<Record<string, unknown>>
+  readonly fields: ReadonlyArray<Pg.FieldDef>
+}
+
+/**
+ * A statement on its way.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Job {
+  settled: boolean
+  /** Somebody cancels it: the connection is not free before that has come to its end. */
+  cancelling: boolean
+  onSettled: () => void
+}
+
+type Done = (error: unknown, result: Result | undefined) => void
+
+/** Errors come before the server is ready again; only then is its state known and the connection free. */
+const whenReady = (connection: Connection, error: unknown, done: () => void) => {
+  if (!isServerError(error) || endsConnection(error) || !connection.internals._queryable) return done()
+  const wire = connection.internals.connection
+  const finish = () => {
+    wire.off("readyForQuery", finish)
+    wire.off("end", finish)
+    done()
+  }
+  wire.once("readyForQuery", finish)
+  wire.once("end", finish)
+}
+
+const submit = (connection: Connection, request: Request, values: ReadonlyArray<unknown>, done: Done) => {
+  const { name, evicted } =
+    request.prepare === true ? connection.nameOf(request.text) : { name: undefined, evicted: undefined }
+  const query = new Pg.Query(
+    {
+      text: request.text,
+      values: values as Array<unknown>,
+      types: Values.types,
+      ...(name === undefined ? {} : { name }),
+      ...(request.rowMode === undefined ? {} : { rowMode: request.rowMode }),
+      ...(request.simple === true ? {} : { queryMode: "extended" })
+    } as Pg.QueryConfig,
+    (error: unknown, result: unknown) => {
+      if (error) return whenReady(connection, error, () => done(error, undefined))
+      const last = Array.isArray(result) ? result[result.length - 1] : result
+      done(undefined, last as Result)
+    }
+  )
+  if (evicted !== undefined) {
+    const send = query.submit.bind(query)
+    query.submit = (wire) => {
+      const { close, parsedStatements } = wire as unknown as Wire
+      close.call(wire, { type: "S", name: evicted })
+      delete parsedStatements[evicted]
+      return send(wire)
+    }
+  }
+  connection.query(query)
+}
+
+/** Asks the server for the types of a statement's parameters, once per text and connection. */
+const describe = (
+  connection: Connection,
+  text: string,
+  done: (error: unknown, types: ReadonlyArray<number>) => void
+) => {
+  const known = connection.types.get(text)
+  if (known !== undefined) return done(undefined, known)
+  const wire = connection.internals.connection
+  let types: ReadonlyArray<number> = []
+  const listener = (message: { readonly dataTypeIDs: ReadonlyArray<number> }) => {
+    types = message.dataTypeIDs
+  }
+  const end = (error: unknown) => {
+    wire.off("parameterDescription", listener)
+    if (error) return whenReady(connection, error, () => done(error, []))
+    if (connection.types.size >= typesLimit) connection.types.clear()
+    connection.types.set(text, types)
+    done(undefined, types)
+  }
+  connection.query({
+    submit: () => {
+      wire.once("parameterDescription", listener)
+      wire.parse({ text, name: "" })
+      wire.describe({ type: "S", name: "" })
+      wire.sync()
+    },
+    handleRowDescription: () => {},
+    handleError: end,
+    handleReadyForQuery: () => end(undefined)
+  } as unknown as Pg.Submittable)
+}
+
+/** The table was altered, or the statement is not known there any more: what was prepared must be prepared anew. */
+const isStale = (error: unknown): boolean =>
+  isServerError(error) &&
+  (error.code === "26000" || (error.code === "0A000" && /^cached plan must not change/.test(error.message)))
+
+/**
+ * Sends a statement; the connection must be free. `done` is called once, when it is free again or of no more use.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const start = (connection: Connection, request: Request, done: Done): Job => {
+  const job: Job = { settled: false, cancelling: false, onSettled: () => {} }
+  const settle: Done = (error, result) => {
+    job.settled = true
+    job.onSettled()
+    done(error, result)
+  }
+  const send = (values: ReadonlyArray<unknown>) =>
+    submit(connection, request, values, (error, result) => {
+      if (!isStale(error) || request.prepare !== true) return settle(error, result)
+      connection.forget()
+      // Inside a transaction nothing can be sent again: it has failed as a whole.
+      if (connection.getTransactionStatus() !== "I") return settle(error, result)
+      submit(connection, { ...request, prepare: false }, values, settle)
+    })
+  const { values = [] } = request
+  if (!Values.hasList(values)) send(values)
+  else {
+    describe(connection, request.text, (error, types) => {
+      if (error) return settle(error, undefined)
+      let encoded: ReadonlyArray<unknown>
+      try {
+        encoded = Values.encodeLists(values, types)
+      } catch (refused) {
+        return settle(refused, undefined)
+      }
+      send(encoded)
+    })
+  }
+  return job
+}
+
+const cancelCode = 80_877_102
+const tlsCode = 80_877_103
+
+const packet = (...words: ReadonlyArray<number>): Buffer => {
+  const buffer = Buffer.alloc(4 * words.length)
+  for (const [index, word] of words.entries()) buffer.writeInt32BE(word | 0, 4 * index)
+  return buffer
+}
+
+/** Milliseconds that one request to cancel may take. */
+const cancelTimeout = 2_000
+
+/**
+ * Asks the server, over a connection of its own, to cancel what this one runs. `done` is called when the request was
+ * carried out: the server closes the connection only after it has sent the signal.
+ */
+const requestCancel = (connection: Connection, done: (answered: boolean) => void) => {
+  const { host, port, processID, secretKey } = connection.internals
+  if (processID === null || secretKey === null) return done(false)
+  const message = packet(16, cancelCode, processID, secretKey)
+  const socket = host.startsWith("/")
+    ? NodeNet.connect(`${host}/.s.PGSQL.${port}`)
+    : NodeNet.connect({ host, port, noDelay: true })
+  let sent = false
+  let over = false
+  const finish = (answered: boolean) => {
+    if (over) return
+    over = true
+    clearTimeout(timer)
+    socket.destroy()
+    done(answered)
+  }
+  const timer = setTimeout(() => finish(false), cancelTimeout)
+  const send = (stream: NodeNet.Socket) => {
+    sent = true
+    stream.write(message)
+    stream.resume()
+  }
+  socket.on("error", () => finish(false))
+  socket.on("close", () => finish(sent))
+  socket.on("connect", () => {
+    const stream = connection.internals.connection.stream
+    if (!(stream instanceof NodeTls.TLSSocket)) return send(socket)
+    socket.once("data", (answer) => {
+      if (answer.toString("latin1") !== "S") return finish(false)
+      const secure = NodeTls.connect({
+        ...(typeof connection.tls === "object" ? connection.tls : {}),
+        ...(NodeNet.isIP(host) === 0 ? { servername: host } : {}),
+        host,
+        socket
+      })
+      secure.on("error", () => finish(false))
+      secure.on("close", () => finish(sent))
+      secure.once("secureConnect", () => send(secure))
+    })
+    socket.write(packet(8, tlsCode))
+  })
+}
+
+/** Milliseconds before a request to cancel is sent again: the first may have come before the statement. */
+const cancelAgain = 100
+
+/** Milliseconds after which a statement that does not end is left to itself, and its connection closed. */
+const cancelBudget = 5_000
+
+/**
+ * Cancels a statement and calls back when the connection is free or destroyed, with no request to cancel under way that
+ * could hit what runs on it next.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const cancel = (connection: Connection, job: Job, done: () => void) => {
+  if (job.settled) return done()
+  job.cancelling = true
+  // Where there is nothing to cancel with, it is waited for.
+  if (connection.internals.processID === null) {
+    job.onSettled = done
+    return
+  }
+  const deadline = performance.now() + cancelBudget
+  let again: NodeJS.Timeout | undefined
+  let asking = false
+  const finish = () => {
+    clearTimeout(giveUp)
+    clearTimeout(again)
+    done()
+  }
+  const ask = () => {
+    asking = true
+    requestCancel(connection, (answered) => {
+      asking = false
+      // A request whose end is not known may still arrive: nobody must use the connection any more.
+      if (!answered) connection.destroy()
+      if (job.settled) return finish()
+      if (performance.now() < deadline) again = setTimeout(ask, cancelAgain)
+    })
+  }
+  const giveUp = setTimeout(() => connection.destroy(), cancelBudget)
+  job.onSettled = () => {
+    clearTimeout(again)
+    if (!asking) finish()
+  }
+  ask()
+}

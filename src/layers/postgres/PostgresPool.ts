@@ -1,0 +1,265 @@
+/**
+ * The driver's pool with a queue of our own before it, so that waits end, can be given up without losing a place, and
+ * are counted.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Pg from "pg"
+import { DbBusy, DbConnection, type ErrorContext, isServerError } from "../../errors/index.js"
+import { Connection, type ConnectionConfig } from "./PostgresConnection.js"
+import { type ResolvedPostgresOptions, tlsOf } from "./PostgresOptions.js"
+import * as Values from "./PostgresValues.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolMetrics {
+  waitCount: number
+  /** Milliseconds waited in all. */
+  waitDuration: number
+  /** Connections closed because they idled too long, or because enough others did. */
+  idleClosed: number
+  lifetimeClosed: number
+}
+
+type Acquired = (error: unknown, connection?: Connection) => void
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Pool {
+  /**
+   * Calls back with a connection, or with why there is none after `budget` milliseconds. The answer gives the place up:
+   * a connection that comes later goes back.
+   */
+  readonly acquire: (context: ErrorContext, budget: number, done: Acquired) => () => void
+  readonly release: (connection: Connection) => void
+  readonly metrics: PoolMetrics
+  readonly open: () => number
+  readonly idle: () => number
+  /** Settings for a connection outside of the pool. */
+  readonly config: () => ConnectionConfig
+  readonly isClosed: () => boolean
+  /** Lets what runs come to its end for some seconds, then cuts it off. */
+  readonly close: Effect.Effect<void>
+}
+
+interface Waiter {
+  readonly grant: () => void
+  readonly refuse: (error: unknown) => void
+}
+
+/** How long closing waits for what still runs, in milliseconds. */
+const drainBudget = 5_000
+
+const tooBusy = (context: ErrorContext, budget: number, size: number): DbBusy =>
+  new DbBusy({
+    ...context,
+    code: "HUB_POOL_BUSY",
+    message: `All ${size} connections were in use for ${budget} ms: make transactions shorter, or raise max_open_conns`
+  })
+
+const closedError = (context: ErrorContext): DbConnection =>
+  new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed: its layer or scope has ended" })
+
+/** Session settings travel with the first message, but PgBouncer refuses such messages. */
+const startupOf = (options: ResolvedPostgresOptions): Readonly<Record<string, string>> => ({
+  DateStyle: "ISO",
+  TimeZone: "UTC",
+  ...(options.pooler === "none" ? options.settings : {})
+})
+
+const isTlsTrouble = (error: unknown): boolean =>
+  error instanceof Error &&
+  !isServerError(error) &&
+  /SSL|TLS|EPROTO/.test(`${error.message} ${String(Object(error).code)}`)
+
+const wantsTls = (error: unknown): boolean => isServerError(error) && error.code === "28000"
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: ResolvedPostgresOptions): Pool => {
+  const metrics: PoolMetrics = { waitCount: 0, waitDuration: 0, idleClosed: 0, lifetimeClosed: 0 }
+  const waiters = new Set<Waiter>()
+  const inUse = new Set<Connection>()
+  let free = options.maxOpenConns
+  let closed = false
+  let onDrained = () => {}
+
+  const { password } = options
+  const config = (): ConnectionConfig => ({
+    host: options.host,
+    port: options.port,
+    database: options.database,
+    user: options.user,
+    // A function, so that no dump of the options shows it.
+    password: password === undefined ? undefined : () => Redacted.value(password),
+    ssl: tls,
+    ...(options.stream === undefined ? {} : { stream: options.stream }),
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectTimeout,
+    keepAlive: options.keepAlive,
+    keepAliveInitialDelayMillis: 10_000,
+    types: Values.types,
+    startup: startupOf(options)
+  })
+  let tls = tlsOf(options)
+
+  const settings = Object.entries(options.settings)
+  const configure = async (client: Pg.ClientBase) => {
+    const calls = settings.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, false)`)
+    await client.query(`SELECT ${calls.join(", ")}`, settings.flat())
+  }
+
+  const pool = new Pg.Pool({
+    ...config(),
+    Client: Connection as unknown as new () => Pg.ClientBase,
+    max: options.maxOpenConns,
+    idleTimeoutMillis: options.connMaxIdleTime,
+    maxLifetimeSeconds: options.connMaxLifetime / 1000,
+    ...(options.pooler === "session" && settings.length > 0 ? { onConnect: configure } : {})
+  })
+  // What happened to a connection while nobody used it is nobody's error.
+  pool.on("error", () => {})
+  pool.on("remove", (client) => {
+    const connection = client as unknown as Connection
+    if (connection.discarded || connection.failure !== undefined || closed) return
+    const age = performance.now() - connection.born
+    if (options.connMaxLifetime > 0 && age >= options.connMaxLifetime) metrics.lifetimeClosed++
+    else metrics.idleClosed++
+  })
+
+  const setTls = (to: typeof tls) => {
+    tls = to
+    pool.options.ssl = to
+  }
+
+  const connect = (done: Acquired, tries = 2) => {
+    pool.connect((error, client) => {
+      if (client !== undefined) return done(undefined, client as unknown as Connection)
+      if (options.sslMode === "prefer" && tries > 1) {
+        if (tls !== false && isTlsTrouble(error)) {
+          setTls(false)
+          return connect(done, tries - 1)
+        }
+        if (tls === false && wantsTls(error)) {
+          setTls(tlsOf(options))
+          return connect(done, tries - 1)
+        }
+      }
+      done(error)
+    })
+  }
+
+  const giveBack = () => {
+    const next = waiters.values().next().value
+    if (next !== undefined) {
+      waiters.delete(next)
+      next.grant()
+      return
+    }
+    free++
+    if (free === options.maxOpenConns) onDrained()
+  }
+
+  const release = (connection: Connection): void => {
+    inUse.delete(connection)
+    const spent = connection.failure !== undefined || connection.discarded
+    const plenty = !spent && waiters.size === 0 && pool.idleCount >= options.maxIdleConns
+    ;(connection as unknown as Pg.PoolClient).release(spent || plenty)
+    giveBack()
+  }
+
+  const acquire: Pool["acquire"] = (context, budget, done) => {
+    let given = false
+    const open = () =>
+      connect((error, connection) => {
+        if (connection === undefined) {
+          giveBack()
+          if (!given) done(closed ? closedError(context) : error)
+          return
+        }
+        inUse.add(connection)
+        if (given || closed) {
+          release(connection)
+          if (!given) done(closedError(context))
+          return
+        }
+        done(undefined, connection)
+      })
+    const giveUp = () => {
+      given = true
+    }
+    if (closed) {
+      done(closedError(context))
+      return giveUp
+    }
+    if (free > 0) {
+      free--
+      open()
+      return giveUp
+    }
+    const started = performance.now()
+    metrics.waitCount++
+    const leave = () => {
+      metrics.waitDuration += performance.now() - started
+      waiters.delete(waiter)
+      clearTimeout(timer)
+    }
+    const waiter: Waiter = {
+      grant: () => {
+        leave()
+        open()
+      },
+      refuse: (error) => {
+        leave()
+        done(error)
+      }
+    }
+    // A real timer, not the Clock service: what is waited for lives outside of any test's clock.
+    const timer = setTimeout(() => waiter.refuse(tooBusy(context, budget, options.maxOpenConns)), budget)
+    waiters.add(waiter)
+    return () => {
+      given = true
+      if (waiters.has(waiter)) leave()
+    }
+  }
+
+  const drained = Effect.async<void>((resume) => {
+    onDrained = () => resume(Effect.void)
+    if (free === options.maxOpenConns) onDrained()
+  })
+
+  return {
+    acquire,
+    release,
+    metrics,
+    open: () => pool.totalCount,
+    idle: () => pool.idleCount,
+    config,
+    isClosed: () => closed,
+    close: Effect.suspend(() => {
+      closed = true
+      for (const waiter of waiters) waiter.refuse(closedError({ backend: options.name, operation: "postgresql.close" }))
+      return drained.pipe(
+        Effect.interruptible,
+        Effect.timeoutOption(drainBudget),
+        Effect.zipRight(
+          Effect.sync(() => {
+            for (const connection of inUse) connection.destroy()
+          })
+        ),
+        Effect.zipRight(Effect.promise(() => pool.end())),
+        Effect.interruptible,
+        Effect.timeoutOption(2 * drainBudget),
+        Effect.asVoid
+      )
+    })
+  }
+}

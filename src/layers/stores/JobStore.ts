@@ -1,0 +1,419 @@
+/**
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { DbConflict, type DbError } from "../../errors/index.js"
+import { Backend, Json, type SqlValue } from "../../services/Backend.js"
+import * as Decimals from "../../services/Decimals.js"
+import {
+  AddJobAction,
+  ClaimJob,
+  CompleteJob,
+  DeleteJob,
+  FailJob,
+  HeartbeatJob,
+  Job,
+  JobAction,
+  JobEstimation,
+  type JobLease,
+  JobQueue,
+  type JobStatus,
+  JobStore,
+  JobStoreAdmin,
+  type JobSummary,
+  JobTransition,
+  jobTransitions,
+  LlmCall,
+  MarkJobStuck,
+  RecordLlmCall,
+  ReleaseJob,
+  SaveJob,
+  SaveJobEstimation,
+  TransitionJob,
+  UpdateJobActuals
+} from "../../services/JobStore.js"
+import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
+import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
+
+const written = (job: string) => ({ result: undefined, ids: [job] })
+
+/** No worker holds the job, and none may claim it. */
+const unclaimed = { claimableAt: null, worker: null, leaseToken: null, leaseExpiresAt: null }
+
+const ended: ReadonlyArray<JobStatus> = ["completed", "accepted", "failed", "cancelled"]
+
+/** What changes in a job's row when it moves to a status. */
+const moved = (job: Job, to: JobStatus, at: Date, reason: string | null): Table.Fields => ({
+  ...unclaimed,
+  status: to,
+  failureReason: to === "failed" || to === "stuck" || to === "cancelled" ? (reason ?? job.failureReason) : null,
+  stuckSince: to === "stuck" ? at : null,
+  repairAttempts: job.repairAttempts + (job.status === "stuck" && (to === "pending" || to === "in_progress") ? 1 : 0),
+  claimableAt: to === "pending" ? job.availableAt : null,
+  startedAt: to === "in_progress" ? (job.startedAt ?? at) : job.startedAt,
+  completedAt: ended.includes(to) ? at : to === "submitted" ? job.completedAt : null,
+  transitionCount: job.transitionCount + 1
+})
+
+const groups: ReadonlyArray<readonly [keyof JobSummary, ReadonlyArray<JobStatus>]> = [
+  ["pending", ["pending"]],
+  ["inProgress", ["in_progress"]],
+  ["completed", ["completed", "submitted", "accepted"]],
+  ["failed", ["failed", "cancelled"]],
+  ["stuck", ["stuck"]]
+]
+
+const statuses = groups.flatMap(([, group]) => group)
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Backend | WriteChannel> =
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const backend = yield* Backend
+      const channel = yield* WriteChannel
+      const { dialect } = backend
+      const jobs = Table.make(backend, "db_hub_jobs", Job)
+      const transitions = Table.make(backend, "db_hub_job_transitions", JobTransition, "job_id")
+      const actions = Table.make(backend, "db_hub_job_actions", JobAction)
+      const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
+      const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
+
+      const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "job")
+
+      const conflict = (operation: string, message: string) =>
+        Effect.fail(new DbConflict({ backend: backend.name, operation, reason: "compare-and-set", message }))
+
+      const get = (user: string, id: string, operation = "JobStore.get", lock = "") =>
+        Effect.flatMap(jobs.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), orNotFound(operation))
+
+      /** The job of an owner, which nobody else changes until the end of the transaction. */
+      const lock = (user: string, id: string, operation: string) => get(user, id, operation, dialect.forUpdate)
+
+      /** Moves a locked job, and keeps the transition. */
+      const move = (job: Job, to: JobStatus, reason: string | null, also: Table.Fields = {}) =>
+        Effect.gen(function* () {
+          const at = yield* Fresh.now
+          yield* jobs.update({ ...moved(job, to, at, reason), ...also }, "id = ?", [job.id])
+          yield* transitions.insert({
+            jobId: job.id,
+            sequence: job.transitionCount + 1,
+            fromStatus: job.status,
+            toStatus: to,
+            reason,
+            createdAt: at
+          })
+          return written(job.id)
+        })
+
+      const transition = (
+        operation: string,
+        { from, id, reason, to, user }: (typeof TransitionJob)["payloadSchema"]["Type"]
+      ) =>
+        Effect.gen(function* () {
+          const job = yield* lock(user, id, operation)
+          if ((from !== undefined && job.status !== from) || !jobTransitions[job.status].includes(to)) {
+            const allowed = jobTransitions[job.status].join(", ") || "nothing more"
+            return yield* conflict(operation, `The job is ${job.status}; from there it may become: ${allowed}`)
+          }
+          return job.status === to ? { result: undefined, ids: [] } : yield* move(job, to, reason ?? null)
+        })
+
+      /** The job that a worker holds by a token, locked. */
+      const held = (id: string, token: string, operation: string) =>
+        Effect.gen(function* () {
+          const [row] = yield* backend.query(`SELECT lease_token FROM db_hub_jobs WHERE id = ?${dialect.forUpdate}`, [
+            id
+          ])
+          const { lease_token } = yield* orNotFound(operation)(row)
+          if (lease_token !== token) {
+            return yield* conflict(
+              operation,
+              "The lease has ended: another worker has the job, or its owner moved it on"
+            )
+          }
+          return yield* Effect.flatMap(jobs.first("WHERE id = ?", [id]), orNotFound(operation))
+        })
+
+      /** The id of the job that has been claimable for the longest. */
+      const claimable = (at: Date, user: string | undefined) =>
+        Effect.map(
+          backend.query(
+            `SELECT id FROM db_hub_jobs WHERE ${user === undefined ? "" : "user_id = ? AND "}claimable_at <= ?
+             ORDER BY claimable_at, sequence LIMIT 1${dialect.skipLocked}`,
+            user === undefined ? [at] : [user, at]
+          ),
+          ([row]) => row?.["id"] as string | undefined
+        )
+
+      /** One row that cannot be read must not stop the queue: it is put aside, and `get` tells what is wrong with it. */
+      const putAside = (id: string) => (error: DbError) =>
+        Effect.zipRight(
+          Effect.logWarning(`A job cannot be claimed: ${error.message}`),
+          Effect.as(jobs.update({ claimableAt: null }, "id = ?", [id]), undefined)
+        )
+
+      const claim = (
+        worker: string,
+        leaseMillis: number,
+        user: string | undefined
+      ): Effect.Effect<JobLease | null, DbError> =>
+        Effect.gen(function* () {
+          const at = yield* Fresh.now
+          const id = yield* claimable(at, user)
+          if (id === undefined) return null
+          const job = yield* Effect.catchTag(jobs.first("WHERE id = ?", [id]), "DbCorrupt", putAside(id))
+          if (job === undefined) return yield* claim(worker, leaseMillis, user)
+          const token = yield* Fresh.id
+          const expiresAt = Fresh.later(at, leaseMillis)
+          const lease = { worker, leaseToken: token, leaseExpiresAt: expiresAt, claimableAt: expiresAt }
+          const reason = job.worker === null ? null : `The lease of worker ${job.worker} ran out`
+          yield* move(job, "in_progress", reason, { ...lease, claims: job.claims + 1 })
+          const claimed = yield* Effect.flatMap(jobs.first("WHERE id = ?", [id]), orNotFound(ClaimJob._tag))
+          return { job: claimed, token, expiresAt }
+        })
+
+      const summary = (where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<JobSummary, DbError> =>
+        Effect.map(
+          backend.query(
+            `SELECT status, count(*) AS n FROM db_hub_jobs
+             WHERE ${where}status IN (${statuses.map(() => "?").join(", ")}) GROUP BY status`,
+            [...params, ...statuses]
+          ),
+          (rows) => {
+            const count = (group: ReadonlyArray<JobStatus>) =>
+              rows.reduce((n, row) => n + (group.includes(row["status"] as JobStatus) ? Number(row["n"]) : 0), 0)
+            const counts = Object.fromEntries(groups.map(([name, group]) => [name, count(group)]))
+            return { total: count(statuses), ...counts } as unknown as JobSummary
+          }
+        )
+
+      const store: JobStore["Type"] = {
+        save: channel.handle(SaveJob, (payload) =>
+          Effect.gen(function* () {
+            const at = yield* Fresh.now
+            const id = payload.id ?? (yield* Fresh.id)
+            const description = {
+              requesterId: payload.requesterId ?? null,
+              conversationId: payload.conversationId ?? null,
+              title: payload.title,
+              description: payload.description,
+              category: payload.category ?? null,
+              budgetAmount: payload.budgetAmount ?? null,
+              budgetToken: payload.budgetToken ?? null,
+              bidAmount: payload.bidAmount ?? null,
+              estimatedCost: payload.estimatedCost ?? null,
+              estimatedSeconds: payload.estimatedSeconds ?? null,
+              estimatedValue: payload.estimatedValue ?? null,
+              maxTokens: payload.maxTokens ?? 0,
+              userTimezone: payload.userTimezone ?? "UTC",
+              metadata: payload.metadata ?? {}
+            }
+            const isNew = yield* jobs.insertIfAbsent(
+              {
+                ...description,
+                id,
+                userId: payload.user,
+                status: "pending",
+                repairAttempts: 0,
+                actualCost: "0",
+                totalTokensUsed: 0,
+                claims: 0,
+                availableAt: payload.availableAt ?? at,
+                claimableAt: payload.availableAt ?? at,
+                transitionCount: 0,
+                actionCount: 0,
+                createdAt: at
+              },
+              ["id"]
+            )
+            if (!isNew) {
+              const job = yield* lock(payload.user, id, SaveJob._tag)
+              const availableAt = payload.availableAt ?? job.availableAt
+              const queued = job.status === "pending" ? { availableAt, claimableAt: availableAt } : {}
+              yield* jobs.update({ ...description, ...queued }, "id = ?", [id])
+            }
+            return { result: id, ids: [id] }
+          })
+        ),
+        transition: channel.handle(TransitionJob, (payload) => transition(TransitionJob._tag, payload)),
+        markStuck: channel.handle(MarkJobStuck, (payload) =>
+          transition(MarkJobStuck._tag, { ...payload, to: "stuck", from: "in_progress" })
+        ),
+        delete: channel.handle(DeleteJob, ({ id, user }) =>
+          Effect.flatMap(
+            backend.execute("DELETE FROM db_hub_jobs WHERE id = ? AND user_id = ?", [id, user]),
+            ({ rowsAffected }) => orNotFound(DeleteJob._tag)(rowsAffected === 1 ? written(id) : undefined)
+          )
+        ),
+        addAction: channel.handle(AddJobAction, ({ user, ...payload }) =>
+          Effect.gen(function* () {
+            const job = yield* lock(user, payload.job, AddJobAction._tag)
+            const action: JobAction = {
+              id: yield* Fresh.id,
+              jobId: job.id,
+              sequence: job.actionCount + 1,
+              toolName: payload.toolName,
+              input: payload.input,
+              outputRaw: payload.outputRaw ?? null,
+              outputSanitized: payload.outputSanitized ?? null,
+              sanitizationWarnings: payload.sanitizationWarnings ?? [],
+              cost: payload.cost ?? null,
+              durationMillis: payload.durationMillis ?? null,
+              success: payload.success,
+              errorMessage: payload.errorMessage ?? null,
+              createdAt: yield* Fresh.now
+            }
+            const output = action.outputSanitized === null ? null : new Json(action.outputSanitized)
+            yield* actions.insert({ ...action, input: new Json(action.input), outputSanitized: output })
+            const actualCost = Decimals.sum(job.actualCost, action.cost ?? "0")
+            yield* jobs.update({ actionCount: action.sequence, actualCost }, "id = ?", [job.id])
+            return { result: action, ids: [job.id] }
+          })
+        ),
+        recordLlmCall: channel.handle(RecordLlmCall, (payload) =>
+          Effect.gen(function* () {
+            const { cost, inputTokens, outputTokens, user } = payload
+            const id = yield* Fresh.id
+            if (payload.job !== undefined) {
+              const job = yield* lock(user, payload.job, RecordLlmCall._tag)
+              const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
+              const actualCost = Decimals.sum(job.actualCost, cost)
+              yield* jobs.update({ totalTokensUsed, actualCost }, "id = ?", [job.id])
+            }
+            yield* llmCalls.insert({
+              id,
+              userId: user,
+              jobId: payload.job ?? null,
+              conversationId: payload.conversation ?? null,
+              provider: payload.provider,
+              model: payload.model,
+              inputTokens,
+              outputTokens,
+              cost,
+              purpose: payload.purpose ?? null,
+              createdAt: yield* Fresh.now
+            })
+            return { result: id, ids: payload.job === undefined ? [id] : [payload.job, id] }
+          })
+        ),
+        saveEstimation: channel.handle(SaveJobEstimation, ({ job, user, ...estimation }) =>
+          Effect.gen(function* () {
+            yield* lock(user, job, SaveJobEstimation._tag)
+            const id = yield* Fresh.id
+            yield* estimations.insert({ ...estimation, id, jobId: job, createdAt: yield* Fresh.now })
+            return { result: id, ids: [job, id] }
+          })
+        ),
+        updateActuals: channel.handle(UpdateJobActuals, ({ estimation, user, ...actuals }) =>
+          Effect.flatMap(
+            estimations.update(
+              { ...actuals, actualValue: actuals.actualValue ?? null },
+              `id = ? AND EXISTS (SELECT 1 FROM db_hub_jobs
+                 WHERE db_hub_jobs.id = db_hub_job_estimations.job_id AND db_hub_jobs.user_id = ?)`,
+              [estimation, user]
+            ),
+            (updated) =>
+              Rows.orNotFound(
+                backend.name,
+                UpdateJobActuals._tag,
+                "estimation"
+              )(updated === 1 ? written(estimation) : undefined)
+          )
+        ),
+        get,
+        failureReason: (user, id) => Effect.map(get(user, id, "JobStore.failureReason"), (job) => job.failureReason),
+        list: (user, { before, limit, status } = {}) =>
+          jobs.page(
+            "JobStore.list",
+            { "user_id = ?": user, "status = ?": status, "sequence < ?": before },
+            "sequence DESC",
+            limit
+          ),
+        listStuck: (user) => jobs.all("WHERE user_id = ? AND status = 'stuck' ORDER BY stuck_since, sequence", [user]),
+        summary: (user) => summary("user_id = ? AND ", [user]),
+        transitions: (user, job) =>
+          Effect.zipRight(
+            get(user, job, "JobStore.transitions"),
+            transitions.all("WHERE job_id = ? ORDER BY sequence", [job])
+          ),
+        actions: (user, job, { after, limit } = {}) =>
+          Effect.zipRight(
+            get(user, job, "JobStore.actions"),
+            actions.page("JobStore.actions", { "job_id = ?": job, "sequence > ?": after }, "sequence", limit)
+          ),
+        llmCalls: (user, { before, job, limit } = {}) =>
+          llmCalls.page(
+            "JobStore.llmCalls",
+            { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
+            "sequence DESC",
+            limit
+          ),
+        llmUsage: (user, job) =>
+          Stream.runFold(
+            backend.stream(
+              `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
+              job === undefined ? [user] : [user, job]
+            ),
+            { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
+            (usage, row) => ({
+              calls: usage.calls + 1,
+              inputTokens: usage.inputTokens + Number(row["input_tokens"]),
+              outputTokens: usage.outputTokens + Number(row["output_tokens"]),
+              cost: Decimals.sum(usage.cost, String(row["cost"]))
+            })
+          ),
+        estimations: (user, job) =>
+          Effect.zipRight(
+            get(user, job, "JobStore.estimations"),
+            estimations.all("WHERE job_id = ? ORDER BY sequence", [job])
+          )
+      }
+
+      const queue: JobQueue["Type"] = {
+        claim: channel.handle(ClaimJob, ({ leaseMillis, user, worker }) =>
+          Effect.map(claim(worker, leaseMillis, user), (lease) => ({
+            result: lease,
+            ids: lease === null ? [] : [lease.job.id]
+          }))
+        ),
+        heartbeat: channel.handle(HeartbeatJob, ({ job, leaseMillis, token }) =>
+          Effect.gen(function* () {
+            yield* held(job, token, HeartbeatJob._tag)
+            const expiresAt = Fresh.later(yield* Fresh.now, leaseMillis)
+            yield* jobs.update({ leaseExpiresAt: expiresAt, claimableAt: expiresAt }, "id = ?", [job])
+            // A longer lease is nobody else's news.
+            return { result: expiresAt, ids: [] }
+          })
+        ),
+        complete: channel.handle(CompleteJob, ({ job, token }) =>
+          Effect.flatMap(held(job, token, CompleteJob._tag), (mine) => move(mine, "completed", null))
+        ),
+        fail: channel.handle(FailJob, ({ job, reason, token }) =>
+          Effect.flatMap(held(job, token, FailJob._tag), (mine) => move(mine, "failed", reason))
+        ),
+        release: channel.handle(ReleaseJob, ({ job, reason, token, ...rest }) =>
+          Effect.flatMap(held(job, token, ReleaseJob._tag), (mine) => {
+            const availableAt = rest.availableAt ?? mine.availableAt
+            return move(mine, "pending", reason ?? null, { availableAt, claimableAt: availableAt })
+          })
+        )
+      }
+
+      const admin: JobStoreAdmin["Type"] = {
+        list: ({ before, limit } = {}) =>
+          jobs.page("JobStoreAdmin.list", { "sequence < ?": before }, "sequence DESC", limit),
+        listStuck: jobs.all("WHERE status = 'stuck' ORDER BY stuck_since, sequence"),
+        summary: summary("", [])
+      }
+
+      return Context.make(JobStore, store).pipe(Context.add(JobQueue, queue), Context.add(JobStoreAdmin, admin))
+    })
+  )

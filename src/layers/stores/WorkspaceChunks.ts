@@ -1,0 +1,168 @@
+/**
+ * The chunks of documents, and their embeddings in the vector store. Everything here belongs to the transaction of the
+ * caller, who has locked the document: whoever changes chunks locks their documents first.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import type { DbError } from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { VectorRecord } from "../../services/VectorStore.js"
+import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
+import * as Rows from "./Rows.js"
+
+/**
+ * @since 0.1.0
+ * @category statements
+ */
+export const chunkColumns = "id, document_id, chunk_index, text, NULLIF(embedding_model, '') AS embedding_model"
+
+/**
+ * What of a document goes with its embeddings.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Owner = Pick<DocumentInfo, "id" | "userId" | "agentId" | "path">
+
+interface Embedded {
+  readonly model: string
+  readonly record: VectorRecord
+}
+
+const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (backend: BackendShape) => {
+  const rows = Rows.make(backend, "db_hub_document_chunks", Chunk)
+
+  const embeddingOf = (
+    owner: Owner,
+    chunk: Pick<Chunk, "id" | "text">,
+    model: string,
+    vector: ReadonlyArray<number>
+  ) => {
+    const metadata = { user: owner.userId, agent: owner.agentId ?? "", document: owner.id, path: owner.path }
+    return { model, record: { id: chunk.id, vector, text: chunk.text, metadata } }
+  }
+
+  const insertEmbeddings = (embedded: ReadonlyArray<Embedded>): Effect.Effect<void, DbError> =>
+    Effect.forEach(
+      new Set(embedded.map(({ model }) => model)),
+      (model) => {
+        const records = embedded.flatMap((each) => (each.model === model ? [each.record] : []))
+        const collection = embeddingCollection(model)
+        const insert = backend.vector.insertMany(collection, records)
+        const dimension = records[0]?.vector.length ?? 0
+        const create = backend.vector.createCollection(collection, { dimension, model })
+        return Effect.catchTag(insert, "NotFound", () => Effect.zipRight(create, insert))
+      },
+      { discard: true }
+    )
+
+  const deleteEmbeddings = (chunks: ReadonlyArray<Chunk>): Effect.Effect<void, DbError> =>
+    Effect.forEach(
+      new Set(chunks.flatMap(({ embeddingModel }) => embeddingModel ?? [])),
+      (model) => {
+        const ids = chunks.flatMap(({ embeddingModel, id }) => (embeddingModel === model ? [id] : []))
+        const remove = backend.vector.delete(embeddingCollection(model), ids)
+        // Somebody dropped the collection: then they are gone.
+        return Effect.catchTag(remove, "NotFound", () => Effect.void)
+      },
+      { discard: true }
+    )
+
+  const of = (documentId: string): Effect.Effect<ReadonlyArray<Chunk>, DbError> =>
+    rows.all(`SELECT ${chunkColumns} FROM db_hub_document_chunks WHERE document_id = ? ORDER BY chunk_index`, [
+      documentId
+    ])
+
+  const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
+    Effect.gen(function* () {
+      yield* deleteEmbeddings(yield* of(owner.id))
+      yield* backend.execute("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [owner.id])
+      const numbered = chunks.map((chunk, index) => ({ ...chunk, id: crypto.randomUUID(), index }))
+      yield* Effect.forEach(
+        numbered,
+        ({ embedding, id, index, text }) =>
+          backend.execute(
+            `INSERT INTO db_hub_document_chunks (id, document_id, user_id, chunk_index, embedding_model, text)
+             VALUES (?, ?, ?, ?, ?, ?)`,
+            [id, owner.id, owner.userId, index, embedding?.model ?? "", text]
+          ),
+        { discard: true }
+      )
+      yield* insertEmbeddings(
+        numbered.flatMap((chunk) =>
+          chunk.embedding === undefined
+            ? []
+            : [embeddingOf(owner, chunk, chunk.embedding.model, chunk.embedding.vector)]
+        )
+      )
+      return numbered.map(({ id }) => id)
+    })
+
+  /** The chunks of these ids that a user has, with their documents, which nobody else changes any more. */
+  const lock = (user: string, ids: ReadonlyArray<string>) =>
+    Effect.gen(function* () {
+      const found = yield* backend.query(
+        `SELECT DISTINCT document_id FROM db_hub_document_chunks WHERE user_id = ? AND id IN (${marks(ids)})`,
+        [user, ...ids]
+      )
+      const documentIds = found.map((row) => String(row["document_id"]))
+      if (documentIds.length === 0) return []
+      const documents = yield* backend.query(
+        `SELECT id, agent_id, path FROM db_hub_documents WHERE id IN (${marks(documentIds)})
+         ORDER BY id${backend.dialect.forUpdate}`,
+        documentIds
+      )
+      const owners = new Map(
+        documents.map((row): [string, Owner] => {
+          const id = String(row["id"])
+          return [id, { id, userId: user, agentId: String(row["agent_id"]) || null, path: String(row["path"]) }]
+        })
+      )
+      const chunks = yield* rows.all(
+        `SELECT ${chunkColumns} FROM db_hub_document_chunks WHERE user_id = ? AND id IN (${marks(ids)})`,
+        [user, ...ids]
+      )
+      return chunks.flatMap((chunk) => {
+        const owner = owners.get(chunk.documentId)
+        return owner === undefined ? [] : [{ chunk, owner }]
+      })
+    })
+
+  const embed = (
+    user: string,
+    model: string,
+    vectors: ReadonlyMap<string, ReadonlyArray<number>>
+  ): Effect.Effect<ReadonlyArray<Chunk>, DbError> =>
+    Effect.gen(function* () {
+      if (vectors.size === 0) return []
+      const locked = yield* lock(user, Array.from(vectors.keys()))
+      if (locked.length === 0) return []
+      const chunks = locked.map(({ chunk }) => chunk)
+      yield* deleteEmbeddings(chunks.filter(({ embeddingModel }) => embeddingModel !== model))
+      yield* insertEmbeddings(
+        locked.map(({ chunk, owner }) => embeddingOf(owner, chunk, model, vectors.get(chunk.id) ?? []))
+      )
+      yield* backend.execute(`UPDATE db_hub_document_chunks SET embedding_model = ? WHERE id IN (${marks(chunks)})`, [
+        model,
+        ...chunks.map(({ id }) => id)
+      ])
+      return chunks
+    })
+
+  return {
+    /** The chunks of a document in its order. */
+    of,
+    /** Makes these all the chunks of a document; succeeds with their ids. */
+    replace,
+    /** Gives embeddings to those of the chunks that are still there, and succeeds with these. */
+    embed,
+    all: rows.all
+  }
+}

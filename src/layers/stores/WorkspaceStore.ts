@@ -1,0 +1,604 @@
+/**
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { DbConflict, type DbError, DbReadOnly, type InvalidInput, NotFound } from "../../errors/index.js"
+import { Backend, Json, type SqlValue } from "../../services/Backend.js"
+import { Timestamp, UserId } from "../../services/Model.js"
+import * as Workspace from "../../services/WorkspaceStore.js"
+import {
+  type DirectoryEntry,
+  Document,
+  DocumentInfo,
+  DocumentVersion,
+  normalizePath,
+  VersionInfo,
+  WorkspaceLayer,
+  WorkspaceStore,
+  WorkspaceStoreAdmin
+} from "../../services/WorkspaceStore.js"
+import { WriteChannel, type Written } from "../../services/WriteChannel.js"
+import { compareCodePoints, type JsonObject, JsonPatch, type JsonValue, refuse } from "../../vector/index.js"
+import * as Rows from "./Rows.js"
+import * as Chunks from "./WorkspaceChunks.js"
+
+const infoColumns = `id, user_id, NULLIF(agent_id, '') AS agent_id, path, version, content_hash, indexed, metadata,
+  created_at, updated_at`
+
+const insertedColumns = [
+  ...["id", "user_id", "agent_id", "path", "version", "content_hash", "indexed", "metadata", "created_at"],
+  ...["updated_at", "content"]
+]
+
+const previewLength = 200
+
+interface Place {
+  readonly user: string
+  readonly agent?: string
+  readonly path: string
+}
+
+/** What a write makes of a document; what is left out stays, but for chunks, which go with the content. */
+interface Next {
+  readonly content: string
+  readonly metadata?: JsonObject
+  readonly chunks?: ReadonlyArray<Workspace.NewChunk>
+  readonly expectedVersion?: number
+}
+
+const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
+
+const infoOf = ({ content: _, ...info }: Document): DocumentInfo => info
+
+const written = (result: DocumentInfo): Written<DocumentInfo> => ({ result, ids: [result.id] })
+
+const joined = (before: string, separator: string, text: string): string =>
+  before === "" ? text : before + separator + text
+
+const LayersRow = Schema.Struct({ userId: UserId, layers: Schema.Array(WorkspaceLayer) })
+
+/** A document as a folder shows it. */
+const Listed = Schema.Struct({
+  userId: Schema.String,
+  path: Schema.String,
+  updatedAt: Timestamp,
+  preview: Schema.NullOr(Schema.String)
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Backend | WriteChannel> =
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const backend = yield* Backend
+      const channel = yield* WriteChannel
+      const { dialect, name } = backend
+      const documents = Rows.make(backend, "db_hub_documents", Document)
+      const infos = Rows.make(backend, "db_hub_documents", DocumentInfo)
+      const listed = Rows.make(backend, "db_hub_documents", Listed, "path")
+      const versions = Rows.make(backend, "db_hub_document_versions", DocumentVersion, "version")
+      const versionInfos = Rows.make(backend, "db_hub_document_versions", VersionInfo, "version")
+      const layerRows = Rows.make(backend, "db_hub_workspace_layers", LayersRow, "user_id")
+      const chunks = Chunks.make(backend)
+
+      const at = (operation: string) => ({ operation, backend: name })
+      const orNotFound = (operation: string) => Rows.orNotFound(name, operation, "document")
+
+      const insertDocument = dialect.insertIfAbsent("db_hub_documents", insertedColumns, [
+        "user_id",
+        "agent_id",
+        "path"
+      ])
+      const upsertLayers = dialect.upsert("db_hub_workspace_layers", ["user_id", "layers"], ["user_id"])
+
+      const changed = (operation: string) =>
+        new DbConflict({
+          ...at(operation),
+          reason: "compare-and-set",
+          message: "The document has another version than expected: read it again and decide anew"
+        })
+
+      const find = ({ agent, path, user }: Place, lock = "") =>
+        documents.first(
+          `SELECT ${infoColumns}, content FROM db_hub_documents
+           WHERE user_id = ? AND agent_id = ? AND path = ?${lock}`,
+          [user, agent ?? "", normalizePath(path)]
+        )
+
+      const findById = (user: string, id: string, lock = "") =>
+        documents.first(`SELECT ${infoColumns}, content FROM db_hub_documents WHERE id = ? AND user_id = ?${lock}`, [
+          id,
+          user
+        ])
+
+      const lockById = (operation: string, { id, user }: { readonly user: string; readonly id: string }) =>
+        Effect.flatMap(findById(user, id, dialect.forUpdate), orNotFound(operation))
+
+      const ownInfo = (operation: string, user: string, id: string) =>
+        Effect.flatMap(
+          infos.first(`SELECT ${infoColumns} FROM db_hub_documents WHERE id = ? AND user_id = ?`, [id, user]),
+          orNotFound(operation)
+        )
+
+      /** Undefined if somebody else made the document first. */
+      const create = (place: Place, next: Next): Effect.Effect<DocumentInfo | undefined, DbError> =>
+        Effect.gen(function* () {
+          const now = new Date()
+          const info: DocumentInfo = {
+            id: crypto.randomUUID(),
+            userId: place.user,
+            agentId: place.agent ?? null,
+            path: normalizePath(place.path),
+            version: 1,
+            contentHash: sha256(next.content),
+            indexed: next.chunks !== undefined || next.content === "",
+            metadata: next.metadata ?? {},
+            createdAt: now,
+            updatedAt: now
+          }
+          const { rowsAffected } = yield* backend.execute(insertDocument, [
+            ...[info.id, info.userId, place.agent ?? "", info.path, info.version, info.contentHash, info.indexed],
+            ...[new Json(info.metadata), now, now, next.content]
+          ])
+          if (rowsAffected === 0) return undefined
+          if (next.chunks !== undefined) yield* chunks.replace(info, next.chunks)
+          return info
+        })
+
+      /** The document, locked, or the one that was made because there was none. */
+      const lockOrCreate = (
+        operation: string,
+        place: Place,
+        next: Next
+      ): Effect.Effect<{ readonly found: Document } | { readonly created: DocumentInfo }, DbError> =>
+        Effect.gen(function* () {
+          const lock = find(place, dialect.forUpdate)
+          const found = yield* lock
+          if (found !== undefined) return { found }
+          if ((next.expectedVersion ?? 0) !== 0) return yield* changed(operation)
+          const created = yield* create(place, next)
+          if (created !== undefined) return { created }
+          const others = yield* lock
+          if (others !== undefined) return { found: others }
+          return yield* new DbConflict({
+            ...at(operation),
+            reason: "serialization",
+            retryable: true,
+            message: "The document was made and deleted by others meanwhile: try again"
+          })
+        })
+
+      const keep = ({ content, contentHash, id, updatedAt, version }: Document) =>
+        backend.execute(
+          `INSERT INTO db_hub_document_versions (document_id, version, content_hash, created_at, content)
+           VALUES (?, ?, ?, ?, ?)`,
+          [id, version, contentHash, updatedAt, content]
+        )
+
+      /** Writes a locked document. */
+      const replace = (
+        operation: string,
+        before: Document,
+        next: Next,
+        keepVersion = true
+      ): Effect.Effect<Written<DocumentInfo>, DbError> =>
+        Effect.gen(function* () {
+          if (next.expectedVersion !== undefined && next.expectedVersion !== before.version) {
+            return yield* changed(operation)
+          }
+          const same = next.content === before.content
+          if (same && next.metadata === undefined && next.chunks === undefined) {
+            return { result: infoOf(before), ids: [] }
+          }
+          if (!same && keepVersion) yield* keep(before)
+          const info: DocumentInfo = {
+            ...infoOf(before),
+            version: same ? before.version : before.version + 1,
+            contentHash: same ? before.contentHash : sha256(next.content),
+            indexed: next.chunks !== undefined || (same ? before.indexed : next.content === ""),
+            metadata: next.metadata ?? before.metadata,
+            updatedAt: new Date()
+          }
+          yield* backend.execute(
+            `UPDATE db_hub_documents
+             SET version = ?, content_hash = ?, indexed = ?, metadata = ?, updated_at = ?, content = ? WHERE id = ?`,
+            [
+              ...[info.version, info.contentHash, info.indexed, new Json(info.metadata), info.updatedAt, next.content],
+              info.id
+            ]
+          )
+          if (!same || next.chunks !== undefined) yield* chunks.replace(info, next.chunks ?? [])
+          return written(info)
+        })
+
+      const write = (operation: string, place: Place, next: Next) =>
+        Effect.flatMap(lockOrCreate(operation, place, next), (state) =>
+          "created" in state ? Effect.succeed(written(state.created)) : replace(operation, state.found, next)
+        )
+
+      const append = (operation: string, place: Place, text: string, separator: string) =>
+        Effect.flatMap(lockOrCreate(operation, place, { content: text }), (state) =>
+          "created" in state
+            ? Effect.succeed(written(state.created))
+            : text === ""
+              ? Effect.succeed({ result: infoOf(state.found), ids: [] })
+              : replace(operation, state.found, { content: joined(state.found.content, separator, text) }, false)
+        )
+
+      const setMetadata = (
+        operation: string,
+        own: { readonly user: string; readonly id: string },
+        edit: (metadata: JsonObject) => Effect.Effect<JsonObject, InvalidInput>
+      ) =>
+        Effect.gen(function* () {
+          const before = yield* lockById(operation, own)
+          const metadata = yield* edit(before.metadata)
+          const updatedAt = new Date()
+          yield* backend.execute("UPDATE db_hub_documents SET metadata = ?, updated_at = ? WHERE id = ?", [
+            new Json(metadata),
+            updatedAt,
+            before.id
+          ])
+          return written({ ...infoOf(before), metadata, updatedAt })
+        })
+
+      const layersOf = (user: string) =>
+        Effect.map(
+          layerRows.first("SELECT user_id, layers FROM db_hub_workspace_layers WHERE user_id = ?", [user]),
+          (row) => row?.layers ?? []
+        )
+
+      /** The users whose documents a user reads, the user first. */
+      const scopesOf = (user: string) =>
+        Effect.map(layersOf(user), (layers) => Array.from(new Set([user, ...layers.map(({ scope }) => scope)])))
+
+      const noLayer = (operation: string) =>
+        new NotFound({ ...at(operation), entity: "layer", message: "The user has no such layer" })
+
+      /** The layer that a write goes to. */
+      const layerFor = (
+        operation: string,
+        payload: {
+          readonly user: string
+          readonly layer: string
+          readonly path: string
+          readonly sensitive?: boolean
+          readonly force?: boolean
+        }
+      ): Effect.Effect<WorkspaceLayer, DbError> =>
+        Effect.gen(function* () {
+          const layers = yield* layersOf(payload.user)
+          const asked = layers.find((layer) => layer.name === payload.layer)
+          if (asked === undefined) return yield* noLayer(operation)
+          if (!asked.writable) {
+            return yield* new DbReadOnly({ ...at(operation), message: "The layer is not writable: choose another" })
+          }
+          const redirect = payload.sensitive === true && !asked.private && payload.force !== true
+          const target = redirect ? layers.find((layer) => layer.private && layer.writable) : asked
+          if (target === undefined) {
+            return yield* refuse(at(operation), "layer", "is read by others", "a private layer, or `force`")
+          }
+          if (target.scope !== payload.user && Workspace.identityPaths.has(normalizePath(payload.path))) {
+            return yield* refuse(at(operation), "path", "says who another agent is", "other paths, or the own scope")
+          }
+          return target
+        })
+
+      const layerWrite = (
+        payload: { readonly layer: string },
+        { name }: WorkspaceLayer,
+        { ids, result }: Written<DocumentInfo>
+      ): Written<typeof Workspace.LayerWrite.Type> => ({
+        result: { layer: name, redirected: name !== payload.layer, document: result },
+        ids
+      })
+
+      const inLayer = (
+        { agent, path }: { readonly agent?: string; readonly path: string },
+        { scope }: WorkspaceLayer
+      ): Place => ({ user: scope, path, ...(agent === undefined ? {} : { agent }) })
+
+      /** Rows of several users, without what others may not see of them. */
+      const visible = <A extends { readonly userId: string; readonly path: string }>(
+        user: string,
+        rows: ReadonlyArray<A>
+      ): ReadonlyArray<A> => rows.filter(({ path, userId }) => userId === user || !Workspace.identityPaths.has(path))
+
+      const marks = (scopes: ReadonlyArray<string>) => scopes.map(() => "?").join(", ")
+
+      const paths = (user: string, scopes: ReadonlyArray<string>, agent = "") =>
+        Effect.map(
+          backend.query(
+            `SELECT user_id, path FROM db_hub_documents WHERE user_id IN (${marks(scopes)}) AND agent_id = ?
+             ORDER BY path`,
+            [...scopes, agent]
+          ),
+          (rows) => {
+            const found = rows.map((row) => ({ userId: String(row["user_id"]), path: String(row["path"]) }))
+            return Array.from(new Set(visible(user, found).map(({ path }) => path)))
+          }
+        )
+
+      const directory = (user: string, scopes: ReadonlyArray<string>, folder: string, agent = "") => {
+        const normal = normalizePath(folder)
+        const base = normal === "" ? "" : `${normal}/`
+        // All that begin with `base`, as a range of the index: `0` is what comes after `/`.
+        const range = base === "" ? "" : "AND path >= ? AND path < ?"
+        const bounds = base === "" ? [] : [base, `${normal}0`]
+        const rest = `substr(path, ${Array.from(base).length + 1})`
+        return Effect.map(
+          listed.all(
+            `SELECT user_id, path, updated_at,
+               CASE WHEN ${rest} LIKE '%/%' THEN NULL ELSE substr(content, 1, ${previewLength}) END AS preview
+             FROM db_hub_documents WHERE user_id IN (${marks(scopes)}) AND agent_id = ? ${range}`,
+            [...scopes, agent, ...bounds]
+          ),
+          (rows) => entriesOf(visible(user, rows), base)
+        )
+      }
+
+      const limitOf = (operation: string, limit = 100): Effect.Effect<number, InvalidInput> =>
+        Number.isInteger(limit) && limit >= 1 && limit <= 1000
+          ? Effect.succeed(limit)
+          : Effect.fail(refuse(at(operation), "limit", "is out of range", "a whole number from 1 to 1000"))
+
+      const admin: WorkspaceStoreAdmin["Type"] = {
+        setLayers: channel.handle(Workspace.SetLayers, ({ layers, user }) =>
+          Effect.gen(function* () {
+            if (new Set(layers.map(({ name }) => name)).size < layers.length) {
+              return yield* refuse(at(Workspace.SetLayers._tag), "layers", "repeat a name", "each name once")
+            }
+            yield* backend.execute(upsertLayers, [user, new Json(layers)])
+            return { result: undefined, ids: [user] }
+          })
+        )
+      }
+
+      const store: WorkspaceStore["Type"] = {
+        getOrCreate: channel.handle(Workspace.GetOrCreateDocument, (payload) =>
+          Effect.map(
+            lockOrCreate(Workspace.GetOrCreateDocument._tag, payload, { content: "", ...payload }),
+            (state): Written<DocumentInfo> =>
+              "created" in state ? written(state.created) : { result: infoOf(state.found), ids: [] }
+          )
+        ),
+        write: channel.handle(Workspace.WriteDocument, (payload) =>
+          write(Workspace.WriteDocument._tag, payload, payload)
+        ),
+        update: channel.handle(Workspace.UpdateDocument, (payload) =>
+          Effect.flatMap(lockById(Workspace.UpdateDocument._tag, payload), (before) =>
+            replace(Workspace.UpdateDocument._tag, before, payload)
+          )
+        ),
+        append: channel.handle(Workspace.AppendToDocument, (payload) =>
+          append(Workspace.AppendToDocument._tag, payload, payload.text, payload.separator ?? "\n")
+        ),
+        patch: channel.handle(Workspace.PatchDocument, (payload) =>
+          Effect.gen(function* () {
+            const operation = Workspace.PatchDocument._tag
+            const before = yield* lockById(operation, payload)
+            let content = before.content
+            for (const [i, { find, replace }] of payload.edits.entries()) {
+              const start = content.indexOf(find)
+              if (start < 0 || start !== content.lastIndexOf(find)) {
+                const problem = start < 0 ? "does not occur in the document" : "occurs more than once"
+                return yield* refuse(at(operation), `edits[${i}].find`, problem, "text that occurs exactly once")
+              }
+              content = content.slice(0, start) + replace + content.slice(start + find.length)
+            }
+            const { expectedVersion } = payload
+            return yield* replace(operation, before, {
+              content,
+              ...(expectedVersion === undefined ? {} : { expectedVersion })
+            })
+          })
+        ),
+        restore: channel.handle(Workspace.RestoreDocument, ({ expectedVersion, id, user, version }) =>
+          Effect.gen(function* () {
+            const operation = Workspace.RestoreDocument._tag
+            const before = yield* lockById(operation, { user, id })
+            const content =
+              version === before.version ? before.content : (yield* versionOf(operation, id, version)).content
+            return yield* replace(operation, before, {
+              content,
+              ...(expectedVersion === undefined ? {} : { expectedVersion })
+            })
+          })
+        ),
+        prune: channel.handle(Workspace.PruneVersions, ({ id, keep, user }) =>
+          Effect.gen(function* () {
+            yield* lockById(Workspace.PruneVersions._tag, { user, id })
+            const [newest] = yield* backend.query(
+              `SELECT version FROM db_hub_document_versions WHERE document_id = ?
+               ORDER BY version DESC LIMIT 1 OFFSET ?`,
+              [id, keep]
+            )
+            if (newest === undefined) return { result: 0, ids: [] }
+            const { rowsAffected } = yield* backend.execute(
+              "DELETE FROM db_hub_document_versions WHERE document_id = ? AND version <= ?",
+              [id, newest["version"] as SqlValue]
+            )
+            return { result: rowsAffected, ids: [id] }
+          })
+        ),
+        delete: channel.handle(Workspace.DeleteDocument, (place) =>
+          Effect.gen(function* () {
+            const document = yield* Effect.flatMap(
+              find(place, dialect.forUpdate),
+              orNotFound(Workspace.DeleteDocument._tag)
+            )
+            yield* chunks.replace(document, [])
+            // By hand too, since foreign keys may be switched off.
+            yield* backend.execute("DELETE FROM db_hub_document_versions WHERE document_id = ?", [document.id])
+            yield* backend.execute("DELETE FROM db_hub_documents WHERE id = ?", [document.id])
+            return { result: undefined, ids: [document.id] }
+          })
+        ),
+        setField: channel.handle(Workspace.SetDocumentField, (payload) =>
+          setMetadata(Workspace.SetDocumentField._tag, payload, (metadata) =>
+            JsonPatch.setField(metadata, payload.field, payload.value as JsonValue, at(Workspace.SetDocumentField._tag))
+          )
+        ),
+        merge: channel.handle(Workspace.MergeDocumentMetadata, (payload) =>
+          setMetadata(Workspace.MergeDocumentMetadata._tag, payload, (metadata) =>
+            Effect.succeed(JsonPatch.mergeObject(metadata, payload.patch))
+          )
+        ),
+        replaceChunks: channel.handle(Workspace.ReplaceChunks, (payload) =>
+          Effect.gen(function* () {
+            const document = yield* lockById(Workspace.ReplaceChunks._tag, payload)
+            if (document.version !== payload.version) return yield* changed(Workspace.ReplaceChunks._tag)
+            const result = yield* chunks.replace(document, payload.chunks)
+            yield* backend.execute("UPDATE db_hub_documents SET indexed = ? WHERE id = ?", [true, document.id])
+            return { result, ids: [document.id] }
+          })
+        ),
+        embedChunks: channel.handle(Workspace.EmbedChunks, ({ embeddings, model, user }) =>
+          Effect.map(
+            chunks.embed(user, model, new Map(embeddings.map(({ id, vector }) => [id, vector]))),
+            (embedded) => ({
+              result: embedded.map(({ id }) => id),
+              ids: Array.from(new Set(embedded.map(({ documentId }) => documentId)))
+            })
+          )
+        ),
+        writeToLayer: channel.handle(Workspace.WriteToLayer, (payload) =>
+          Effect.gen(function* () {
+            const operation = Workspace.WriteToLayer._tag
+            const layer = yield* layerFor(operation, payload)
+            return layerWrite(payload, layer, yield* write(operation, inLayer(payload, layer), payload))
+          })
+        ),
+        appendToLayer: channel.handle(Workspace.AppendToLayer, (payload) =>
+          Effect.gen(function* () {
+            const operation = Workspace.AppendToLayer._tag
+            const layer = yield* layerFor(operation, payload)
+            const separator = payload.separator ?? "\n\n"
+            return layerWrite(
+              payload,
+              layer,
+              yield* append(operation, inLayer(payload, layer), payload.text, separator)
+            )
+          })
+        ),
+
+        get: (user, path, agent) =>
+          Effect.flatMap(
+            find({ user, path, ...(agent === undefined ? {} : { agent }) }),
+            orNotFound("WorkspaceStore.get")
+          ),
+        getById: (user, id) => Effect.flatMap(findById(user, id), orNotFound("WorkspaceStore.getById")),
+        exists: (user, path, agent = "") =>
+          Effect.map(
+            backend.query("SELECT 1 AS found FROM db_hub_documents WHERE user_id = ? AND agent_id = ? AND path = ?", [
+              user,
+              agent,
+              normalizePath(path)
+            ]),
+            (found) => found.length > 0
+          ),
+        listPaths: (user, agent) => paths(user, [user], agent),
+        listDocuments: (user, { after, agent = "", limit } = {}) =>
+          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) =>
+            infos.all(
+              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ?
+               ${after === undefined ? "" : "AND updated_at <= ? AND (updated_at < ? OR id < ?)"}
+               ORDER BY updated_at DESC, id DESC LIMIT ${limit}`,
+              [user, agent, ...(after === undefined ? [] : [after.updatedAt, after.updatedAt, after.id])]
+            )
+          ),
+        listDirectory: (user, folder, agent) => directory(user, [user], folder, agent),
+        versions: (user, id) =>
+          Effect.zipRight(
+            ownInfo("WorkspaceStore.versions", user, id),
+            versionInfos.all(
+              `SELECT version, content_hash, created_at FROM db_hub_document_versions WHERE document_id = ?
+               ORDER BY version DESC`,
+              [id]
+            )
+          ),
+        getVersion: (user, id, version) =>
+          Effect.gen(function* () {
+            const operation = "WorkspaceStore.getVersion"
+            const { content, contentHash, updatedAt, ...present } = yield* Effect.flatMap(
+              findById(user, id),
+              orNotFound(operation)
+            )
+            return present.version === version
+              ? { version, content, contentHash, createdAt: updatedAt }
+              : yield* versionOf(operation, id, version)
+          }),
+        chunks: (user, id) => Effect.zipRight(ownInfo("WorkspaceStore.chunks", user, id), chunks.of(id)),
+        unindexed: (user, { after = "", limit } = {}) =>
+          Effect.flatMap(limitOf("WorkspaceStore.unindexed", limit), (limit) =>
+            infos.all(
+              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND indexed = ? AND id > ?
+               ORDER BY id LIMIT ${limit}`,
+              [user, false, after]
+            )
+          ),
+        chunksToEmbed: (user, model, { after = "", limit } = {}) =>
+          Effect.flatMap(limitOf("WorkspaceStore.chunksToEmbed", limit), (limit) =>
+            chunks.all(
+              `SELECT ${Chunks.chunkColumns} FROM db_hub_document_chunks
+               WHERE user_id = ? AND id > ? AND embedding_model <> ?
+               ORDER BY id LIMIT ${limit}`,
+              [user, after, model]
+            )
+          ),
+        layers: layersOf,
+        getAcross: (user, path, agent = "") =>
+          Effect.gen(function* () {
+            const scopes = yield* scopesOf(user)
+            const found = yield* documents.all(
+              `SELECT ${infoColumns}, content FROM db_hub_documents
+               WHERE user_id IN (${marks(scopes)}) AND agent_id = ? AND path = ?`,
+              [...scopes, agent, normalizePath(path)]
+            )
+            const byUser = new Map(visible(user, found).map((document) => [document.userId, document]))
+            const scope = scopes.find((scope) => byUser.has(scope)) ?? user
+            return yield* orNotFound("WorkspaceStore.getAcross")(byUser.get(scope))
+          }),
+        listPathsAcross: (user, agent) => Effect.flatMap(scopesOf(user), (scopes) => paths(user, scopes, agent)),
+        listDirectoryAcross: (user, folder, agent) =>
+          Effect.flatMap(scopesOf(user), (scopes) => directory(user, scopes, folder, agent))
+      }
+
+      const versionOf = (operation: string, id: string, version: number) =>
+        Effect.flatMap(
+          versions.first(
+            `SELECT version, content_hash, created_at, content FROM db_hub_document_versions
+             WHERE document_id = ? AND version = ?`,
+            [id, version]
+          ),
+          Rows.orNotFound(name, operation, "version")
+        )
+
+      return Context.make(WorkspaceStore, store).pipe(Context.add(WorkspaceStoreAdmin, admin))
+    })
+  )
+
+/** What lies directly under `base`, of all that lies under it. */
+const entriesOf = (rows: ReadonlyArray<typeof Listed.Type>, base: string): ReadonlyArray<DirectoryEntry> => {
+  const entries = new Map<string, DirectoryEntry>()
+  for (const { path, preview, updatedAt } of rows) {
+    const slash = path.indexOf("/", base.length)
+    const child = slash < 0 ? path : path.slice(0, slash)
+    const other = entries.get(child)
+    const newest = other === undefined || updatedAt > other.updatedAt
+    const isDirectory = slash >= 0 || other?.isDirectory === true
+    entries.set(child, {
+      path: child,
+      isDirectory,
+      updatedAt: newest ? updatedAt : other.updatedAt,
+      preview: isDirectory ? null : newest ? preview : other.preview
+    })
+  }
+  return Array.from(entries.values()).sort((a, b) => compareCodePoints(a.path, b.path))
+}

@@ -1,0 +1,34 @@
+/** A worker: claims and completes jobs of the database named by its argument until none is left, and says which. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
+import { StoresLive } from "../../src/layers/stores/index.js"
+import { JobQueue } from "../../src/services/JobStore.js"
+
+const [path = ""] = process.argv.slice(2)
+
+const program = Effect.gen(function* () {
+  const queue = yield* JobQueue
+  const claimed: Array<string> = []
+  for (;;) {
+    const lease = yield* queue.claim({ worker: `process ${process.pid}`, leaseMillis: 60_000 })
+    if (lease === null) return claimed
+    claimed.push(lease.job.id)
+    yield* queue.complete({ job: lease.job.id, token: lease.token })
+  }
+})
+
+const run = Effect.provide(program, Layer.provide(StoresLive, Sqlite.layer({ path })))
+
+process.stdin.once("data", () => {
+  Effect.runPromise(run).then(
+    (claimed) => {
+      process.stdout.write(`${JSON.stringify(claimed)}\n`, () => process.exit(0))
+    },
+    (error) => {
+      process.stderr.write(`${String(error)}\n`)
+      process.exit(1)
+    }
+  )
+})
+process.stdout.write("ready\n")
