@@ -16,10 +16,13 @@ import { jobSuite } from "./JobSuite.js"
 import { memorySuite } from "./MemorySuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
+import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { scheduledJobSuite } from "./ScheduledJobSuite.js"
+import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
+import { skillSuite } from "./SkillSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -46,7 +49,10 @@ const suites: Readonly<Record<string, Suite>> = {
   FileStore: fileSuite,
   RoutineStore: routineSuite,
   MemoryStore: memorySuite,
-  ScheduledJobStore: scheduledJobSuite
+  ScheduledJobStore: scheduledJobSuite,
+  SkillStore: skillSuite,
+  PromptTemplateStore: promptTemplateSuite,
+  SessionScoreStore: sessionScoreSuite
 }
 
 /**

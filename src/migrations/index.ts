@@ -11,10 +11,13 @@ import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
 import { projects } from "./projects.js"
+import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { scheduledJobs } from "./scheduledJobs.js"
+import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
+import { skills } from "./skills.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -38,5 +41,8 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   projects,
   files,
   memories,
-  scheduledJobs
+  scheduledJobs,
+  skills,
+  promptTemplates,
+  sessionScores
 ].map((step, index) => ({ ...step, id: index + 1 }))

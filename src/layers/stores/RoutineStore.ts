@@ -49,11 +49,13 @@ const cronAfter = (trigger: Routine["trigger"], from: Date): Date | null =>
       )
     : null
 
-/** Process clocks differ: a time that has been fired for never comes again. */
+/** Process clocks differ: the last run is the one of the latest clock. */
+const lastOf = ({ lastRunAt }: Pick<Routine, "lastRunAt">, at: Date): Date =>
+  lastRunAt !== null && lastRunAt > at ? lastRunAt : at
+
+/** A time that has been fired for never comes again. */
 const nextFire = (routine: Pick<Routine, "enabled" | "trigger" | "lastRunAt">, now: Date): Date | null =>
-  routine.enabled
-    ? cronAfter(routine.trigger, routine.lastRunAt !== null && routine.lastRunAt > now ? routine.lastRunAt : now)
-    : null
+  routine.enabled ? cronAfter(routine.trigger, lastOf(routine, now)) : null
 
 /** As it goes into the table: what can be looked for besides the trigger itself. */
 const stored = ({ action, trigger, ...routine }: Routine): Table.Fields => ({
@@ -63,8 +65,6 @@ const stored = ({ action, trigger, ...routine }: Routine): Table.Fields => ({
   webhookPath: trigger._tag === "webhook" ? (trigger.path ?? routine.id) : routine.id,
   actionConfig: action
 })
-
-const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
 
 const seconds = (n: number): number => n * 1000
 
@@ -96,18 +96,6 @@ const make = Effect.gen(function* () {
 
   const list = (rest: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<RoutineList, DbError> =>
     Effect.map(rows.readable(columns, rest, params), ({ rows, unreadable }) => ({ routines: rows, unreadable }))
-
-  /** Lists of ids are asked for piece by piece: engines bound the parameters of a statement. */
-  const inPieces = <A>(
-    ids: ReadonlyArray<string>,
-    ask: (piece: ReadonlyArray<string>) => Effect.Effect<A, DbError>
-  ) => {
-    const unique = Array.from(new Set(ids))
-    const pieces = Array.from({ length: Math.ceil(unique.length / 500) }, (_, n) =>
-      unique.slice(n * 500, n * 500 + 500)
-    )
-    return Effect.forEach(pieces, ask)
-  }
 
   const count = (sql: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
     Effect.map(backend.query(sql, params), ([row]) => Number(row?.["n"]))
@@ -159,7 +147,7 @@ const make = Effect.gen(function* () {
       }
       yield* runs.insert(added)
       yield* backend.execute(`UPDATE ${table} SET run_count = run_count + 1, last_run_at = ? WHERE id = ?`, [
-        run.startedAt,
+        lastOf(routine, run.startedAt),
         routine.id
       ])
       return added
@@ -310,31 +298,30 @@ const make = Effect.gen(function* () {
       ),
     countRunning: (user, ids) =>
       Effect.map(
-        inPieces(ids, (piece) =>
+        Rows.inPieces(ids, (piece, marks) =>
           backend.query(
             `SELECT routine_id, count(*) AS n FROM ${runsTable}
-             WHERE routine_id IN (${marks(piece)}) AND status = 'running' AND user_id = ? GROUP BY routine_id`,
+             WHERE routine_id IN (${marks}) AND status = 'running' AND user_id = ? GROUP BY routine_id`,
             [...piece, user]
           )
         ),
         (found) =>
           new Map([
             ...ids.map((id) => [id, 0] as const),
-            ...found.flat().map((row) => [String(row["routine_id"]), Number(row["n"])] as const)
+            ...found.map((row) => [String(row["routine_id"]), Number(row["n"])] as const)
           ])
       ),
     lastRunStatus: (user, ids) =>
       Effect.map(
-        inPieces(ids, (piece) =>
+        Rows.inPieces(ids, (piece, marks) =>
           backend.query(
             `SELECT routines.id, runs.status FROM ${table} AS routines
              JOIN ${runsTable} AS runs ON runs.routine_id = routines.id AND runs.seq = routines.run_count
-             WHERE routines.id IN (${marks(piece)}) AND routines.user_id = ?`,
+             WHERE routines.id IN (${marks}) AND routines.user_id = ?`,
             [...piece, user]
           )
         ),
-        (found) =>
-          new Map(found.flat().flatMap(({ id, status }) => (isStatus(status) ? [[String(id), status] as const] : [])))
+        (found) => new Map(found.flatMap(({ id, status }) => (isStatus(status) ? [[String(id), status] as const] : [])))
       )
   }
 
@@ -374,7 +361,7 @@ const make = Effect.gen(function* () {
             dueAt,
             startedAt: now
           })
-          claimed.push({ routine: { ...routine, nextFireAt, lastRunAt: now, runCount: run.seq }, run })
+          claimed.push({ routine: { ...routine, nextFireAt, lastRunAt: lastOf(routine, now), runCount: run.seq }, run })
         }
         const ids = [...claimed.flatMap(({ routine, run }) => [routine.id, run.id]), ...skipped.map(({ id }) => id)]
         return { result: { claimed, skipped, unreadable }, ids }

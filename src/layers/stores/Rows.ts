@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
@@ -123,6 +124,24 @@ export const orUnreadable = <A>(
     Effect.map((value) => ({ value })),
     Effect.catchTag("DbCorrupt", ({ message }) => Effect.succeed({ problem: { table, id, problem: message } }))
   )
+
+/**
+ * Asks for many ids piece by piece, since engines bound the parameters of a statement, and succeeds with all rows. The
+ * question gets a piece of the ids, each once, and as many placeholders.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const inPieces = (
+  ids: ReadonlyArray<string>,
+  ask: (piece: ReadonlyArray<string>, marks: string) => Effect.Effect<ReadonlyArray<Row>, DbError>
+): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+  const pieces = Chunk.chunksOf(Chunk.fromIterable(new Set(ids)), 500)
+  const answers = Effect.forEach(pieces, (piece) =>
+    ask(Chunk.toReadonlyArray(piece), Array.from(piece, () => "?").join(", "))
+  )
+  return Effect.map(answers, (rows) => rows.flat())
+}
 
 /**
  * Fails with `NotFound` where there is no value.

@@ -12,10 +12,13 @@ import type { FileStore } from "../../services/FileStore.js"
 import type { JobQueue, JobStore, JobStoreAdmin } from "../../services/JobStore.js"
 import type { MemoryStore } from "../../services/MemoryStore.js"
 import type { ProjectStore } from "../../services/ProjectStore.js"
+import type { PromptTemplateStore } from "../../services/PromptTemplateStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { ScheduledJobStore, ScheduledJobStoreAdmin } from "../../services/ScheduledJobStore.js"
+import type { SessionScoreStore } from "../../services/SessionScoreStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
+import type { SkillStore } from "../../services/SkillStore.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
@@ -26,10 +29,13 @@ import * as Files from "./FileStore.js"
 import * as Jobs from "./JobStore.js"
 import * as Memories from "./MemoryStore.js"
 import * as Projects from "./ProjectStore.js"
+import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
 import * as ScheduledJobs from "./ScheduledJobStore.js"
+import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
+import * as Skills from "./SkillStore.js"
 import * as ToolFailures from "./ToolFailureStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
@@ -46,13 +52,16 @@ export type StoreServices =
   | JobStoreAdmin
   | MemoryStore
   | ProjectStore
+  | PromptTemplateStore
   | RoutineStore
   | RoutineStoreAdmin
   | SandboxStore
   | SandboxStoreAdmin
   | ScheduledJobStore
   | ScheduledJobStoreAdmin
+  | SessionScoreStore
   | SettingsStore
+  | SkillStore
   | ToolFailureStore
   | WorkspaceStore
   | WorkspaceStoreAdmin
@@ -76,5 +85,8 @@ export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.merg
   Audit.layer,
   Routines.layer,
   Memories.layer,
-  ScheduledJobs.layer
+  ScheduledJobs.layer,
+  SessionScores.layer,
+  PromptTemplates.layer,
+  Skills.layer
 ).pipe(Layer.provideMerge(LocalWrites.layer))
