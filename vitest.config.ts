@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^effect-db-hub$/, replacement: source("index.ts") },
       { find: /^effect-db-hub\/(sqlite|postgres)$/, replacement: source("layers/$1/index.ts") },
+      { find: /^effect-db-hub\/stores$/, replacement: source("stores.ts") },
       { find: /^effect-db-hub\/(\w+)$/, replacement: source("$1/index.ts") }
     ]
   },

@@ -242,6 +242,7 @@ export class MemoryStore extends Context.Tag("effect-db-hub/MemoryStore")<
     readonly delete: Submit<typeof DeleteMemory>
     readonly recordAccess: Submit<typeof RecordMemoryAccess>
     readonly prune: Submit<typeof PruneMemories>
+    /** `NotFound` if there is none of the user's. */
     readonly get: (user: string, id: string) => Effect.Effect<Memory, DbError>
     /** Newest first; `cursor` gives the next page and is null on the last. */
     readonly list: (

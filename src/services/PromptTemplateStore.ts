@@ -89,7 +89,9 @@ export class PromptTemplateStore extends Context.Tag("effect-db-hub/PromptTempla
     readonly save: Submit<typeof SavePromptTemplate>
     readonly activate: Submit<typeof ActivatePromptTemplate>
     readonly delete: Submit<typeof DeletePromptTemplate>
+    /** `NotFound` if there is none of the user's. */
     readonly get: (user: string, id: string) => Effect.Effect<PromptTemplate, DbError>
+    /** The version of that name that is in use; `NotFound` if none is. */
     readonly getActive: (user: string, name: string) => Effect.Effect<PromptTemplate, DbError>
     /** The active version of each name, ordered by name; with `section`, those for it. */
     readonly listActive: (

@@ -69,6 +69,8 @@ export const ucb = (meanReward: number, uses: number, total: number, exploration
   uses === 0 ? Number.POSITIVE_INFINITY : meanReward + exploration * Math.sqrt(Math.log(total) / uses)
 
 /**
+ * Records how a session went. Statistics are read from the scores, so they follow at once.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -85,6 +87,8 @@ export const RecordSessionScore = operation("SessionScoreStore.record", {
 })
 
 /**
+ * Deletes a score, and with it its part in the statistics. `NotFound` if there is none of the user's.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -116,6 +120,7 @@ export class SessionScoreStore extends Context.Tag("effect-db-hub/SessionScoreSt
     readonly record: Submit<typeof RecordSessionScore>
     readonly delete: Submit<typeof DeleteSessionScore>
     readonly deleteSession: Submit<typeof DeleteScoresOfSession>
+    /** `NotFound` if there is none of the user's. */
     readonly get: (user: string, id: string) => Effect.Effect<SessionScore, DbError>
     /** Newest first. */
     readonly listBySession: (user: string, sessionId: string) => Effect.Effect<ReadonlyArray<SessionScore>, DbError>

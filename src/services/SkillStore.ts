@@ -100,6 +100,8 @@ export const RecordSkillUse = operation("SkillStore.recordUse", {
 })
 
 /**
+ * Takes a skill into use, or out of it. `NotFound` if there is none of the user's.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -109,6 +111,8 @@ export const SetSkillActive = operation("SkillStore.setActive", {
 })
 
 /**
+ * Deletes a skill. `NotFound` if there is none of the user's.
+ *
  * @since 0.1.0
  * @category operations
  */
@@ -130,6 +134,7 @@ export class SkillStore extends Context.Tag("effect-db-hub/SkillStore")<
     readonly recordUse: Submit<typeof RecordSkillUse>
     readonly setActive: Submit<typeof SetSkillActive>
     readonly delete: Submit<typeof DeleteSkill>
+    /** `NotFound` if there is none of the user's. */
     readonly get: (user: string, id: string) => Effect.Effect<Skill, DbError>
     /** The active ones, best first; with `taskType`, those for it. */
     readonly listActive: (

@@ -9,10 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Conversations from "./ConversationStore.js"
 import * as Files from "./FileStore.js"
 import * as Jobs from "./JobStore.js"
+import * as Memories from "./MemoryStore.js"
 import * as Projects from "./ProjectStore.js"
+import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
+import * as ScheduledJobs from "./ScheduledJobStore.js"
+import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
+import * as Skills from "./SkillStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
 type ScopedMember<F> = F extends () => unknown
@@ -69,10 +74,15 @@ export const scopedStores = {
   conversations: scoped(Conversations.ConversationStore, Conversations),
   files: scoped(Files.FileStore, Files),
   jobs: scoped(Jobs.JobStore, Jobs),
+  memories: scoped(Memories.MemoryStore, Memories),
   projects: scoped(Projects.ProjectStore, Projects),
+  promptTemplates: scoped(PromptTemplates.PromptTemplateStore, PromptTemplates),
   routines: scoped(Routines.RoutineStore, Routines),
   sandbox: scoped(Sandbox.SandboxStore, Sandbox),
+  scheduledJobs: scoped(ScheduledJobs.ScheduledJobStore, ScheduledJobs),
+  sessionScores: scoped(SessionScores.SessionScoreStore, SessionScores),
   settings: scoped(Settings.SettingsStore, Settings),
+  skills: scoped(Skills.SkillStore, Skills),
   workspace: scoped(Workspace.WorkspaceStore, Workspace)
 }
 
