@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { Backend, Json } from "../services/Backend.js"
+import { Migrator } from "../services/Migrator.js"
 import {
   CronTrigger,
   EventTrigger,
@@ -160,6 +161,15 @@ export const routineSuite: Suite = {
     yield* failsWith("NotFound", routines.getRun(user, id))
   }),
 
+  "runs are still there after the migrations have run again": Effect.gen(function* () {
+    const [routines, migrator] = [yield* RoutineStore, yield* Migrator]
+    const user = yield* fresh("user")
+    const made = yield* create(user, hourly)
+    const before = yield* run(made)
+    yield* migrator.migrate()
+    yield* equal(yield* routines.listRuns(user, made.id), [before])
+  }),
+
   "a run ends once: its first end stays and counts once": Effect.gen(function* () {
     const routines = yield* RoutineStore
     const user = yield* fresh("user")
@@ -288,6 +298,17 @@ export const routineSuite: Suite = {
     yield* equal(yield* start(made, { now: after(now, minutes(9)) }), { _tag: "Refused", reason: "disabled" })
     yield* equal((yield* routines.get(user, made.id)).runCount, 3)
   }),
+
+  "a start whose clock is behind the last one's is not held up without a cooldown, and does not turn time back":
+    Effect.gen(function* () {
+      const routines = yield* RoutineStore
+      const user = yield* fresh("user")
+      const made = yield* create(user, ManualTrigger.make({}))
+      const now = new Date()
+      yield* run(made, { now })
+      yield* run(made, { now: after(now, -1000) })
+      yield* equal((yield* routines.get(user, made.id)).lastRunAt, now)
+    }),
 
   "of racing starts no more go through than may run at a time": Effect.gen(function* () {
     const user = yield* fresh("user")

@@ -12,7 +12,7 @@ import { temporaryFile } from "../support/index.js"
 const script = fileURLToPath(new URL("../support/routine-process.ts", import.meta.url))
 const seconds = 60
 
-/** A scheduler that waits to be told to go; killed with the scope. */
+/** A scheduler that waits to be told when to begin; killed with the scope. */
 const scheduler = (path: string, from: Date) =>
   Effect.map(
     Effect.acquireRelease(
@@ -29,12 +29,13 @@ const scheduler = (path: string, from: Date) =>
       ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
     ),
     ({ child, said }) =>
-      Effect.promise(async () => {
-        const closed = once(child, "close")
-        child.stdin.end("go\n")
-        assert.deepStrictEqual(await closed, [0, null])
-        return JSON.parse(said().split("\n")[1]!) as ReadonlyArray<string>
-      })
+      (begin: number) =>
+        Effect.promise(async () => {
+          const closed = once(child, "close")
+          child.stdin.end(`${begin}\n`)
+          assert.deepStrictEqual(await closed, [0, null])
+          return JSON.parse(said().split("\n")[1]!) as ReadonlyArray<string>
+        })
   )
 
 describe("routines of many processes", () => {
@@ -56,7 +57,8 @@ describe("routines of many processes", () => {
         )
         const from = new Date(Math.max(...made.map(({ nextFireAt }) => nextFireAt!.getTime())))
         const schedulers = yield* Effect.all([scheduler(path, from), scheduler(path, from)], { concurrency: 2 })
-        const fired = (yield* Effect.all(schedulers, { concurrency: 2 })).flat()
+        const begin = Date.now() + 50
+        const fired = (yield* Effect.forEach(schedulers, (run) => run(begin), { concurrency: 2 })).flat()
         assert.strictEqual(new Set(fired).size, fired.length)
         assert.strictEqual(fired.length, made.length * seconds)
         const counts = yield* Effect.forEach(made, ({ id }) => routines.get("ada", id))

@@ -1,6 +1,7 @@
 /**
  * A scheduler as another process: `routine-process.ts FILE FROM SECONDS` claims what is due at each second from the time
- * FROM on, as soon as it is told to go, and prints what it got.
+ * FROM on, and prints what it got. It begins at the time that it reads from its input, and lets a second pass in 50 ms, so
+ * that schedulers which begin together claim the same second together.
  */
 import { once } from "node:events"
 import * as Effect from "effect/Effect"
@@ -14,9 +15,12 @@ const [path = "", from = "", seconds = ""] = process.argv.slice(2)
 const program = Effect.gen(function* () {
   const admin = yield* RoutineStoreAdmin
   process.stdout.write("ready\n")
-  yield* Effect.promise(() => once(process.stdin, "data"))
+  const [begin] = yield* Effect.promise(() => once(process.stdin, "data"))
   return yield* Effect.forEach(Array.from({ length: Number(seconds) }).keys(), (second) =>
-    admin.claimDue({ now: new Date(Date.parse(from) + second * 1000) })
+    Effect.zipRight(
+      Effect.suspend(() => Effect.sleep(Math.max(0, Number(begin) + second * 50 - Date.now()))),
+      admin.claimDue({ now: new Date(Date.parse(from) + second * 1000) })
+    )
   )
 })
 

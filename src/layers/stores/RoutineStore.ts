@@ -396,7 +396,10 @@ const make = Effect.gen(function* () {
       Effect.flatMap(Page.limit(limit, 50, { backend: backend.name, operation: "RoutineStoreAdmin.list" }), (size) =>
         list("WHERE id > ? ORDER BY id LIMIT ?", [after, size])
       ),
-    listEventRoutines: list("WHERE trigger_type IN ('event', 'system_event') AND enabled = ? ORDER BY id", [true]),
+    listEventRoutines: list(
+      "WHERE trigger_type IN ('event', 'system_event') AND enabled = ? ORDER BY trigger_type, id",
+      [true]
+    ),
     getByWebhookPath: (path) =>
       Effect.flatMap(
         find("webhook_path = ? AND trigger_type = 'webhook' AND enabled = ?", [path, true]),
