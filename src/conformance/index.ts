@@ -23,6 +23,7 @@ import { scheduledJobSuite } from "./ScheduledJobSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -34,6 +35,7 @@ export type { Case } from "./Case.js"
 const suites: Readonly<Record<string, Suite>> = {
   Backend: backendSuite,
   VectorStore: vectorSuite,
+  TextStore: textSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
