@@ -20,6 +20,7 @@ import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { scheduledJobSuite } from "./ScheduledJobSuite.js"
+import { searchSuite } from "./SearchSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
@@ -36,6 +37,7 @@ const suites: Readonly<Record<string, Suite>> = {
   Backend: backendSuite,
   VectorStore: vectorSuite,
   TextStore: textSuite,
+  Search: searchSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
