@@ -95,7 +95,7 @@ const records = FastCheck.array(
   { maxLength: 20 }
 )
 
-/** The definition in the plainest words, with the constants of FTS5. */
+/** The definition in the plainest words. */
 const bm25 = (text: ReadonlyArray<string>, all: ReadonlyArray<ReadonlyArray<string>>, wanted: Iterable<string>) => {
   const length = all.reduce((sum, each) => sum + each.length, 0) / all.length
   let score = 0
@@ -103,7 +103,7 @@ const bm25 = (text: ReadonlyArray<string>, all: ReadonlyArray<ReadonlyArray<stri
     const found = all.filter((each) => each.includes(word)).length
     const times = text.filter((each) => each === word).length
     const weight = Math.max(Math.log((all.length - found + 0.5) / (found + 0.5)), 1e-6)
-    score += (weight * times * 2.2) / (times + 1.2 * (0.25 + (0.75 * text.length) / length))
+    score += (weight * times * 3) / (times + 2 * (0.25 + (0.75 * text.length) / length))
   }
   return score
 }

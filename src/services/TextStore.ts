@@ -1,5 +1,6 @@
 /**
- * Collections of texts with metadata, found by their words: ranked by BM25, the same terms on every engine.
+ * Collections of texts with metadata, found by their words: the same terms on every engine, ranked by BM25 with k1 = 2,
+ * which suits questions of many words, and b = 0.75.
  *
  * @since 0.1.0
  */

@@ -58,13 +58,20 @@ const longestTerm = 64
 export const normalize = (text: string): string =>
   text.normalize("NFKD").toLowerCase().replace(latinAccents, "").normalize("NFC")
 
+/** Function words, after the lists of SMART and Snowball. */
 const grammar = new Set(
   (
-    "a about after all also am an and any are as at be because been before being both but by can could did do does doing " +
-    "each few for from further had has have having he her here hers him his how i if in into is it its just me more most " +
-    "my no nor not of on once only or other our out over own s same she should so some such t than that the their them " +
-    "then there these they this those through to too under until up us very was we were what when where which while who " +
-    "whom why will with would you your"
+    "a about above across after again against all almost along already also although always am among an and another any " +
+    "anybody anyone anything anywhere are around as at be became because become becomes been before being below besides " +
+    "between beyond both but by can cannot could did do does doing done down during each either else enough etc ever every " +
+    "everybody everyone everything few for from further had has have having he hence her here hers herself him himself his " +
+    "how however i if in indeed instead into is it its itself just less lot many may maybe me might more moreover most much " +
+    "must my myself neither never no nobody none nor not nothing now of off often on once one only onto or other others " +
+    "otherwise ought our ours out over own per perhaps quite rather really s same shall she should since so some somebody " +
+    "someone something sometimes still such t than that the their theirs them themselves then there therefore these they " +
+    "this those though through throughout thus to together too toward towards under unless until up upon us very via was we " +
+    "were what whatever when whenever where whereas whether which while who whoever whole whom whose why will with within " +
+    "without would yet you your yours yourself"
   ).split(" ")
 )
 
@@ -84,6 +91,36 @@ const unspaced = (run: string, start: number): ReadonlyArray<Token> => {
   }))
 }
 
+const cut = (word: string): string =>
+  word.length <= longestTerm ? word : Array.from(word).slice(0, longestTerm).join("")
+
+/** A few thousand words make up most of what is written: their stems are remembered, so that the rules run rarely. */
+const stems = new Map<string, string>()
+const mostStems = 20_000
+
+const stemOf = (word: string): string => {
+  const known = stems.get(word)
+  if (known !== undefined) return known
+  const found = stem(word)
+  if (stems.size >= mostStems) stems.clear()
+  stems.set(word, found)
+  return found
+}
+
+const wordAt = (word: string, start: number, end: number, language: Language): Token => {
+  const english = language === "english"
+  return {
+    term: cut(english ? stemOf(cut(word)) : word),
+    start,
+    end,
+    single: false,
+    grammar: english && grammar.has(word)
+  }
+}
+
+/** Most texts, which need no look at what Unicode says of each character. */
+const isAscii = (text: string): boolean => !/[^\p{ASCII}]/u.test(text)
+
 /**
  * The terms of a text in its order. The last character of a run without spaces is a term too, so that each of its
  * characters begins one.
@@ -93,6 +130,13 @@ const unspaced = (run: string, start: number): ReadonlyArray<Token> => {
  */
 export const tokens = (text: string, language: Language): ReadonlyArray<Token> => {
   const found: Array<Token> = []
+  if (isAscii(text)) {
+    for (const match of text.toLowerCase().matchAll(/[a-z0-9]+/g)) {
+      const [word] = match
+      found.push(wordAt(word, match.index, match.index + word.length, language))
+    }
+    return found
+  }
   for (const match of text.matchAll(pieces)) {
     const [piece, run] = match
     const start = match.index
@@ -103,10 +147,7 @@ export const tokens = (text: string, language: Language): ReadonlyArray<Token> =
     const end = start + piece.length
     // Compatibility forms such as ⅔ fall apart into digits and signs that are in no word.
     for (const [word] of normalize(piece).matchAll(/[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic}/gu)) {
-      const term = Array.from(language === "english" ? stem(word) : word)
-        .slice(0, longestTerm)
-        .join("")
-      found.push({ term, start, end, single: false, grammar: language === "english" && grammar.has(word) })
+      found.push(wordAt(word, start, end, language))
     }
   }
   return found

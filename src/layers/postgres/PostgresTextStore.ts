@@ -1,6 +1,6 @@
 /**
- * Texts on PostgreSQL: their terms in a `tsvector`, found through a GIN index, ranked by BM25 with the constants of
- * FTS5. PostgreSQL's own ranks know nothing of how rare a word is.
+ * Texts on PostgreSQL: their terms in a `tsvector`, found through a GIN index, ranked by BM25. PostgreSQL's own
+ * ranks know nothing of how rare a word is.
  *
  * Of a phrase of several words BM25 counts the words.
  *
@@ -110,7 +110,7 @@ export const make = (client: Pick<PostgresClient, "query" | "execute">): TextEng
           FROM occurrences AS o CROSS JOIN collection AS c GROUP BY o.term, o.prefix, c.records
         ), best AS MATERIALIZED (
           SELECT o.id,
-            sum(w.weight * o.times * 2.2 / (o.times + 1.2 * (0.25 + 0.75 * o.length / c.length)) ORDER BY o.term) AS bm25
+            sum(w.weight * o.times * 3 / (o.times + 2 * (0.25 + 0.75 * o.length / c.length)) ORDER BY o.term) AS bm25
           FROM occurrences AS o
           JOIN weights AS w ON w.term = o.term AND w.prefix = o.prefix
           CROSS JOIN collection AS c

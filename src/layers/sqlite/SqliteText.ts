@@ -23,6 +23,9 @@ const match = (query: QuerySyntax.Query): string =>
     .map((alternative, _, alternatives) => (alternatives.length > 1 ? `(${alternative})` : alternative))
     .join(" OR ")
 
+/** FTS5 has k1 = 1.2 for good, but counts a term in a column as often as the column weighs: 0.6 makes it k1 = 2. */
+const bm25 = (n: number): string => `-bm25(db_hub_terms_${n}, 0.6) * 3 / 2.2`
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -71,7 +74,7 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
     client.query(
       `WITH best AS MATERIALIZED (
           SELECT t.row_id, t.id, f.score
-          FROM (SELECT rowid AS found, -bm25(db_hub_terms_${n}) AS score FROM db_hub_terms_${n}
+          FROM (SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n}
             WHERE db_hub_terms_${n} MATCH ?) AS f
           CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = f.found
           WHERE ${sql} ORDER BY f.score DESC, t.id LIMIT ${limit}
