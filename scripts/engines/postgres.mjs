@@ -1,6 +1,6 @@
 // Real PostgreSQL, PgBouncer and a streaming replica for tests, without touching the system.
-//   node scripts/engines/postgres.mjs          starts PostgreSQL alone, until Ctrl-C
-//   npm run engines -- --fetch    only fetches the programs
+//   npm run engines -- --postgres    starts PostgreSQL alone, until Ctrl-C
+//   npm run engines -- --fetch       only fetches the programs
 //
 // The first which is there is taken: DB_HUB_TEST_PG_URL, the programs fetched by pg17.sh, an installed PostgreSQL with
 // pgvector, Docker. With none of them the result is { kind: "none", reason }, and the caller takes PGlite and says so.
