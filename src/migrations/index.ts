@@ -18,6 +18,7 @@ import { scheduledJobs } from "./scheduledJobs.js"
 import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -44,5 +45,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   scheduledJobs,
   skills,
   promptTemplates,
-  sessionScores
+  sessionScores,
+  texts
 ].map((step, index) => ({ ...step, id: index + 1 }))

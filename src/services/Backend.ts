@@ -12,6 +12,7 @@ import type { DbError } from "../errors/index.js"
 import type { Dialect } from "./Dialect.js"
 import type { HealthChecker } from "./HealthChecker.js"
 import type { Migrator } from "./Migrator.js"
+import type { TextStore } from "./TextStore.js"
 import type { VectorStore } from "./VectorStore.js"
 
 /**
@@ -223,6 +224,7 @@ export interface BackendShape {
     options?: { readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void }
   ) => Effect.Effect<{ readonly file: string; readonly sizeBytes: number }, DbError>
   readonly vector: Context.Tag.Service<VectorStore>
+  readonly text: Context.Tag.Service<TextStore>
   readonly migrator: Context.Tag.Service<Migrator>
   readonly health: Context.Tag.Service<HealthChecker>
 }
