@@ -21,7 +21,7 @@ const nodes = new Set(
     "A_Indices A_Indirection BoolExpr NullTest BooleanTest FuncCall NamedArgExpr TypeCast TypeName CollateClause " +
     "SubLink RowExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr SQLValueFunction GroupingFunc GroupingSet SortBy " +
     "WindowDef RangeVar RangeSubselect RangeFunction RangeTableSample RangeTableFunc RangeTableFuncCol JoinExpr Alias " +
-    "WithClause CommonTableExpr CTESearchClause CTECycleClause XmlExpr XmlSerialize JsonFormat JsonReturning " +
+    "ColumnDef WithClause CommonTableExpr CTESearchClause CTECycleClause XmlExpr XmlSerialize JsonFormat JsonReturning " +
     "JsonOutput JsonValueExpr JsonArgument JsonBehavior JsonTable JsonTableColumn JsonTablePathSpec JsonFuncExpr " +
     "JsonKeyValue JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor " +
     "JsonObjectAgg JsonArrayAgg JsonIsPredicate JsonParseExpr JsonScalarExpr JsonSerializeExpr " +

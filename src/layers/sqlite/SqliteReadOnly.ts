@@ -81,7 +81,8 @@ export const agentRefusal = (sql: string, context: ErrorContext): DbReadOnly | u
       const name = bare(part)
       if (reachingFunctions.has(name)) return parts[index + 1]?.text === "("
       const isName = part.kind !== "string" || beforeNames.has(parts[index - 1]?.text.toUpperCase() ?? "")
-      return isName && name.startsWith("PRAGMA_") && !tellingPragmas.has(name.slice("PRAGMA_".length))
+      const told = tellingPragmas.has(name) || tellingPragmas.has(name.slice("PRAGMA_".length))
+      return isName && name.startsWith("PRAGMA_") && !told
     })
   return refused ? notReading(context) : refusal(sql, context)
 }
