@@ -16,6 +16,7 @@ import { type BackendServices, fromBackend } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
 import * as SqlTextStore from "../SqlTextStore.js"
+import * as SqliteAgentSql from "./SqliteAgentSql.js"
 import { backup } from "./SqliteBackup.js"
 import * as SqliteClient from "./SqliteClient.js"
 import { dialect } from "./SqliteDialect.js"
@@ -56,6 +57,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,
+      agentSql: SqliteAgentSql.make(resolved),
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
