@@ -208,6 +208,8 @@ const make = (
               return coordinator.drain(drainBound)
             })
         )
+        // What was sent to the one before is sent again, to this process.
+        yield* disconnect
         yield* Effect.forkScoped(
           Effect.forever(
             Effect.zipRight(
