@@ -10,6 +10,7 @@ import { conversations } from "./conversations.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
+import { primary } from "./primary.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
@@ -46,5 +47,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   skills,
   promptTemplates,
   sessionScores,
-  texts
+  texts,
+  primary
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -1,6 +1,8 @@
 /**
  * @since 0.1.0
  */
+export { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
+export { type AgentQuery, type AgentResult, AgentSql, type AgentSqlOptions, type AgentSqlShape } from "./AgentSql.js"
 export * from "./Backend.js"
 export * from "./Dialect.js"
 export * from "./HealthChecker.js"

@@ -20,6 +20,7 @@ import { type BackendServices, servicesOf } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
 import * as SqlTextStore from "../SqlTextStore.js"
+import * as PostgresAgentSql from "./PostgresAgentSql.js"
 import * as PostgresClient from "./PostgresClient.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect } from "./PostgresDialect.js"
@@ -110,6 +111,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       transaction: client.transaction,
       alone: basics.alone,
       readOnly: client.readOnly,
+      agentSql: PostgresAgentSql.make(client),
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),
       backup: () =>
         Effect.fail(
