@@ -10,6 +10,7 @@ import { conversations } from "./conversations.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
+import { primary } from "./primary.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
@@ -18,6 +19,7 @@ import { scheduledJobs } from "./scheduledJobs.js"
 import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -44,5 +46,7 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   scheduledJobs,
   skills,
   promptTemplates,
-  sessionScores
+  sessionScores,
+  texts,
+  primary
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -14,6 +14,8 @@ import type { AgentSqlOptions, AgentSqlShape } from "./AgentSql.js"
 import type { Dialect } from "./Dialect.js"
 import type { HealthChecker } from "./HealthChecker.js"
 import type { Migrator } from "./Migrator.js"
+import type { Sharing } from "./Sharing.js"
+import type { TextStore } from "./TextStore.js"
 import type { VectorStore } from "./VectorStore.js"
 
 /**
@@ -226,7 +228,10 @@ export interface BackendShape {
     file: string,
     options?: { readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void }
   ) => Effect.Effect<{ readonly file: string; readonly sizeBytes: number }, DbError>
+  /** How processes that share this database elect one of them; absent where the engine is a server. */
+  readonly sharing?: Sharing
   readonly vector: Context.Tag.Service<VectorStore>
+  readonly text: Context.Tag.Service<TextStore>
   readonly migrator: Context.Tag.Service<Migrator>
   readonly health: Context.Tag.Service<HealthChecker>
 }

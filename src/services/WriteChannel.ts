@@ -5,6 +5,7 @@
  */
 import * as Rpc from "@effect/rpc/Rpc"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -109,6 +110,28 @@ export const withIdempotencyKey =
     Effect.provideService(write, IdempotencyKey, key)
 
 /**
+ * How long a write may take in all, waiting included; see `withWriteTimeout`.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class WriteBudget extends Context.Reference<WriteBudget>()("effect-db-hub/WriteBudget", {
+  defaultValue: (): Duration.Duration | undefined => undefined
+}) {}
+
+/**
+ * Gives the writes of an effect another limit than the channel's (5 seconds where writes are forwarded); after it a
+ * write fails with `WriteTimeout`. A channel that does not forward has no limit but the wait for the lock.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withWriteTimeout =
+  (timeout: Duration.DurationInput) =>
+  <A, E, R>(write: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(write, WriteBudget, Duration.decode(timeout))
+
+/**
  * @since 0.1.0
  * @category tags
  */
@@ -124,8 +147,9 @@ export class WriteChannel extends Context.Tag("effect-db-hub/WriteChannel")<
       handler: (payload: Rpc.Payload<R>) => Effect.Effect<Written<Rpc.Success<R>>, DbError>
     ) => Submit<R>
     /**
-     * Committed writes of every process in the order of their commits, those after `after` first, then new ones as they
-     * come; without `after`, only new ones.
+     * Committed writes of every process, each once and in one order for all readers, those after `after` first, then new
+     * ones as they come; without `after`, only new ones. Where several may write at once, that is the order in which
+     * their transactions began to write, and one that stays open holds back those that began after it.
      */
     readonly changes: (after?: string) => Stream.Stream<Change, DbError>
     /** The place in the feed after which all that commits from now on will come; give it to `changes`. */
