@@ -3,7 +3,8 @@ const above = {
   "errors|vector": "services|layers|migrations|tools|cli|conformance",
   services: "layers|migrations|tools|cli|conformance",
   "layers|migrations": "tools|cli|conformance",
-  conformance: "tools|cli"
+  conformance: "tools|cli",
+  tools: "cli"
 }
 
 module.exports = {

@@ -19,6 +19,7 @@ COMMANDS
   vector collections              vector collections
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
   config check|print|schema       check and print the configuration
+  mcp [--allow write|admin]       serve the db_hub tools to agents; without --allow they only read
   doctor                          examine versions, permissions, the whole database file
 
 OPTIONS OF EVERY COMMAND

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 
-import * as NodeModule from "node:module"
 import * as NodeUtil from "node:util"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
@@ -25,6 +24,7 @@ import { backup } from "./commands/backup.js"
 import { config } from "./commands/config.js"
 import { doctor } from "./commands/doctor.js"
 import { execute } from "./commands/execute.js"
+import { mcp } from "./commands/mcp.js"
 import { migrate } from "./commands/migrate.js"
 import { query } from "./commands/query.js"
 import { schema } from "./commands/schema.js"
@@ -33,17 +33,12 @@ import { vector } from "./commands/vector.js"
 import { overview } from "./help.js"
 import { Io, type IoShape } from "./Io.js"
 import { crashed, failed, misused } from "./report.js"
+import { version } from "./version.js"
 
-/**
- * That of package.json.
- *
- * @since 0.1.0
- * @category constants
- */
-export const version: string = NodeModule.createRequire(import.meta.url)("../../package.json").version
+export { version } from "./version.js"
 
 const root = Command.make("db-hub").pipe(
-  Command.withSubcommands([status, backends, query, execute, schema, migrate, backup, vector, config, doctor])
+  Command.withSubcommands([status, backends, query, execute, schema, migrate, backup, vector, config, doctor, mcp])
 )
 
 const names: ReadonlyArray<string> = Array.from(HashMap.keys(Command.getSubcommands(root))).sort()
@@ -53,7 +48,7 @@ const cli = Command.run(root, { name: "db-hub", version })
 const beforeDashes = (args: ReadonlyArray<string>) =>
   args.slice(0, args.includes("--") ? args.indexOf("--") : undefined)
 
-const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal"])
+const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal", "--dml-only"])
 
 /**
  * What the parser misreads, put the way it does not: a word such as `yes` after a flag is no value of the flag, a

@@ -1,5 +1,6 @@
 /**
- * The write door: a statement is planned in a transaction that is undone, and run by the code that the plan returned.
+ * The write door: a statement is planned in a transaction that is undone, and run by the code that the plan returned. What
+ * an engine does outside of its transactions, such as a sequence that counts on, no plan undoes.
  *
  * @since 0.1.0
  */

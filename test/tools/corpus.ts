@@ -229,6 +229,7 @@ const postgresOnly = {
     "SELECT * FROM pg_authid",
     "SELECT passwd FROM pg_catalog.pg_shadow",
     "TABLE pg_hba_file_rules",
+    "SELECT * FROM information_schema.user_mapping_options",
     "IMPORT FOREIGN SCHEMA public FROM SERVER evil INTO public"
   ]
 }

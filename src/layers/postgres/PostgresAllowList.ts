@@ -56,7 +56,7 @@ const refusedFunctions = new Set(
 const refusedRelations = new Set(
   (
     "pg_authid pg_shadow pg_user_mapping pg_user_mappings pg_subscription pg_hba_file_rules pg_ident_file_mappings " +
-    "pg_file_settings pg_largeobject"
+    "pg_file_settings pg_largeobject user_mapping_options _pg_user_mappings"
   ).split(" ")
 )
 

@@ -1,0 +1,99 @@
+/**
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import * as NodePath from "node:path"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { AuditLog } from "../../services/AuditLog.js"
+import { Hub } from "../../services/Hub.js"
+import type { HubConfig } from "../../services/HubConfig.js"
+import type { Group } from "../../tools/Declarations.js"
+import { configuration, fileOf } from "../Backends.js"
+import { common, describe } from "../options.js"
+import { note } from "../report.js"
+import { version } from "../version.js"
+
+const backupFolder = (config: HubConfig) =>
+  NodePath.resolve(NodePath.dirname(fileOf(config.primary) ?? "data/hub.db"), "backups")
+
+/** The hub, and where calls are recorded: in its primary, unless nothing can be written there. */
+const surroundings = (config: HubConfig) =>
+  Layer.unwrapEffect(
+    Effect.promise(async () => {
+      const [live, audit, writes] = await Promise.all([
+        import("../../layers/HubLive.js"),
+        import("../../layers/stores/AuditLog.js"),
+        import("../../layers/write/LocalWrites.js")
+      ])
+      return audit.layer.pipe(Layer.provideMerge(writes.layer), Layer.provideMerge(live.layer(config)))
+    })
+  )
+
+/**
+ * @since 0.1.0
+ * @category commands
+ */
+export const mcp = Command.make(
+  "mcp",
+  {
+    allow: Options.choice("allow", ["write", "admin"] as const).pipe(
+      Options.withDescription("Offer tools that write or administer, too; may be repeated"),
+      Options.repeated
+    ),
+    writes: Options.choice("writes", ["off", "plan", "direct"] as const).pipe(
+      Options.withDescription("What writes is refused, first planned and run by a code, or run at once (default: off)"),
+      Options.withDefault("off" as const)
+    ),
+    dmlOnly: Options.boolean("dml-only").pipe(Options.withDescription("Rows may be changed, definitions may not")),
+    http: Options.integer("http").pipe(
+      Options.withPseudoName("PORT"),
+      Options.withDescription(
+        "Serve HTTP on 127.0.0.1 instead of standard input and output; clients send the token of DB_HUB_MCP_TOKEN"
+      ),
+      Options.optional
+    ),
+    ...common
+  },
+  ({ allow, backend, config: file, dmlOnly, http, writes }) =>
+    Effect.gen(function* () {
+      const config = yield* configuration(file)
+      const serve = Effect.gen(function* () {
+        const [server, toolkit] = yield* Effect.promise(() =>
+          Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")])
+        )
+        const hub = yield* Hub
+        const log = yield* AuditLog
+        const kit = yield* toolkit.make(hub, {
+          groups: ["read", ...allow] as ReadonlyArray<Group>,
+          writes,
+          dmlOnly,
+          backupFolder: backupFolder(config),
+          ...(Option.isSome(backend) ? { backends: [backend.value] } : {}),
+          ...(hub.primary.capabilities.writable ? { audit: (record) => Effect.asVoid(log.record(record)) } : {})
+        })
+        if (Option.isNone(http)) return yield* server.stdio(kit, version)
+        const given = yield* Effect.option(Config.redacted(Config.nonEmptyString("DB_HUB_MCP_TOKEN")))
+        const token = Option.getOrElse(given, () => Redacted.make(NodeCrypto.randomBytes(24).toString("base64url")))
+        const port = yield* server.http(kit, version, { port: http.value, token })
+        yield* note(`serving http://127.0.0.1:${port}/mcp`)
+        if (Option.isNone(given)) yield* note(`the token, of this process alone, is ${Redacted.value(token)}`)
+        return yield* Effect.never
+      })
+      yield* Effect.scoped(Effect.provide(serve, surroundings(config)))
+    })
+).pipe(
+  Command.withDescription(
+    describe(
+      "Serve the db_hub tools to agents over the Model Context Protocol; without --allow they only read.",
+      "db-hub mcp",
+      "db-hub mcp --allow write --writes plan",
+      "DB_HUB_MCP_TOKEN=… db-hub mcp --http 7420"
+    )
+  )
+)

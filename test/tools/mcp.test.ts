@@ -1,0 +1,207 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client"
+import { StdioClientTransport } from "@modelcontextprotocol/client/stdio"
+import Database from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { factories } from "../../src/layers/HubLive.js"
+import * as HubMake from "../../src/layers/HubMake.js"
+import * as Mcp from "../../src/tools/Mcp.js"
+import * as Toolkit from "../../src/tools/Toolkit.js"
+import { temporaryFolder } from "../support/index.js"
+
+const bin = NodePath.resolve("bin/db-hub")
+
+const place = Effect.map(temporaryFolder, (folder) => {
+  NodeFs.mkdirSync(`${folder}/data`)
+  const db = new Database(`${folder}/data/hub.db`)
+  db.exec("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT); INSERT INTO notes (body) VALUES ('a'), ('b')")
+  db.close()
+  return folder
+})
+
+const connected = (transport: () => Parameters<Client["connect"]>[0]) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const client = new Client({ name: "tester", version: "1.0.0" })
+      await client.connect(transport())
+      return client
+    }),
+    (client) => Effect.promise(() => client.close())
+  )
+
+const overStdio = (folder: string, ...args: ReadonlyArray<string>) =>
+  connected(() => new StdioClientTransport({ command: process.execPath, args: [bin, "mcp", ...args], cwd: folder }))
+
+const call = (client: Client, name: string, args: Record<string, unknown>) =>
+  Effect.promise(() => client.callTool({ name, arguments: args }))
+
+describe("db-hub mcp", { timeout: 60_000 }, () => {
+  it.scopedLive("the official client lists the tools that read, asks, is refused, and every call is recorded", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const client = yield* overStdio(folder)
+      const { tools } = yield* Effect.promise(() => client.listTools())
+      assert.deepStrictEqual(
+        tools.map(({ annotations, name }) => [name, annotations?.readOnlyHint]),
+        [
+          ["db_hub_status", true],
+          ["db_hub_query", true],
+          ["db_hub_schema", true],
+          ["db_hub_backends", true]
+        ]
+      )
+      const tokens = JSON.stringify(tools).length / 4
+      console.log(`tools/list over stdio, characters / 4: read ${Math.ceil(tokens)}`)
+      assert.isBelow(tokens, 1200)
+      const rows = yield* call(client, "db_hub_query", { query: "SELECT * FROM notes WHERE id > ?", params: [1] })
+      assert.deepStrictEqual(rows.structuredContent, {
+        columns: ["id", "body"],
+        rows: [[2, "b"]],
+        row_count: 1,
+        truncated: false,
+        reason: null
+      })
+      const refused = yield* call(client, "db_hub_query", { query: "SELECT 1; DELETE FROM notes" })
+      assert.isTrue(refused.isError)
+      const written = yield* call(client, "db_hub_query", { query: "DELETE FROM notes" })
+      assert.match(JSON.stringify(written.content), /DbReadOnly/)
+      const log = yield* call(client, "db_hub_query", {
+        query: "SELECT tool, caller, allowed FROM db_hub_audit ORDER BY seq"
+      })
+      assert.deepStrictEqual((log.structuredContent as { rows: unknown }).rows, [
+        ["db_hub_query", "tester", 1],
+        ["db_hub_query", "tester", 0],
+        ["db_hub_query", "tester", 0]
+      ])
+    })
+  )
+
+  it.scopedLive("all of the tools cost less than 2,500 tokens, and a write goes by plan and code", () =>
+    Effect.gen(function* () {
+      const client = yield* overStdio(yield* place, "--allow", "write", "--allow", "admin", "--writes", "plan")
+      const { tools } = yield* Effect.promise(() => client.listTools())
+      assert.lengthOf(tools, 8)
+      const tokens = JSON.stringify(tools).length / 4
+      console.log(`tools/list over stdio, characters / 4: all ${Math.ceil(tokens)}`)
+      assert.isBelow(tokens, 2500)
+      const statement = "DELETE FROM notes WHERE id = 1"
+      const planned = yield* call(client, "db_hub_execute", { statement })
+      const { code } = planned.structuredContent as { code: string }
+      const count = { query: "SELECT count(*) FROM notes" }
+      const before = yield* call(client, "db_hub_query", count)
+      assert.deepStrictEqual((before.structuredContent as { rows: unknown }).rows, [[2]])
+      yield* call(client, "db_hub_execute", { statement, code })
+      const after = yield* call(client, "db_hub_query", count)
+      assert.deepStrictEqual((after.structuredContent as { rows: unknown }).rows, [[1]])
+    })
+  )
+
+  it.scopedLive("malformed lines, bytes that are no text, strange ids and large input never stop it", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(
+          (): ChildProcess => spawn(process.execPath, [bin, "mcp"], { cwd: folder, stdio: ["pipe", "pipe", "ignore"] })
+        ),
+        (running) => Effect.sync(() => running.kill("SIGKILL"))
+      )
+      let said = ""
+      child.stdout!.on("data", (data) => {
+        said += String(data)
+      })
+      const send = (message: string | Uint8Array) => child.stdin!.write(message)
+      const line = (message: unknown) => send(`${JSON.stringify(message)}\n`)
+      const answered = (id: unknown) =>
+        Effect.async<Record<string, unknown>>((resume) => {
+          const timer = setInterval(() => {
+            const found = said.split("\n").find((text) => text.includes(`"id":${JSON.stringify(id)}`))
+            if (found === undefined) return
+            clearInterval(timer)
+            resume(Effect.succeed(JSON.parse(found)))
+          }, 20)
+          return Effect.sync(() => clearInterval(timer))
+        }).pipe(Effect.timeout("20 seconds"), Effect.orDie)
+      line({
+        jsonrpc: "2.0",
+        id: "start",
+        method: "initialize",
+        params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "raw", version: "1" } }
+      })
+      assert.isDefined((yield* answered("start"))["result"])
+      line({ jsonrpc: "2.0", method: "notifications/initialized" })
+      for (const bad of ["{", "null\n", "[]\n", "{}\n", '{"jsonrpc":"2.0"}\n', "\n\n", "not json\n", '"text"\n'])
+        send(`${bad}\n`)
+      send(new Uint8Array([0xff, 0xfe, 0x00, 0x80, 0x0a]))
+      const query = (id: unknown, sql: string) =>
+        line({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "db_hub_query", arguments: { query: sql } } })
+      query("large", `SELECT '${"x".repeat(1_000_000)}'`)
+      assert.match(JSON.stringify(yield* answered("large")), /InvalidInput/)
+      for (const id of ["a string", "ünïcödé", 0, 12345678]) {
+        query(id, "SELECT 7 AS seven")
+        assert.match(JSON.stringify(yield* answered(id)), /seven/)
+      }
+      assert.isNull(child.exitCode)
+      const ended = new Promise((resolve) => child.once("exit", resolve))
+      child.stdin!.end()
+      assert.strictEqual(yield* Effect.promise(() => ended), 0)
+    })
+  )
+})
+
+describe("the tools over HTTP", { timeout: 60_000 }, () => {
+  it.scopedLive("answer the official client with the token, and nobody else", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const hub = yield* HubMake.make({
+        primary: { type: "sqlite", path: `${folder}/data/hub.db` } as { type: string },
+        factories
+      })
+      const kit = yield* Toolkit.make(hub)
+      const token = Redacted.make("a-token")
+      const port = yield* Mcp.http(kit, "1.0.0", { port: 0, token, maxBody: 10_000 })
+      const url = new URL(`http://127.0.0.1:${port}/mcp`)
+      const requestInit = { headers: { authorization: "Bearer a-token" } }
+      const client = yield* connected(() => new StreamableHTTPClientTransport(url, { requestInit }))
+      const rows = yield* call(client, "db_hub_query", { query: "SELECT count(*) FROM notes" })
+      assert.deepStrictEqual((rows.structuredContent as { rows: unknown }).rows, [[2]])
+
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" })
+      const status = (headers: Record<string, string>, sent = body, path = "/mcp") =>
+        Effect.promise(async () => {
+          const { request } = await import("node:http")
+          return new Promise<number | undefined>((resolve, reject) => {
+            const asked = request(
+              {
+                host: "127.0.0.1",
+                port,
+                path,
+                method: "POST",
+                headers: { "content-type": "application/json", ...headers }
+              },
+              (response) => {
+                response.resume()
+                resolve(response.statusCode)
+              }
+            )
+            asked.on("error", reject)
+            asked.end(sent)
+          })
+        })
+      const authorization = "Bearer a-token"
+      assert.strictEqual(yield* status({}), 401)
+      assert.strictEqual(yield* status({ authorization: "Bearer a-tokeN" }), 401)
+      assert.strictEqual(yield* status({ authorization: "a-token" }), 401)
+      assert.strictEqual(yield* status({ authorization, host: "evil.example" }), 403)
+      assert.strictEqual(yield* status({ authorization, origin: "https://evil.example" }), 403)
+      assert.strictEqual(yield* status({ authorization }, body, "/other"), 404)
+      assert.strictEqual(yield* status({ authorization }, `"${"x".repeat(20_000)}"`), 413)
+      assert.isBelow((yield* status({ authorization }, "{")) ?? 500, 500)
+      // It still answers.
+      assert.isFalse((yield* call(client, "db_hub_status", {})).isError === true)
+    })
+  )
+})
