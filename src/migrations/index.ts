@@ -19,6 +19,7 @@ import { scheduledJobs } from "./scheduledJobs.js"
 import { sessionScores } from "./sessionScores.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -46,5 +47,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   skills,
   promptTemplates,
   sessionScores,
+  texts,
   primary
 ].map((step, index) => ({ ...step, id: index + 1 }))

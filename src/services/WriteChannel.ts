@@ -147,8 +147,9 @@ export class WriteChannel extends Context.Tag("effect-db-hub/WriteChannel")<
       handler: (payload: Rpc.Payload<R>) => Effect.Effect<Written<Rpc.Success<R>>, DbError>
     ) => Submit<R>
     /**
-     * Committed writes of every process in the order of their commits, those after `after` first, then new ones as they
-     * come; without `after`, only new ones.
+     * Committed writes of every process, each once and in one order for all readers, those after `after` first, then new
+     * ones as they come; without `after`, only new ones. Where several may write at once, that is the order in which
+     * their transactions began to write, and one that stays open holds back those that began after it.
      */
     readonly changes: (after?: string) => Stream.Stream<Change, DbError>
     /** The place in the feed after which all that commits from now on will come; give it to `changes`. */

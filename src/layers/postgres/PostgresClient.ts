@@ -65,6 +65,8 @@ interface Session {
   readonly connection: Connection
   readonly queue: Array<() => void>
   busy: boolean
+  /** The BEGIN that goes with the first statement; undefined once it has gone. */
+  begin: string | undefined
 }
 
 /** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
@@ -167,12 +169,20 @@ export const make = (
         )
       })
 
+    /** The statement, and the BEGIN with it if it is the first of a transaction. */
+    const first = (session: Session, request: Request): Request => {
+      const { begin } = session
+      if (begin === undefined) return request
+      session.begin = undefined
+      return { ...request, begin }
+    }
+
     /** Sends a statement on a session, after those that were asked for before. */
     const inSession = (session: Session, request: Request): Effect.Effect<Result, unknown> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(turn(session, restore), () =>
           Effect.ensuring(
-            Effect.tapError(restore(send(session.connection, request)), (cause) =>
+            Effect.tapError(restore(send(session.connection, first(session, request))), (cause) =>
               Effect.sync(() => {
                 if (endsConnection(cause)) session.connection.failure ??= cause
               })
@@ -340,7 +350,7 @@ export const make = (
             })
           ),
           Effect.tap((connection) => Effect.addFinalizer(() => Effect.sync(() => pool.release(connection)))),
-          Effect.map((connection): Session => ({ connection, queue: [], busy: false }))
+          Effect.map((connection): Session => ({ connection, queue: [], busy: false, begin: undefined }))
         )
       })
 
@@ -392,6 +402,13 @@ export const make = (
         })
       )
 
+    const commit = (session: Session): Effect.Effect<void, DbError> =>
+      Effect.flatMap(
+        Effect.mapError(control(session, "COMMIT"), (cause) => toError(cause, "transaction.commit", "unknown")),
+        // Where a statement failed and its error was caught, the server answers COMMIT with ROLLBACK.
+        ({ command }) => (command === "ROLLBACK" ? Effect.fail(rolledBack(context("transaction.commit"))) : Effect.void)
+      )
+
     const outermost = <A, E, R>(
       effect: Effect.Effect<A, E, R>,
       budget: number,
@@ -407,18 +424,11 @@ export const make = (
             depth: 0,
             lane: Lane.make(noMetrics)
           }
-          const failed = (operation: string, applied: Applied) => (cause: unknown) => toError(cause, operation, applied)
           return level(effect as Effect.Effect<A, E>, transaction, {
-            begin: Effect.mapError(
-              control(session, isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`),
-              failed("transaction.begin", "no")
-            ),
-            keep: Effect.flatMap(
-              Effect.mapError(control(session, "COMMIT"), failed("transaction.commit", "unknown")),
-              // Where a statement failed and its error was caught, the server answers COMMIT with ROLLBACK.
-              ({ command }) =>
-                command === "ROLLBACK" ? Effect.fail(rolledBack(context("transaction.commit"))) : Effect.void
-            ),
+            begin: Effect.sync(() => {
+              session.begin = isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`
+            }),
+            keep: Effect.suspend(() => (session.begin === undefined ? commit(session) : Effect.void)),
             undo: undo(session, "ROLLBACK")
           })
         })

@@ -21,6 +21,8 @@ interface Wire {
   readonly stream: NodeNet.Socket
   readonly parsedStatements: Record<string, string>
   readonly parse: (query: { readonly text: string; readonly name: string }) => void
+  readonly bind: (what: { readonly statement: string }) => void
+  readonly execute: (what: { readonly portal: string }) => void
   readonly describe: (what: { readonly type: "S" | "P"; readonly name: string }) => void
   readonly close: (what: { readonly type: "S" | "P"; readonly name: string }) => void
   readonly sync: () => void
@@ -97,6 +99,12 @@ export class Connection extends Pg.Client {
     return { name, evicted }
   }
 
+  /** Whether a text is prepared, and the server has said so. */
+  has(text: string): boolean {
+    const name = this.prepared.get(text)
+    return name !== undefined && this.internals.connection.parsedStatements[name] !== undefined
+  }
+
   /** Forgets all that was prepared here; the server may keep it under names that are not used again. */
   forget(): void {
     this.prepared.clear()
@@ -120,6 +128,8 @@ export interface Request {
   readonly values?: ReadonlyArray<unknown>
   readonly prepare?: boolean
   readonly rowMode?: "array"
+  /** A BEGIN that is sent just before the statement, in the same round trip where that can be. */
+  readonly begin?: string
   /** By the simple protocol, which takes several statements at once; for the hub's own texts alone. */
   readonly simple?: boolean
 }
@@ -164,6 +174,13 @@ const whenReady = (connection: Connection, error: unknown, done: () => void) => 
 }
 
 const submit = (connection: Connection, request: Request, values: ReadonlyArray<unknown>, done: Done) => {
+  const { begin, ...alone } = request
+  // The driver takes the answer to the first of two texts to parse for the answer to the one that has a name.
+  if (begin !== undefined && (request.simple === true || (request.prepare === true && !connection.has(request.text)))) {
+    return submit(connection, { text: begin, simple: true }, [], (error) =>
+      error ? done(error, undefined) : submit(connection, alone, values, done)
+    )
+  }
   const { name, evicted } =
     request.prepare === true ? connection.nameOf(request.text) : { name: undefined, evicted: undefined }
   const query = new Pg.Query(
@@ -181,13 +198,25 @@ const submit = (connection: Connection, request: Request, values: ReadonlyArray<
       done(undefined, last as Result)
     }
   )
-  if (evicted !== undefined) {
+  if (evicted !== undefined || begin !== undefined) {
     const send = query.submit.bind(query)
-    query.submit = (wire) => {
-      const { close, parsedStatements } = wire as unknown as Wire
-      close.call(wire, { type: "S", name: evicted })
-      delete parsedStatements[evicted]
-      return send(wire)
+    query.submit = (connected) => {
+      const wire = connected as unknown as Wire
+      wire.stream.cork()
+      try {
+        if (evicted !== undefined) {
+          wire.close({ type: "S", name: evicted })
+          delete wire.parsedStatements[evicted]
+        }
+        if (begin !== undefined) {
+          wire.parse({ text: begin, name: "" })
+          wire.bind({ statement: "" })
+          wire.execute({ portal: "" })
+        }
+        return send(connected)
+      } finally {
+        wire.stream.uncork()
+      }
     }
   }
   connection.query(query)

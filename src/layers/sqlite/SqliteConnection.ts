@@ -36,6 +36,8 @@ export interface Prepared {
   readonly control: boolean
   /** It may change the schema, and with it what other statements return. */
   readonly definition: boolean
+  /** Its text names the columns that it returns, so that they cannot change under it. */
+  readonly named: boolean
   /** What the last run returned, and the same without doubles. */
   columns: ReadonlyArray<string>
   distinct: ReadonlyArray<string>
@@ -81,6 +83,8 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
     inserts: !readonly && insertWords.has(words.find((word) => mainWords.has(word)) ?? ""),
     control: controlWords.has(words[0] ?? ""),
     definition: !readonly && !dataWords.has(words[0] ?? ""),
+    // Setting `__proto__` would set no column.
+    named: reader && !/\*|__proto__|\bpragma\b/i.test(sql),
     columns: [],
     distinct: [],
     decode: undefined,
@@ -166,6 +170,7 @@ export const rawRows = (
   if (!prepared.reader) return withoutRows(prepared, params)
   // Reading twice is cheaper than reading every integer as a bigint, but a write must not run twice.
   if (safeIntegers || !prepared.readonly) return exactRows(prepared, params, safeIntegers)
+  if (prepared.named) return namedRows(prepared, params)
   const rows = prepared.statement.all(...params)
   if (!isDescribedBy(prepared, rows[0])) describe(prepared)
   for (const row of rows) {
@@ -174,6 +179,31 @@ export const rawRows = (
       if (Values.maybeRounded(value)) return exactRows(prepared, params, false)
       if (typeof value === "object" && value !== null) row[column] = Values.fromDriver(value)
     }
+  }
+  return rows
+}
+
+/** The driver's objects are slow to make and to read; its arrays take half the time, making objects of them included. */
+const namedRows = (prepared: Prepared, params: ReadonlyArray<unknown>): Array<Record<string, unknown>> => {
+  const statement = prepared.statement as unknown as Statement<Array<unknown>, Array<unknown>>
+  let lists: Array<Array<unknown>>
+  try {
+    lists = statement.raw(true).all(...params)
+  } finally {
+    statement.raw(false)
+  }
+  const [first] = lists
+  if (!prepared.described || (first !== undefined && first.length !== prepared.columns.length)) describe(prepared)
+  const { columns } = prepared
+  const rows: Array<Record<string, unknown>> = []
+  for (const list of lists) {
+    const row: Record<string, unknown> = {}
+    for (let index = 0; index < columns.length; index++) {
+      const value = list[index]
+      if (Values.maybeRounded(value)) return exactRows(prepared, params, false)
+      row[columns[index]!] = typeof value === "object" && value !== null ? Values.fromDriver(value) : value
+    }
+    rows.push(row)
   }
   return rows
 }

@@ -18,8 +18,6 @@ import * as Rows from "./Rows.js"
  */
 export type Fields = Readonly<Record<string, SqlValue>>
 
-const columnOf = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-
 /**
  * The columns of a model, as a SELECT lists them.
  *
@@ -27,7 +25,7 @@ const columnOf = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) 
  * @category constructors
  */
 export const columnsOf = (model: { readonly fields: Schema.Struct.Fields }): string =>
-  Object.keys(model.fields).map(columnOf).join(", ")
+  Object.keys(model.fields).map(Rows.columnOf).join(", ")
 
 /**
  * @since 0.1.0
@@ -45,7 +43,7 @@ export const make = <F extends Schema.Struct.Fields>(
   const insertIfAbsent = (fields: Fields, key: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
     Effect.map(
       backend.execute(
-        backend.dialect.insertIfAbsent(table, Object.keys(fields).map(columnOf), key),
+        backend.dialect.insertIfAbsent(table, Object.keys(fields).map(Rows.columnOf), key),
         Object.values(fields)
       ),
       ({ rowsAffected }) => rowsAffected === 1
@@ -74,7 +72,7 @@ export const make = <F extends Schema.Struct.Fields>(
         )
       }),
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
-      const names = Object.keys(fields).map(columnOf)
+      const names = Object.keys(fields).map(Rows.columnOf)
       return Effect.asVoid(
         backend.execute(
           `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
@@ -89,7 +87,7 @@ export const make = <F extends Schema.Struct.Fields>(
       Effect.map(
         backend.execute(
           `UPDATE ${table} SET ${Object.keys(fields)
-            .map((field) => `${columnOf(field)} = ?`)
+            .map((field) => `${Rows.columnOf(field)} = ?`)
             .join(", ")} WHERE ${where}`,
           [...Object.values(fields), ...params]
         ),

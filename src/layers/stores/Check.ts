@@ -1,0 +1,80 @@
+/**
+ * A schema as a plain predicate, for the rows of a table: the answer of `Schema.is` in a fraction of its time, since a
+ * yes needs no account of where and why.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+
+type Predicate = (value: unknown) => boolean
+
+const options: SchemaAST.ParseOptions = { onExcessProperty: "error" }
+
+const compile = (ast: SchemaAST.AST): Predicate => {
+  switch (ast._tag) {
+    case "StringKeyword":
+      return (value) => typeof value === "string"
+    case "NumberKeyword":
+      return (value) => typeof value === "number"
+    case "BooleanKeyword":
+      return (value) => typeof value === "boolean"
+    case "UnknownKeyword":
+      return () => true
+    case "Literal":
+      return (value) => value === ast.literal
+    case "Refinement": {
+      const from = compile(ast.from)
+      return (value) => from(value) && Option.isNone(ast.filter(value, options, ast))
+    }
+    case "Union": {
+      const members = ast.types.map(compile)
+      return (value) => members.some((member) => member(value))
+    }
+    case "Declaration": {
+      const parse = ast.decodeUnknown(...ast.typeParameters)
+      const is = whole(ast)
+      return (value) => {
+        const parsed = parse(value, options, ast)
+        return Either.isEither(parsed) ? Either.isRight(parsed) : is(value)
+      }
+    }
+    case "TypeLiteral": {
+      if (ast.indexSignatures.length > 0 || ast.propertySignatures.length === 0) return whole(ast)
+      const fields = ast.propertySignatures.map(({ isOptional, name, type }) => ({
+        name,
+        isOptional,
+        is: compile(type)
+      }))
+      return (value) => {
+        if (typeof value !== "object" || value === null) return false
+        const object = value as Readonly<Record<PropertyKey, unknown>>
+        let known = 0
+        for (const { is, isOptional, name } of fields) {
+          if (Object.hasOwn(object, name)) {
+            if (!is(object[name])) return false
+            known++
+          } else if (!isOptional) return false
+        }
+        for (const _name in object) known--
+        return known === 0
+      }
+    }
+    default:
+      return whole(ast)
+  }
+}
+
+const whole = (ast: SchemaAST.AST): Predicate => ParseResult.is(Schema.make(ast), options)
+
+/**
+ * Whether a value is of a schema's type as it is, without a property that the schema does not name.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A, I>(schema: Schema.Schema<A, I>): ((value: unknown) => value is A) =>
+  compile(SchemaAST.typeAST(schema.ast)) as (value: unknown) => value is A
