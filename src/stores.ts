@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-export { type StoreServices, StoresLive } from "./layers/stores/index.js"
+export { type StoreServices, StoresLive, StoresShared } from "./layers/stores/index.js"
 export * as UserScopeLive from "./layers/stores/UserScope.js"
+export * as ForwardingWrites from "./layers/write/ForwardingWrites.js"
 export * from "./services/AuditLog.js"
 export * from "./services/ConversationStore.js"
 export * from "./services/Decimals.js"

@@ -73,6 +73,7 @@ const program = Effect.gen(function* () {
   )
   // Stays for the others until its input ends.
   yield* Effect.async<void>((resume) => {
+    if (process.stdin.readableEnded) return resume(Effect.void)
     process.stdin.once("end", () => resume(Effect.void))
     process.stdin.resume()
   })

@@ -22,6 +22,7 @@ import type { SkillStore } from "../../services/SkillStore.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
+import * as ForwardingWrites from "../write/ForwardingWrites.js"
 import * as LocalWrites from "../write/LocalWrites.js"
 import * as Audit from "./AuditLog.js"
 import * as Conversations from "./ConversationStore.js"
@@ -67,13 +68,7 @@ export type StoreServices =
   | WorkspaceStoreAdmin
   | WriteChannel
 
-/**
- * Every store, on the backend that is provided.
- *
- * @since 0.1.0
- * @category layers
- */
-export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.mergeAll(
+const stores = Layer.mergeAll(
   Settings.layer,
   Workspace.layer,
   Conversations.layer,
@@ -89,4 +84,23 @@ export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.merg
   SessionScores.layer,
   PromptTemplates.layer,
   Skills.layer
-).pipe(Layer.provideMerge(LocalWrites.layer))
+)
+
+/**
+ * Every store, on the backend that is provided.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const StoresLive: Layer.Layer<StoreServices, never, Backend> = Layer.provideMerge(stores, LocalWrites.layer)
+
+/**
+ * Every store, for processes that share one SQLite file: a write that finds the file locked is sent to the process that
+ * writes for the others, and is done once. On an engine that is a server it is the same as `StoresLive`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const StoresShared = (
+  options?: ForwardingWrites.ForwardingOptions
+): Layer.Layer<StoreServices, never, Backend> => Layer.provideMerge(stores, ForwardingWrites.layer(options))

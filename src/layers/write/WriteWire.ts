@@ -104,7 +104,7 @@ export interface WireHandlers {
 
 const ndjson = RpcSerialization.makeNdjson({ maxBufferSize: maxFrame })
 
-/** NDJSON whose characters may lie across two chunks, and whose frames are objects. */
+/** NDJSON whose characters may lie across two chunks, whose frames are objects, and whose large frames are read once. */
 const serialization = Layer.succeed(
   RpcSerialization.RpcSerialization,
   RpcSerialization.RpcSerialization.of({
@@ -112,10 +112,19 @@ const serialization = Layer.succeed(
     unsafeMake: () => {
       const parser = ndjson.unsafeMake()
       const decoder = new TextDecoder()
+      let pieces: Array<string> = []
+      let size = 0
       return {
         encode: parser.encode,
         decode: (data) => {
-          const frames = parser.decode(typeof data === "string" ? data : decoder.decode(data, { stream: true }))
+          const text = typeof data === "string" ? data : decoder.decode(data, { stream: true })
+          pieces.push(text)
+          size += text.length
+          if (!text.includes("\n") && size <= maxFrame) return []
+          const whole = pieces.join("")
+          pieces = []
+          size = 0
+          const frames = parser.decode(whole)
           if (frames.every((frame) => typeof frame === "object" && frame !== null)) return frames
           throw new TypeError("a frame is no object")
         }

@@ -1,0 +1,149 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { Sqlite } from "effect-db-hub"
+import { type DbError, PrimaryUnreachable } from "../../src/errors/index.js"
+import * as Coordinator from "../../src/layers/write/Coordinator.js"
+import { failureOf, temporaryFile } from "../support/index.js"
+
+/** A coordinator on a new file, and a write that notes its name in a table when it is done. */
+const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
+  Effect.gen(function* () {
+    const backend = yield* Sqlite.make({ path: yield* temporaryFile })
+    yield* backend.execute("CREATE TABLE done (n INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL)")
+    const fence = { error: undefined as DbError | undefined }
+    const coordinator = yield* Coordinator.make(
+      backend,
+      { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, ...options },
+      {
+        guard: Effect.suspend(() => (fence.error === undefined ? Effect.void : Effect.fail(fence.error))),
+        onCommit: Effect.void,
+        onFenced: Effect.void
+      }
+    )
+    const insert = (name: string) => backend.execute("INSERT INTO done (name) VALUES (?)", [name])
+    const submit = <A>(source: string, write: Effect.Effect<A, DbError>, millis = 5_000) =>
+      coordinator.submit({ source, operation: "test", deadline: Date.now() + millis, write })
+    /** Keeps the coordinator at work until it is opened. */
+    const gate = yield* Deferred.make<void>()
+    const blocked = yield* Deferred.make<void>()
+    const block = Effect.fork(
+      submit("gate", Effect.zipRight(Deferred.succeed(blocked, undefined), Deferred.await(gate)))
+    ).pipe(Effect.tap(() => Deferred.await(blocked)))
+    const names = Effect.map(backend.query("SELECT name FROM done ORDER BY n"), (rows) => rows.map(({ name }) => name))
+    return { backend, block, coordinator, fence, insert, names, open: Deferred.succeed(gate, undefined), submit }
+  })
+
+const untilDepth = (coordinator: Coordinator.Coordinator, depth: number): Effect.Effect<void> =>
+  Effect.flatMap(coordinator.metrics, (metrics) =>
+    metrics.depth === depth ? Effect.void : Effect.zipRight(Effect.yieldNow(), untilDepth(coordinator, depth))
+  )
+
+describe("Coordinator", () => {
+  it.scopedLive("a full queue says so at once, and what waits is done", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup({ capacity: 3 })
+      yield* block
+      const waiting = yield* Effect.forEach(["a", "b", "c"], (name) => Effect.fork(submit("one", insert(name))))
+      yield* untilDepth(coordinator, 3)
+      const error = yield* failureOf(submit("two", insert("d")))
+      assert.deepStrictEqual([error._tag, error.applied, error.retryable], ["WriteOverloaded", "no", true])
+      yield* open
+      yield* Effect.forEach(waiting, Fiber.join)
+      assert.deepStrictEqual(yield* names, ["a", "b", "c"])
+      const { completed, overloaded, maxDepth } = yield* coordinator.metrics
+      assert.deepStrictEqual([completed, overloaded, maxDepth], [4, 1, 3])
+    })
+  )
+
+  it.scopedLive("senders take turns, and each keeps its order", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const waiting = yield* Effect.forEach(["a1", "a2", "a3", "b1", "c1", "b2"], (name) =>
+        Effect.fork(submit(name[0]!, insert(name)))
+      )
+      yield* untilDepth(coordinator, 6)
+      yield* open
+      yield* Effect.forEach(waiting, Fiber.join)
+      assert.deepStrictEqual(yield* names, ["a1", "b1", "c1", "a2", "b2", "a3"])
+    })
+  )
+
+  it.scopedLive("a write whose time has passed, or whose sender has gone, is not begun", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const late = yield* Effect.fork(failureOf(submit("one", insert("late"), 30)))
+      const gone = yield* Effect.fork(submit("one", insert("gone")))
+      const kept = yield* Effect.fork(submit("one", insert("kept")))
+      yield* untilDepth(coordinator, 3)
+      yield* Fiber.interrupt(gone)
+      const error = yield* Fiber.join(late)
+      assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+      yield* open
+      yield* Fiber.join(kept)
+      assert.deepStrictEqual(yield* names, ["kept"])
+      assert.strictEqual((yield* coordinator.metrics).dropped, 2)
+    })
+  )
+
+  it.scopedLive("writes that wait are one commit, and one that fails is undone alone", () =>
+    Effect.gen(function* () {
+      const { backend, block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const fails = Effect.zipRight(insert("undone"), backend.execute("INSERT INTO done (name) VALUES (NULL)"))
+      const waiting = yield* Effect.forEach([insert("a"), fails, insert("b")], (write) =>
+        Effect.fork(Effect.either(submit("one", write)))
+      )
+      yield* untilDepth(coordinator, 3)
+      yield* open
+      const ends = yield* Effect.forEach(waiting, Fiber.join)
+      assert.deepStrictEqual(
+        ends.map((end) => (end._tag === "Left" ? end.left._tag : "done")),
+        ["done", "DbConstraint", "done"]
+      )
+      assert.deepStrictEqual(yield* names, ["a", "b"])
+      const { failed, groups, maxGroup } = yield* coordinator.metrics
+      assert.deepStrictEqual([failed, groups, maxGroup], [1, 1, 4])
+    })
+  )
+
+  it.scopedLive("a write that outlasts its time is undone, and the next goes on", () =>
+    Effect.gen(function* () {
+      const { insert, names, submit } = yield* setup()
+      const error = yield* failureOf(submit("one", Effect.zipRight(insert("slow"), Effect.never), 50))
+      assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+      yield* submit("one", insert("next"))
+      assert.deepStrictEqual(yield* names, ["next"])
+    })
+  )
+
+  it.scopedLive("what is fenced off does none of its writes", () =>
+    Effect.gen(function* () {
+      const { fence, insert, names, submit } = yield* setup()
+      fence.error = new PrimaryUnreachable({ operation: "fence", message: "another epoch" })
+      const error = yield* failureOf(submit("one", insert("a")))
+      assert.deepStrictEqual([error._tag, error.applied], ["PrimaryUnreachable", "no"])
+      assert.strictEqual((yield* failureOf(submit("one", insert("b"))))._tag, "PrimaryUnreachable")
+      assert.deepStrictEqual(yield* names, [])
+    })
+  )
+
+  it.scopedLive("draining finishes what was taken and refuses what comes", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const taken = yield* Effect.fork(submit("one", insert("taken")))
+      yield* untilDepth(coordinator, 1)
+      const drained = yield* Effect.fork(coordinator.drain("5 seconds"))
+      yield* Effect.yieldNow()
+      assert.strictEqual((yield* failureOf(submit("one", insert("later"))))._tag, "PrimaryUnreachable")
+      yield* open
+      yield* Fiber.join(taken)
+      yield* Fiber.join(drained)
+      assert.deepStrictEqual(yield* names, ["taken"])
+    })
+  )
+})
