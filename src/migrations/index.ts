@@ -16,6 +16,7 @@ import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { scheduledJobs } from "./scheduledJobs.js"
 import { sessionScores } from "./sessionScores.js"
+import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
 import { toolFailures } from "./toolFailures.js"
@@ -44,5 +45,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   scheduledJobs,
   skills,
   promptTemplates,
-  sessionScores
+  sessionScores,
+  settingOwners
 ].map((step, index) => ({ ...step, id: index + 1 }))
