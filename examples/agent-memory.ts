@@ -16,7 +16,7 @@ const program = Effect.gen(function* () {
 
   yield* settings.set({ user, key: "units", value: "metric" })
 
-  const conversation = yield* conversations.create({ user, channel: "cli" })
+  const conversation = yield* conversations.getOrCreateAssistant({ user, channel: "cli" })
   // Sent again after a lost answer, this is still one message.
   yield* withIdempotencyKey("turn-1")(
     conversations.addMessage({ user, conversation, role: "user", content: "I like short answers." })

@@ -1,6 +1,6 @@
 // Real PostgreSQL, PgBouncer and a streaming replica for tests, without touching the system.
-//   node scripts/engines/postgres.mjs          starts PostgreSQL alone, until Ctrl-C
-//   node scripts/engines/postgres.mjs fetch    only fetches the programs
+//   npm run engines -- --postgres    starts PostgreSQL alone, until Ctrl-C
+//   npm run engines -- --fetch       only fetches the programs
 //
 // The first which is there is taken: DB_HUB_TEST_PG_URL, the programs fetched by pg17.sh, an installed PostgreSQL with
 // pgvector, Docker. With none of them the result is { kind: "none", reason }, and the caller takes PGlite and says so.
@@ -482,23 +482,4 @@ export const startPgBouncer = async ({ postgresUrl, poolMode = "transaction", se
     rmSync(dir, { recursive: true, force: true })
     throw error
   }
-}
-
-// ---------------------------------------------------------------- command
-
-const main = async (command) => {
-  if (command === "fetch") {
-    const { bin } = await fetchPrograms({ retry: true, download: true })
-    return console.log(`PostgreSQL ${await versionOf(bin)} in ${bin}`)
-  }
-  const { foreground } = await import("./run.mjs")
-  await foreground({ only: true, json: process.argv.includes("--json") })
-}
-
-// not awaited: run.mjs imports this module, which would then wait for itself
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  main(process.argv[2]).catch((error) => {
-    console.error(message(error))
-    process.exitCode = 1
-  })
 }

@@ -1,9 +1,8 @@
-// npm run engines: PostgreSQL, PgBouncer and a replica until Ctrl-C. With --json one line of JSON for programs.
-import { realpathSync } from "node:fs"
-import { fileURLToPath } from "node:url"
-import { startPgBouncer, startPostgres, startReplica } from "./postgres.mjs"
+// npm run engines: PostgreSQL, PgBouncer and a replica until Ctrl-C. With --json one line of JSON for programs; with
+// --postgres that one alone; with --fetch the programs are only fetched.
+import { fetchPrograms, startPgBouncer, startPostgres, startReplica } from "./postgres.mjs"
 
-export const foreground = async ({ only = false, json = false } = {}) => {
+const foreground = async ({ only, json }) => {
   const started = []
   let stopping
   const stop = () => {
@@ -47,10 +46,14 @@ export const foreground = async ({ only = false, json = false } = {}) => {
   }
 }
 
-if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const unknown = process.argv.slice(2).find((argument) => argument !== "--json")
-  if (unknown) {
-    console.error(`Unknown argument ${unknown}. Usage: npm run engines [-- --json]`)
-    process.exitCode = 2
-  } else await foreground({ json: process.argv.includes("--json") })
+const options = process.argv.slice(2)
+const unknown = options.find((option) => !["--json", "--postgres", "--fetch"].includes(option))
+if (unknown) {
+  console.error(`Unknown option ${unknown}. Usage: npm run engines [-- --json] [--postgres] [--fetch]`)
+  process.exitCode = 2
+} else if (options.includes("--fetch")) {
+  const { bin } = await fetchPrograms({ retry: true, download: true })
+  console.log(`PostgreSQL in ${bin}`)
+} else {
+  await foreground({ only: options.includes("--postgres"), json: options.includes("--json") })
 }

@@ -8,7 +8,9 @@ import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { isDbError } from "../errors/index.js"
 import type { BackendServices } from "../layers/BackendLayer.js"
+import { SearchLive } from "../layers/SearchLive.js"
 import { type StoreServices, StoresLive } from "../layers/stores/index.js"
+import type { Search } from "../services/Search.js"
 
 /**
  * One promise of a service: succeeds if it holds, fails or dies if not. Independent of any test runner.
@@ -27,7 +29,7 @@ export interface Case {
  * @since 0.1.0
  * @category models
  */
-export type Suite = Readonly<Record<string, Effect.Effect<void, unknown, BackendServices | StoreServices>>>
+export type Suite = Readonly<Record<string, Effect.Effect<void, unknown, BackendServices | StoreServices | Search>>>
 
 /**
  * @since 0.1.0
@@ -36,7 +38,7 @@ export type Suite = Readonly<Record<string, Effect.Effect<void, unknown, Backend
 export const casesOf = (suite: Suite, layer: Layer.Layer<BackendServices, unknown>): ReadonlyArray<Case> =>
   Object.entries(suite).map(([name, test]) => ({
     name,
-    run: Effect.provide(test, Layer.provideMerge(StoresLive, layer))
+    run: Effect.provide(test, Layer.provideMerge(Layer.merge(StoresLive, SearchLive), layer))
   }))
 
 /**

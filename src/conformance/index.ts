@@ -20,9 +20,11 @@ import { promptTemplateSuite } from "./PromptTemplateSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { scheduledJobSuite } from "./ScheduledJobSuite.js"
+import { searchSuite } from "./SearchSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
@@ -34,6 +36,8 @@ export type { Case } from "./Case.js"
 const suites: Readonly<Record<string, Suite>> = {
   Backend: backendSuite,
   VectorStore: vectorSuite,
+  TextStore: textSuite,
+  Search: searchSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,

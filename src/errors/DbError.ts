@@ -233,6 +233,51 @@ export class ConfigError extends Schema.TaggedError<ConfigError>("effect-db-hub/
 }) {}
 
 /**
+ * A write was not answered within its time. `applied` tells whether it may still have been done: `no` if it never began,
+ * `unknown` if it was on its way; sending it again under the same idempotency key is safe in both cases.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class WriteTimeout extends Schema.TaggedError<WriteTimeout>("effect-db-hub/WriteTimeout")(
+  "WriteTimeout",
+  common({ retryable: true })
+) {}
+
+/**
+ * The process that writes for the others could not be reached, or has stopped being that process.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class PrimaryUnreachable extends Schema.TaggedError<PrimaryUnreachable>("effect-db-hub/PrimaryUnreachable")(
+  "PrimaryUnreachable",
+  common({ retryable: true })
+) {}
+
+/**
+ * More writes are waiting than the queue holds; nothing was written.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class WriteOverloaded extends Schema.TaggedError<WriteOverloaded>("effect-db-hub/WriteOverloaded")(
+  "WriteOverloaded",
+  common({ retryable: true })
+) {}
+
+/**
+ * The process that writes for the others has no handler for the operation.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class UnknownOperation extends Schema.TaggedError<UnknownOperation>("effect-db-hub/UnknownOperation")(
+  "UnknownOperation",
+  common({ retryable: false })
+) {}
+
+/**
  * Every error of the hub, as a schema: encode it to send it over a wire, decode it to get the class back.
  *
  * @since 0.1.0
@@ -254,7 +299,11 @@ export const DbError = Schema.Union(
   InvalidInput,
   DimensionMismatch,
   MigrationError,
-  ConfigError
+  ConfigError,
+  WriteTimeout,
+  PrimaryUnreachable,
+  WriteOverloaded,
+  UnknownOperation
 )
 
 /**

@@ -10,6 +10,7 @@ import type { DbError } from "../errors/index.js"
 import { Backend, type BackendShape } from "../services/Backend.js"
 import { HealthChecker } from "../services/HealthChecker.js"
 import { Migrator } from "../services/Migrator.js"
+import { TextStore } from "../services/TextStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 
 /**
@@ -18,7 +19,7 @@ import { VectorStore } from "../services/VectorStore.js"
  * @since 0.1.0
  * @category models
  */
-export type BackendServices = Backend | VectorStore | Migrator | HealthChecker | SqlClient
+export type BackendServices = Backend | VectorStore | TextStore | Migrator | HealthChecker | SqlClient
 
 /**
  * @since 0.1.0
@@ -27,6 +28,7 @@ export type BackendServices = Backend | VectorStore | Migrator | HealthChecker |
 export const servicesOf = (backend: BackendShape): Context.Context<BackendServices> =>
   Context.make(Backend, backend).pipe(
     Context.add(VectorStore, backend.vector),
+    Context.add(TextStore, backend.text),
     Context.add(Migrator, backend.migrator),
     Context.add(HealthChecker, backend.health),
     Context.add(SqlClient, backend.sql)

@@ -45,12 +45,12 @@ const hubClosed = (name: string): DbConnection =>
     message: "The hub is closed: its layer or scope has ended"
   })
 
-const silent = (name: string, timeout: Duration.Duration): HealthStatus =>
+const unhealthy = (latency: number, error: string): HealthStatus =>
   new HealthStatus({
     healthy: false,
-    latency: Duration.toMillis(timeout),
+    latency,
     version: "",
-    error: `${name} did not answer within ${Duration.format(timeout)}`,
+    error,
     warnings: [],
     openConnections: 0,
     inUse: 0,
@@ -226,8 +226,13 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
               Effect.timeoutTo({
                 duration: limit,
                 onSuccess: (status) => status,
-                onTimeout: () => silent(name, limit)
+                onTimeout: () =>
+                  unhealthy(Duration.toMillis(limit), `${name} did not answer within ${Duration.format(limit)}`)
               }),
+              // An engine of somebody else's may have a bug; the others are still asked.
+              Effect.catchAllDefect(() =>
+                Effect.succeed(unhealthy(0, `The health check of ${name} failed unexpectedly`))
+              ),
               Effect.map((status) => [name, status] as const)
             )
           )

@@ -10,6 +10,7 @@ import { conversations } from "./conversations.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
+import { primary } from "./primary.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
@@ -19,6 +20,7 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
@@ -46,5 +48,7 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   skills,
   promptTemplates,
   sessionScores,
+  texts,
+  primary,
   settingOwners
 ].map((step, index) => ({ ...step, id: index + 1 }))

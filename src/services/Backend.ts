@@ -7,11 +7,15 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import type { DurationInput } from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { DbError } from "../errors/index.js"
+import type { AgentSqlOptions, AgentSqlShape } from "./AgentSql.js"
 import type { Dialect } from "./Dialect.js"
 import type { HealthChecker } from "./HealthChecker.js"
 import type { Migrator } from "./Migrator.js"
+import type { Sharing } from "./Sharing.js"
+import type { TextStore } from "./TextStore.js"
 import type { VectorStore } from "./VectorStore.js"
 
 /**
@@ -209,6 +213,8 @@ export interface BackendShape {
     sql: string,
     options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
   ) => Effect.Effect<ReadOnlyResult, DbError>
+  /** Opens the door through which agents read; it is closed with the scope. */
+  readonly agentSql: (options?: AgentSqlOptions) => Effect.Effect<AgentSqlShape, DbError, Scope.Scope>
   /** Tables and views; with `table`, that one, or `NotFound` with the nearest names. The hub's own tables on request. */
   readonly schema: (options?: {
     readonly table?: string
@@ -222,7 +228,10 @@ export interface BackendShape {
     file: string,
     options?: { readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void }
   ) => Effect.Effect<{ readonly file: string; readonly sizeBytes: number }, DbError>
+  /** How processes that share this database elect one of them; absent where the engine is a server. */
+  readonly sharing?: Sharing
   readonly vector: Context.Tag.Service<VectorStore>
+  readonly text: Context.Tag.Service<TextStore>
   readonly migrator: Context.Tag.Service<Migrator>
   readonly health: Context.Tag.Service<HealthChecker>
 }

@@ -55,6 +55,11 @@ export interface Dialect {
   /** The tables of the vector store, and how to take them away. */
   readonly vectorTables: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
   /**
+   * Takes away the tables of all text collections before the list of them; empty where SQL alone cannot, and a new
+   * collection clears what is left.
+   */
+  readonly dropTextTables: ReadonlyArray<string>
+  /**
    * Taken first in every migration transaction, so that processes which start together migrate one after the other;
    * empty where beginning the transaction already takes the write lock.
    */

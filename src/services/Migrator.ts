@@ -18,6 +18,10 @@ export interface MigrationStep {
   /** From 1, without gaps. */
   readonly id: number
   readonly name: string
+  /**
+   * Foreign keys are enforced while a step runs: to rebuild a table that others refer to, copy it, drop and rename it in
+   * a step that also rebuilds the tables that refer to it, or their rows go with it.
+   */
   readonly up: (dialect: Dialect) => ReadonlyArray<string>
   /** Absent = the step cannot be undone. */
   readonly down?: (dialect: Dialect) => ReadonlyArray<string>

@@ -5,6 +5,7 @@
  */
 import * as Rpc from "@effect/rpc/Rpc"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -107,6 +108,28 @@ export const withIdempotencyKey =
   (key: string) =>
   <A, E, R>(write: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.provideService(write, IdempotencyKey, key)
+
+/**
+ * How long a write may take in all, waiting included; see `withWriteTimeout`.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class WriteBudget extends Context.Reference<WriteBudget>()("effect-db-hub/WriteBudget", {
+  defaultValue: (): Duration.Duration | undefined => undefined
+}) {}
+
+/**
+ * Gives the writes of an effect another limit than the channel's (5 seconds where writes are forwarded); after it a
+ * write fails with `WriteTimeout`. A channel that does not forward has no limit but the wait for the lock.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withWriteTimeout =
+  (timeout: Duration.DurationInput) =>
+  <A, E, R>(write: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(write, WriteBudget, Duration.decode(timeout))
 
 /**
  * @since 0.1.0

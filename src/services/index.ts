@@ -1,6 +1,8 @@
 /**
  * @since 0.1.0
  */
+export { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
+export { type AgentQuery, type AgentResult, AgentSql, type AgentSqlOptions, type AgentSqlShape } from "./AgentSql.js"
 export * from "./Backend.js"
 export * from "./Dialect.js"
 export * from "./HealthChecker.js"
@@ -8,5 +10,7 @@ export * from "./Hub.js"
 export * as HubConfig from "./HubConfig.js"
 export { jsonText } from "./JsonText.js"
 export * from "./Migrator.js"
+export * from "./Search.js"
 export * as SqlLexer from "./SqlLexer.js"
+export * from "./TextStore.js"
 export * from "./VectorStore.js"

@@ -147,3 +147,57 @@ export const checkSearch = (
     )
     return { k, minScore, filter: filter === undefined ? undefined : yield* Filter.parse(filter, origin) }
   })
+
+/**
+ * A text record that was checked, with its metadata as JSON text.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CheckedText {
+  readonly id: string
+  readonly text: string
+  readonly metadata: string
+}
+
+/** PostgreSQL has room for a megabyte of terms in a row; pairs of characters take thrice what they are made from. */
+const longestText = 262_144
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkText = (record: unknown, field: string, origin: Origin): Checked<CheckedText> =>
+  Either.gen(function* () {
+    const { id, metadata, text } = yield* check(
+      typeof record === "object" && record !== null,
+      record as { readonly [field: string]: unknown },
+      () => refuse(origin, field, "is not a record", "{ id, text, metadata? }")
+    )
+    return {
+      id: yield* checkId(id, `${field}.id`, origin),
+      text: yield* check(
+        typeof text === "string" && isStorableText(text) && Buffer.byteLength(text) <= longestText,
+        text as string,
+        () =>
+          refuse(
+            origin,
+            `${field}.text`,
+            "cannot be stored",
+            `well-formed Unicode text without U+0000 of at most ${longestText} bytes: cut longer ones into chunks`
+          )
+      ),
+      metadata: JSON.stringify(yield* parseJsonObject(metadata ?? {}, `${field}.metadata`, origin))
+    }
+  })
+
+/**
+ * The number of results to give, at least 1.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkLimit = (limit: unknown, field: string, origin: Origin): Checked<number> =>
+  check(Number.isSafeInteger(limit) && (limit as number) >= 1 && (limit as number) <= 10_000, limit as number, () =>
+    refuse(origin, field, "is not a number of results", "a whole number from 1 to 10000")
+  )

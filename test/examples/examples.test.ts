@@ -39,6 +39,14 @@ describe("examples", () => {
     })
   )
 
+  it.scopedLive("an agent's memory is found again", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      assert.include((yield* run("agent-memory.ts", folder)).stdout, "[ 'Ada likes short answers.' ]")
+      assert.include((yield* run("agent-memory.ts", folder)).stdout, "[ 'Ada likes short answers.' ]")
+    })
+  )
+
   it.scopedLive("the main job answers from a folder and embeds again only what changed", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

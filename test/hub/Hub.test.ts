@@ -232,6 +232,20 @@ describe("Hub", () => {
     })
   )
 
+  it.scoped("status outlives the bug of one backend's check", () =>
+    Effect.gen(function* () {
+      const buggy: BackendFactory = (name, settings) =>
+        Effect.map(sqlite(name, settings), (backend) => ({
+          ...backend,
+          health: { ...backend.health, status: Effect.die(new Error("bug")) }
+        }))
+      const hub = yield* openHub({ connections: { other: { type: "buggy" } }, factories: { sqlite, buggy } })
+      const status = yield* hub.status()
+      assert.isTrue(status["primary"]?.healthy)
+      assert.isFalse(status["other"]?.healthy)
+    })
+  )
+
   it.scoped("closing closes every backend, the last opened first", () =>
     Effect.gen(function* () {
       const closed: Array<string> = []

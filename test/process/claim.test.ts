@@ -1,6 +1,3 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
-import { once } from "node:events"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -9,30 +6,7 @@ import { StoresLive } from "../../src/layers/stores/index.js"
 import { Backend } from "../../src/services/Backend.js"
 import { JobStore, JobStoreAdmin } from "../../src/services/JobStore.js"
 import { temporaryFile } from "../support/index.js"
-
-const script = fileURLToPath(new URL("../support/claim-process.ts", import.meta.url))
-
-/** A worker process that is up; `go` lets it work, and gives the ids of the jobs that it claimed. */
-const start = async (path: string) => {
-  const child: ChildProcessWithoutNullStreams = spawn(process.execPath, ["--import", "tsx", script, path])
-  const output = { out: "", err: "" }
-  child.stdout.on("data", (chunk) => {
-    output.out += chunk
-  })
-  child.stderr.on("data", (chunk) => {
-    output.err += chunk
-  })
-  await once(child.stdout, "data")
-  return {
-    go: async () => {
-      const closed = once(child, "close")
-      child.stdin.end("go\n")
-      const [code] = await closed
-      assert.strictEqual(code, 0, output.err)
-      return JSON.parse(output.out.split("\n")[1]!) as ReadonlyArray<string>
-    }
-  }
-}
+import { runTogether, startProcess } from "../support/process.js"
 
 const program = (path: string) =>
   Effect.gen(function* () {
@@ -43,8 +17,8 @@ const program = (path: string) =>
         jobs.save({ user: `user ${n % 3}`, title: `job ${n}`, description: "" })
       )
     )
-    const workers = yield* Effect.promise(() => Promise.all([start(path), start(path)]))
-    const claims = yield* Effect.promise(() => Promise.all(workers.map(({ go }) => go())))
+    const worker = startProcess<ReadonlyArray<string>>("claim-process.ts", path)
+    const claims = yield* runTogether([worker, worker])
     assert.deepStrictEqual(claims.flat().sort(), [...made].sort())
     for (const claimed of claims) assert.isAbove(claimed.length, 0)
     const { completed, total } = yield* (yield* JobStoreAdmin).summary

@@ -1,33 +1,17 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
-import { once } from "node:events"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { temporaryFile } from "../support/index.js"
 import { inDatabase, noServer, serverUrl, temporaryDatabase } from "../support/postgres.js"
+import { runTogether, startProcess } from "../support/process.js"
 
-const start = async (path: string, script = "migrate-process.ts") => {
-  const file = fileURLToPath(new URL(`../support/${script}`, import.meta.url))
-  const child: ChildProcessWithoutNullStreams = spawn(process.execPath, ["--import", "tsx", file, path])
-  const output = { out: "", err: "" }
-  child.stdout.on("data", (chunk) => {
-    output.out += chunk
-  })
-  child.stderr.on("data", (chunk) => {
-    output.err += chunk
-  })
-  await once(child.stdout, "data")
-  return {
-    go: async () => {
-      const closed = once(child, "close")
-      child.stdin.end("go\n")
-      const [code] = await closed
-      assert.strictEqual(code, 0, output.err)
-      return JSON.parse(output.out.split("\n")[1]!) as { applied: ReadonlyArray<number>; version: number }
-    }
-  }
+interface Report {
+  readonly applied: ReadonlyArray<number>
+  readonly version: number
 }
+
+const eight = (script: string, database: string) =>
+  runTogether(Array.from({ length: 8 }, () => startProcess<Report>(script, database)))
 
 describe("migrations by many processes", () => {
   it.scopedLive(
@@ -35,8 +19,7 @@ describe("migrations by many processes", () => {
     () =>
       Effect.gen(function* () {
         const path = yield* temporaryFile
-        const processes = yield* Effect.promise(() => Promise.all(Array.from({ length: 8 }, () => start(path))))
-        const reports = yield* Effect.promise(() => Promise.all(processes.map(({ go }) => go())))
+        const reports = yield* eight("migrate-process.ts", path)
         assert.deepStrictEqual(reports.flatMap(({ applied }) => applied).sort(), [1, 2, 3])
         assert.deepStrictEqual(new Set(reports.map(({ version }) => version)), new Set([3]))
         const backend = yield* Sqlite.make({ path })
@@ -57,10 +40,7 @@ describe("migrations by many processes", () => {
     () =>
       Effect.gen(function* () {
         const url = inDatabase(serverUrl, yield* temporaryDatabase)
-        const processes = yield* Effect.promise(() =>
-          Promise.all(Array.from({ length: 8 }, () => start(url, "migrate-postgres.ts")))
-        )
-        const reports = yield* Effect.promise(() => Promise.all(processes.map(({ go }) => go())))
+        const reports = yield* eight("migrate-postgres.ts", url)
         assert.deepStrictEqual(reports.flatMap(({ applied }) => applied).sort(), [1, 2, 3])
         assert.deepStrictEqual(new Set(reports.map(({ version }) => version)), new Set([3]))
       }),

@@ -4,6 +4,7 @@ import * as Layer from "effect/Layer"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { StoresLive } from "../../src/layers/stores/index.js"
 import { JobQueue } from "../../src/services/JobStore.js"
+import { report } from "./child.js"
 
 const [path = ""] = process.argv.slice(2)
 
@@ -18,17 +19,5 @@ const program = Effect.gen(function* () {
   }
 })
 
-const run = Effect.provide(program, Layer.provide(StoresLive, Sqlite.layer({ path })))
-
-process.stdin.once("data", () => {
-  Effect.runPromise(run).then(
-    (claimed) => {
-      process.stdout.write(`${JSON.stringify(claimed)}\n`, () => process.exit(0))
-    },
-    (error) => {
-      process.stderr.write(`${String(error)}\n`)
-      process.exit(1)
-    }
-  )
-})
-process.stdout.write("ready\n")
+const services = Layer.provide(StoresLive, Sqlite.layer({ path }))
+await report((told) => Effect.zipRight(told, Effect.provide(program, services)))

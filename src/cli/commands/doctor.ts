@@ -147,6 +147,11 @@ const migrationCheck = ({ migrator }: BackendShape) =>
         : warn("migrations", `version ${version}, ${counted(pending.length, "step")} pending`, "run `db-hub migrate`")
   )
 
+const guardedMigrations = (backend: BackendShape) =>
+  Effect.catchAll(migrationCheck(backend), (error) =>
+    Effect.succeed(fail("migrations", error.message, "use the version of this program that the database was made with"))
+  )
+
 const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>
   Effect.gen(function* () {
     if (!NodeFs.existsSync(file)) {
@@ -171,20 +176,24 @@ const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>
       guarded("integrity", integrityCheck(backend.right)),
       guarded("foreign_keys", foreignKeyCheck(backend.right)),
       guarded("journal_mode", journalCheck(backend.right, settings)),
-      Effect.catchAll(migrationCheck(backend.right), (error) =>
-        Effect.succeed(
-          fail("migrations", error.message, "use the version of this program that the database was made with")
-        )
-      )
+      guardedMigrations(backend.right)
     ])
     return [...outside, ...inside]
   }).pipe(Effect.scoped)
 
-const otherChecks = (name: string, settings: BackendConfig) =>
-  Effect.scoped(Effect.flatMap(open(name, settings, "read"), (backend) => backend.health.status)).pipe(
-    Effect.map(({ error, healthy, version }) => [
-      healthy ? ok("open", `version ${version}`) : fail("open", error ?? "not healthy", "see the server's own log")
-    ]),
+/** A server is examined as far as it tells: the rest is in the hands of who runs it. */
+const serverChecks = (name: string, settings: BackendConfig) =>
+  Effect.gen(function* () {
+    const backend = yield* open(name, settings, "read")
+    const { error, healthy, latency, version, warnings } = yield* backend.health.status
+    if (!healthy) return [fail("open", error ?? "not healthy", "see the server's own log")]
+    return [
+      ok("open", `version ${version}, answers in ${latency.toFixed(1)} ms`),
+      ...warnings.map((warning) => warn("server", warning, "do what the warning says")),
+      yield* guardedMigrations(backend)
+    ]
+  }).pipe(
+    Effect.scoped,
     Effect.catchAll((error) => Effect.succeed([fail("open", error.message, "correct the configuration")]))
   )
 
@@ -211,7 +220,7 @@ export const doctor = Command.make("doctor", common, (options) =>
         const found = ok("config", from.description)
         return settings.type === "sqlite" && file !== undefined
           ? [found, ...(yield* databaseChecks(name, settings, file))]
-          : [found, ...(yield* otherChecks(name, settings))]
+          : [found, ...(yield* serverChecks(name, settings))]
       }))
     ]
     const failed = checks.some(({ status }) => status === "fail")

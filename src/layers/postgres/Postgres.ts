@@ -19,6 +19,8 @@ import type { PostgresConfig } from "../../services/HubConfig.js"
 import { type BackendServices, servicesOf } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlTextStore from "../SqlTextStore.js"
+import * as PostgresAgentSql from "./PostgresAgentSql.js"
 import * as PostgresClient from "./PostgresClient.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect } from "./PostgresDialect.js"
@@ -27,6 +29,7 @@ import * as PostgresListen from "./PostgresListen.js"
 import { type PostgresOptions, poolers, type ResolvedPostgresOptions, resolve, sslModes } from "./PostgresOptions.js"
 import * as PostgresSchema from "./PostgresSchema.js"
 import { needsSessionError } from "./PostgresText.js"
+import * as PostgresTextStore from "./PostgresTextStore.js"
 import * as PostgresVectorStore from "./PostgresVectorStore.js"
 
 /**
@@ -108,6 +111,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       transaction: client.transaction,
       alone: basics.alone,
       readOnly: client.readOnly,
+      agentSql: PostgresAgentSql.make(client),
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),
       backup: () =>
         Effect.fail(
@@ -119,6 +123,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
           })
         ),
       vector: yield* PostgresVectorStore.make(client),
+      text: SqlTextStore.make(basics, PostgresTextStore.make(client)),
       migrator,
       health: PostgresHealth.make(client, migrator)
     }

@@ -11,7 +11,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConflict, DbCorrupt, type DbError, DbUnsupported, MigrationError, NotFound } from "../../errors/index.js"
+import { DbConflict, DbCorrupt, type DbError, DbUnsupported, NotFound } from "../../errors/index.js"
 import { nearest } from "../../errors/nearest.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
@@ -25,6 +25,7 @@ import {
   refuse,
   TopK
 } from "../../vector/index.js"
+import * as VectorChecks from "../VectorChecks.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import * as PostgresFilter from "./PostgresFilter.js"
@@ -109,7 +110,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         extensionFound !== undefined
           ? Effect.succeed(extensionFound)
           : Effect.flatMap(client.query(extensionQuery), ([row]) => {
-              if (row === undefined) return Effect.fail(notMigrated(at))
+              if (row === undefined) return Effect.fail(VectorChecks.notMigrated(at))
               const found: Index.Extension = {
                 schema: String(row["schema"]),
                 type: Number(row["type"]),
@@ -124,7 +125,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
       const at = { operation: `VectorStore.${name}`, backend }
       return Effect.mapError(
         Effect.suspend(() => body(at)),
-        (error) => (isMissingTable(error) ? notMigrated(at) : error)
+        (error) => (isMissingTable(error) ? VectorChecks.notMigrated(at) : error)
       )
     }
 
@@ -285,28 +286,16 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 
     // ------------------------------------------------------------ writes
 
+    /** In the order of their ids, in which writers of the same ones wait for each other instead of blocking. */
     const checkRecords = (
       records: ReadonlyArray<unknown>,
       fieldOf: (i: number) => string,
       collection: Collection,
       at: Origin
     ) =>
-      Effect.gen(function* () {
-        const checked: Array<Records.CheckedRecord> = []
-        const positions = new Map<string, number>()
-        for (let i = 0; i < records.length; i++) {
-          const record = yield* Records.checkRecord(records[i], fieldOf(i), collection, at)
-          const earlier = positions.get(record.id)
-          if (earlier !== undefined) {
-            return yield* refuse(at, `${fieldOf(i)}.id`, `repeats that of ${fieldOf(earlier)}`, "each id once")
-          }
-          positions.set(record.id, i)
-          checked.push(record)
-          if (i % 256 === 255) yield* Effect.yieldNow()
-        }
-        // Writers of the same ids meet them in the same order, and so wait for each other instead of blocking.
-        return checked.sort((a, b) => (a.id < b.id ? -1 : 1))
-      })
+      Effect.map(VectorChecks.records(records, fieldOf, collection, at, Effect.yieldNow()), (checked) =>
+        checked.sort((a, b) => (a.id < b.id ? -1 : 1))
+      )
 
     const insertChunk = (
       { id, metric }: Collection,
@@ -508,13 +497,6 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && error.code === "42P01" && /"db_hub_(collections|vectors)"/.test(error.message)
-
-const notMigrated = (at: Origin): MigrationError =>
-  new MigrationError({
-    ...at,
-    reason: "not-migrated",
-    message: "The tables of the vector store do not exist yet: run the migrations (`db-hub migrate`)"
-  })
 
 const damaged = (at: Origin): DbCorrupt =>
   new DbCorrupt({

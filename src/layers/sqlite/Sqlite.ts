@@ -15,12 +15,16 @@ import type { BackendShape } from "../../services/Backend.js"
 import { type BackendServices, fromBackend } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlTextStore from "../SqlTextStore.js"
+import * as SqliteAgentSql from "./SqliteAgentSql.js"
 import { backup } from "./SqliteBackup.js"
 import * as SqliteClient from "./SqliteClient.js"
 import { dialect } from "./SqliteDialect.js"
 import * as SqliteHealth from "./SqliteHealth.js"
 import { journalModes, resolve, type SqliteOptions, synchronousLevels } from "./SqliteOptions.js"
+import { sharing } from "./SqlitePrimaryLock.js"
 import * as SqliteSchema from "./SqliteSchema.js"
+import * as SqliteText from "./SqliteText.js"
 import * as SqliteVectorStore from "./SqliteVectorStore.js"
 
 /**
@@ -54,9 +58,12 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,
+      agentSql: SqliteAgentSql.make(resolved),
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
+      ...(memory || resolved.readOnly ? {} : { sharing: yield* sharing(client) }),
       vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
+      text: SqlTextStore.make(basics, SqliteText.make(client, resolved.name)),
       migrator,
       health: SqliteHealth.make(client, migrator)
     } satisfies BackendShape

@@ -47,6 +47,7 @@ export const dialect: Dialect = {
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up, down },
+  dropTextTables: [],
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }

@@ -51,3 +51,38 @@ export const refusal = (sql: string, context: ErrorContext): DbReadOnly | undefi
   const sets = parts.length > afterSchema + 1 && parts[afterSchema + 1]?.text !== ";"
   return tellingPragmas.has(pragma) && !(sets && settablePragmas.has(pragma)) ? undefined : notReading(context)
 }
+
+/** Functions that reach into the process. */
+const reachingFunctions = new Set(["LOAD_EXTENSION", "FTS3_TOKENIZER", "SQLITE_LOG"])
+
+/** Words after which a text in single quotes is a name. */
+const beforeNames = new Set(["FROM", "JOIN", ",", "."])
+
+const bare = ({ kind, text }: SqlLexer.Token): string =>
+  (kind === "identifier" || kind === "string" ? text.slice(1, -1) : text).toUpperCase()
+
+/**
+ * The stricter rule for what agents write: also what is explained only reads, and pragmas in the form of tables are
+ * those that tell.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const agentRefusal = (sql: string, context: ErrorContext): DbReadOnly | undefined => {
+  const parts = Array.from(SqlLexer.tokens(sql, lexical)).filter(({ kind }) => kind !== "space" && kind !== "comment")
+  const start = parts.findIndex(({ text }) => text !== ";")
+  const word = (index: number) => parts[start + index]?.text.toUpperCase() ?? ""
+  const explained = word(0) === "EXPLAIN" ? (word(1) === "QUERY" ? 3 : 1) : 0
+  const refused =
+    sql.includes("\0") ||
+    (explained > 0 && !["SELECT", "VALUES", "WITH"].includes(word(explained))) ||
+    parts.some((part, index) => {
+      if (part.kind !== "word" && part.kind !== "identifier" && part.kind !== "string") return false
+      const name = bare(part)
+      if (reachingFunctions.has(name)) return parts[index + 1]?.text === "("
+      const isName = part.kind !== "string" || beforeNames.has(parts[index - 1]?.text.toUpperCase() ?? "")
+      const told = tellingPragmas.has(name) || tellingPragmas.has(name.slice("PRAGMA_".length))
+      return isName && name.startsWith("PRAGMA_") && !told
+    })
+  return refused ? notReading(context) : refusal(sql, context)
+}

@@ -10,10 +10,11 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { DbConflict, type DbError, MigrationError } from "../../errors/index.js"
+import { DbConflict, type DbError } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import { Distance, Filter, type Origin, Records, refuse, TopK, toBytes } from "../../vector/index.js"
+import * as VectorChecks from "../VectorChecks.js"
 import { makeTurn, nextTurn } from "./EventLoop.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteFilter from "./SqliteFilter.js"
@@ -82,7 +83,7 @@ export const make = (
       const at = { operation: `VectorStore.${name}`, backend }
       return Effect.mapError(
         Effect.suspend(() => body(at)),
-        (error) => (isMissingTable(error) ? notMigrated(at) : error)
+        (error) => (isMissingTable(error) ? VectorChecks.notMigrated(at) : error)
       )
     }
 
@@ -214,28 +215,6 @@ export const make = (
         )
       })
 
-    const checkRecords = (
-      records: ReadonlyArray<unknown>,
-      fieldOf: (i: number) => string,
-      collection: Rows.Collection,
-      at: Origin
-    ) =>
-      Effect.gen(function* () {
-        const checked: Array<Records.CheckedRecord> = []
-        const positions = new Map<string, number>()
-        for (let i = 0; i < records.length; i++) {
-          const record = yield* Records.checkRecord(records[i], fieldOf(i), collection, at)
-          const earlier = positions.get(record.id)
-          if (earlier !== undefined) {
-            return yield* refuse(at, `${fieldOf(i)}.id`, `repeats that of ${fieldOf(earlier)}`, "each id once")
-          }
-          positions.set(record.id, i)
-          checked.push(record)
-          if (i % 64 === 63) yield* breathe
-        }
-        return checked
-      })
-
     /** The number of a write that is about to happen, or undefined if the collection was dropped meanwhile. */
     const nextSeq = ({ id }: Rows.Collection): Effect.Effect<number | undefined, DbError> =>
       Effect.map(
@@ -268,7 +247,7 @@ export const make = (
       Effect.gen(function* () {
         while (true) {
           const collection = yield* Rows.getCollection(client, name, at)
-          const checked = yield* checkRecords(records, fieldOf, collection, at)
+          const checked = yield* VectorChecks.records(records, fieldOf, collection, at, breathe)
           if (checked.length === 0) return
           const write = Effect.gen(function* () {
             const seq = yield* nextSeq(collection)
@@ -423,13 +402,6 @@ export const make = (
 
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && /no such table: (\w+\.)?db_hub_(collections|vector)/.test(error.message)
-
-const notMigrated = (at: Origin): MigrationError =>
-  new MigrationError({
-    ...at,
-    reason: "not-migrated",
-    message: "The tables of the vector store do not exist yet: run the migrations (`db-hub migrate`)"
-  })
 
 const changedWithin = (at: Origin): DbConflict =>
   new DbConflict({

@@ -3,208 +3,27 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "node:crypto"
-import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as ParseResult from "effect/ParseResult"
-import * as PubSub from "effect/PubSub"
-import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import { DbCorrupt, type DbError, InvalidInput } from "../../errors/index.js"
-import { Backend, type BackendShape, Json } from "../../services/Backend.js"
-import { type Change, IdempotencyKey, WriteChannel, type Written } from "../../services/WriteChannel.js"
-
-/** How often the feed looks for what other processes wrote; its own writes wake it at once. */
-const pollInterval = "100 millis"
-
-/** Changes read at once. */
-const feedPage = 500
-
-/** A result as it is kept beside its key. */
-const storedResult = <A, I>(success: Schema.Schema<A, I>) =>
-  Schema.parseJson(Schema.Struct({ result: Schema.optional(success) }))
-
-/** A place in the feed: writer, then id. */
-type Place = readonly [writer: number, id: number]
-
-/** Other processes write in real time, also where a program runs under a test's clock. */
-const realClock = Clock.make()
-
-const wake = (woken: Queue.Dequeue<void>): Effect.Effect<void> =>
-  Effect.withClock(Effect.race(Queue.take(woken), Effect.sleep(pollInterval)), realClock)
-
-const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
-
-/** What was expected, without what was there: the message of a schema ends in the actual value. */
-const expected = (message: string): string => message.replace(/, actual [\s\S]*$/, "")
-
-const invalid = (backend: string, operation: string) => (error: ParseResult.ParseError) => {
-  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const field = issue?.path.join(".") || "payload"
-  const allowed = expected(issue?.message ?? "")
-  return new InvalidInput({ backend, operation, field, allowed, message: `${field} is not valid; allowed: ${allowed}` })
-}
+import { Backend, type BackendShape } from "../../services/Backend.js"
+import { IdempotencyKey, WriteChannel } from "../../services/WriteChannel.js"
+import * as Writes from "./Writes.js"
 
 const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"]> =>
-  Effect.gen(function* () {
-    const { dialect, name } = backend
-    /** Wakes the feeds of this process. */
-    const committed = yield* PubSub.sliding<void>(1)
-
-    const insertKey = dialect.insertIfAbsent(
-      "db_hub_writes",
-      ["idempotency_key", "operation", "payload_hash", "created_at"],
-      ["idempotency_key"]
-    )
-
-    /** Runs the write unless one with the same key has been committed; its result is then that one's. */
-    const once = <A, I>(
-      tag: string,
-      key: string,
-      payloadHash: string,
-      success: Schema.Schema<A, I>,
-      write: Effect.Effect<A, DbError>
-    ): Effect.Effect<A, DbError> =>
-      Effect.gen(function* () {
-        const { rowsAffected } = yield* backend.execute(insertKey, [key, tag, payloadHash, new Date()])
-        if (rowsAffected === 1) {
-          const result = yield* write
-          const stored = yield* Effect.orDie(Schema.encode(storedResult(success))({ result }))
-          yield* backend.execute("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
-          return result
-        }
-        const [row] = yield* backend.query(
-          "SELECT operation, payload_hash, result FROM db_hub_writes WHERE idempotency_key = ?",
-          [key]
-        )
-        if (row?.["operation"] !== tag || row["payload_hash"] !== payloadHash) {
-          const allowed = "a key that was never used with another operation or payload"
-          return yield* Effect.fail(
-            new InvalidInput({
-              backend: name,
-              operation: tag,
-              field: "idempotency key",
-              allowed,
-              message: `The idempotency key stands for another write; allowed: ${allowed}`
-            })
-          )
-        }
-        return yield* Schema.decodeUnknown(storedResult(success))(row["result"]).pipe(
-          Effect.map(({ result }) => result as A),
-          Effect.mapError(
-            () =>
-              new DbCorrupt({
-                backend: name,
-                operation: tag,
-                applied: "yes",
-                message: "The write was applied before, but its stored result cannot be read"
-              })
-          )
-        )
-      })
-
-    const announce = (tag: string, { ids }: Written<unknown>) =>
-      ids.length === 0
-        ? Effect.void
-        : backend.execute("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
-            tag.slice(0, tag.indexOf(".")),
-            tag.slice(tag.indexOf(".") + 1),
-            new Json(ids),
-            new Date()
-          ])
-
-    /** The settled changes after a place in the feed, a page at most. */
-    const page = ([writer, id]: Place): Effect.Effect<ReadonlyArray<readonly [Place, Change]>, DbError> =>
-      Effect.map(
-        backend.query(
-          `SELECT id, writer, store, operation, ids, created_at FROM db_hub_changes
-           WHERE (writer > ? OR (writer = ? AND id > ?)) AND ${dialect.writerOrder.settled}
-           ORDER BY writer, id LIMIT ${feedPage}`,
-          [writer, writer, id]
-        ),
-        (rows) =>
-          rows.map((row) => {
-            const place: Place = [Number(row["writer"]), Number(row["id"])]
-            const change: Change = {
-              cursor: place.join(":"),
-              store: String(row["store"]),
-              operation: String(row["operation"]),
-              ids: row["ids"] as ReadonlyArray<string>,
-              at: row["created_at"] as Date
-            }
-            return [place, change] as const
-          })
-      )
-
-    const now: Effect.Effect<Place, DbError> = Effect.map(
-      backend.query(
-        `SELECT writer, id FROM db_hub_changes WHERE ${dialect.writerOrder.settled} ORDER BY writer DESC, id DESC LIMIT 1`
-      ),
-      ([row]): Place => (row === undefined ? [0, 0] : [Number(row["writer"]), Number(row["id"])])
-    )
-
-    const parsePlace = (cursor: string): Effect.Effect<Place, InvalidInput> => {
-      const parts = /^(\d{1,16}):(\d{1,16})$/.exec(cursor)
-      const allowed = "the cursor of a change"
-      return parts === null
-        ? Effect.fail(
-            new InvalidInput({
-              backend: name,
-              operation: "WriteChannel.changes",
-              field: "after",
-              allowed,
-              message: `after is no place in the feed; allowed: ${allowed}`
-            })
-          )
-        : Effect.succeed([Number(parts[1]), Number(parts[2])])
-    }
-
-    const changes = (after?: string): Stream.Stream<Change, DbError> =>
-      Stream.unwrapScoped(
+  Effect.map(Writes.make(backend), (writes) => ({
+    changes: writes.changes,
+    latest: writes.latest,
+    handle: (operation, handler) => {
+      const prepared = writes.prepare(operation, handler)
+      return (input) =>
         Effect.gen(function* () {
-          const woken = yield* PubSub.subscribe(committed)
-          let place = yield* after === undefined ? now : parsePlace(after)
-          const next: Effect.Effect<Chunk.Chunk<Change>, DbError> = Effect.flatMap(
-            Effect.suspend(() => page(place)),
-            (found) => {
-              const last = found.at(-1)
-              if (last === undefined) return Effect.zipRight(wake(woken), next)
-              place = last[0]
-              return Effect.succeed(Chunk.unsafeFromArray(found.map(([, change]) => change)))
-            }
-          )
-          return Stream.repeatEffectChunk(next)
+          const payload = yield* prepared.check(input)
+          const result = yield* backend.transaction(prepared.write(payload, yield* IdempotencyKey))
+          yield* writes.committed
+          return result
         })
-      )
-
-    return {
-      changes,
-      latest: Effect.map(now, (place) => place.join(":")),
-      handle: (operation, handler) => {
-        type Payload = Parameters<typeof handler>[0]
-        type Result = Effect.Effect.Success<ReturnType<typeof handler>>["result"]
-        const tag = operation._tag
-        const payloadSchema = operation.payloadSchema as Schema.Schema<Payload, unknown>
-        const success = operation.successSchema as Schema.Schema<Result, unknown>
-        const validate = Schema.validate(payloadSchema)
-        const encode = Schema.encodeSync(payloadSchema)
-        return (input) =>
-          Effect.gen(function* () {
-            const payload = yield* Effect.mapError(validate(input), invalid(name, tag))
-            const key = yield* IdempotencyKey
-            const write = Effect.flatMap(handler(payload), (done) => Effect.as(announce(tag, done), done.result))
-            const result = yield* backend.transaction(
-              key === undefined ? write : once(tag, key, sha256(JSON.stringify(encode(payload))), success, write)
-            )
-            yield* PubSub.publish(committed, undefined)
-            return result
-          })
-      }
     }
-  })
+  }))
 
 /**
  * Every write runs on the backend of this process.

@@ -1,0 +1,359 @@
+/**
+ * @since 0.1.0
+ */
+import * as NodeAssert from "node:assert/strict"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import { Backend } from "../services/Backend.js"
+import { type TextCollectionOptions, type TextHit, type TextSearchOptions, TextStore } from "../services/TextStore.js"
+import { Filter, type JsonObject } from "../vector/index.js"
+import { equal, failsWith, fresh, property, type Suite } from "./Case.js"
+
+const withCollection = (
+  texts: Readonly<Record<string, string>>,
+  test: (store: TextStore["Type"], collection: string) => Effect.Effect<void, unknown, Backend>,
+  options: TextCollectionOptions = {}
+): Effect.Effect<void, unknown, Backend | TextStore> =>
+  Effect.gen(function* () {
+    const store = yield* TextStore
+    const collection = yield* fresh("texts")
+    yield* store.createCollection(collection, options)
+    yield* store.insertMany(
+      collection,
+      Object.entries(texts).map(([id, text]) => ({ id, text }))
+    )
+    yield* test(store, collection)
+  })
+
+const idsOf = (hits: ReadonlyArray<TextHit>) => hits.map(({ id }) => id)
+
+/** Each search with the ids that it finds, in order. */
+const finds = (
+  texts: Readonly<Record<string, string>>,
+  expected: ReadonlyArray<readonly [text: string, ids: ReadonlyArray<string>]>,
+  options: TextCollectionOptions & Pick<TextSearchOptions, "syntax"> = {}
+): Effect.Effect<void, unknown, Backend | TextStore> =>
+  withCollection(
+    texts,
+    (store, collection) =>
+      Effect.forEach(
+        expected,
+        ([text, ids]) => {
+          const { syntax = "plain" } = options
+          return Effect.flatMap(store.search(collection, text, { syntax }), (hits) => equal(idsOf(hits), ids, text))
+        },
+        { discard: true }
+      ),
+    options
+  )
+
+const awkward = [
+  "",
+  " ",
+  "what's new",
+  "C++",
+  "foo-bar",
+  "a: b",
+  "mode?",
+  "(",
+  ")",
+  '"',
+  "'",
+  "\\",
+  "*",
+  "-",
+  "AND",
+  "OR NOT",
+  "NEAR(a b)",
+  "a AND",
+  "terms: x",
+  "^a",
+  "{a}",
+  "a & b | !c <-> d:*",
+  "%_",
+  "😀",
+  "👩‍👩‍👧 family",
+  "\u0000",
+  "\ud800",
+  "日本語",
+  "ー",
+  "\u0301",
+  "a\nb\tc",
+  ";--",
+  "x".repeat(10_000),
+  "word ".repeat(2_000),
+  Array.from({ length: 600 }, (_, i) => `w${i}`).join(" "),
+  "説明".repeat(2_000)
+]
+
+const words = FastCheck.constantFrom("red", "green", "blue", "fish", "bird", "tree", "stone")
+const records = FastCheck.array(
+  FastCheck.record({
+    text: FastCheck.array(words, { maxLength: 8 }),
+    n: FastCheck.integer({ min: 0, max: 3 })
+  }),
+  { maxLength: 20 }
+)
+
+/** The definition in the plainest words, with the constants of FTS5. */
+const bm25 = (text: ReadonlyArray<string>, all: ReadonlyArray<ReadonlyArray<string>>, wanted: Iterable<string>) => {
+  const length = all.reduce((sum, each) => sum + each.length, 0) / all.length
+  let score = 0
+  for (const word of wanted) {
+    const found = all.filter((each) => each.includes(word)).length
+    const times = text.filter((each) => each === word).length
+    const weight = Math.max(Math.log((all.length - found + 0.5) / (found + 0.5)), 1e-6)
+    score += (weight * times * 2.2) / (times + 1.2 * (0.25 + (0.75 * text.length) / length))
+  }
+  return score
+}
+
+/**
+ * @since 0.1.0
+ * @category suites
+ */
+export const textSuite: Suite = {
+  "a question in natural language finds texts that have some of its words, the best first": finds(
+    {
+      tea: "User prefers detailed answers about green tea",
+      answers: "Answers may be detailed",
+      other: "Nothing of the kind",
+      more: "Bridges over rivers",
+      yet: "Mountains and lakes",
+      last: "Trains at night"
+    },
+    [
+      ["what does the user prefer?", ["tea"]],
+      ["which detailed answers are there about tea", ["tea", "answers"]],
+      ["entirely absent", []]
+    ]
+  ),
+
+  "english finds words by their stems, simple as they are": Effect.zipRight(
+    finds({ a: "her preferences", b: "connected" }, [
+      ["preference", ["a"]],
+      ["connections", ["b"]]
+    ]),
+    finds(
+      { a: "her preferences", b: "connected" },
+      [
+        ["preference", []],
+        ["Preferences", ["a"]]
+      ],
+      { language: "simple" }
+    )
+  ),
+
+  "case, accents and width do not matter": finds({ a: "Café Zürich", b: "ＡＢＣ" }, [
+    ["CAFE", ["a"]],
+    ["zurich", ["a"]],
+    ["abc", ["b"]]
+  ]),
+
+  "Japanese, Chinese and Thai are found without spaces, down to one character": finds(
+    { ja: "この説明書は東京で作られました。", zh: "我喜欢喝绿茶", th: "ฉันชอบชาเขียว", en: "manual" },
+    [
+      ["説明", ["ja"]],
+      ["説明書", ["ja"]],
+      ["東京", ["ja"]],
+      ["書", ["ja"]],
+      ["绿茶", ["zh"]],
+      ["茶", ["zh"]],
+      ["ชอบ", ["th"]],
+      ["英語", []]
+    ]
+  ),
+
+  "a question of grammar alone still finds": finds({ a: "to be or not to be", b: "elsewhere" }, [
+    ["to be or not to be", ["a"]]
+  ]),
+
+  "pictographs are found": finds({ a: "shipped 🚀 today", b: "nothing" }, [["🚀", ["a"]]]),
+
+  "no text that is looked for is an error, in either syntax": withCollection(
+    { a: "what is new in C++ and foo bar" },
+    (store, collection) =>
+      Effect.gen(function* () {
+        for (const syntax of ["plain", "advanced"] as const) {
+          for (const text of awkward) yield* store.search(collection, text, { syntax })
+        }
+        yield* property(FastCheck.string({ unit: "binary" }), (text) =>
+          Effect.asVoid(
+            Effect.zip(store.search(collection, text), store.search(collection, text, { syntax: "advanced" }))
+          )
+        )
+      })
+  ),
+
+  "signs and operators of engines mean nothing in plain text": finds({ a: "alpha", b: "beta", c: "and or not near" }, [
+    ["alpha AND beta", ["a", "b"]],
+    ['-alpha "', ["a"]],
+    ["terms:alpha", ["a"]],
+    ["alph*", []],
+    ["foo-beta", ["b"]],
+    ["!beta", ["b"]]
+  ]),
+
+  "every text that can be stored can be indexed": withCollection({}, (store, collection) =>
+    Effect.gen(function* () {
+      const storable = awkward.filter((text) => text.isWellFormed() && !text.includes("\u0000"))
+      yield* store.insertMany(
+        collection,
+        storable.map((text, i) => ({ id: `${i}`, text }))
+      )
+      yield* equal(yield* store.count(collection), storable.length)
+      yield* property(
+        FastCheck.string({ unit: "grapheme" }).filter((text) => !text.includes("\u0000")),
+        (text) =>
+          Effect.gen(function* () {
+            yield* store.insert(collection, { id: "sample", text })
+            yield* equal((yield* store.get(collection, ["sample"]))[0]?.text, text)
+          })
+      )
+      yield* store.insert(collection, { id: "long", text: "説明書東京".repeat(17_000) })
+      yield* failsWith("InvalidInput", store.insert(collection, { id: "x", text: "x".repeat(262_145) }))
+      yield* failsWith("InvalidInput", store.insert(collection, { id: "x", text: "\u0000" }))
+    })
+  ),
+
+  "advanced: all words, phrases, exclusions, alternatives, prefixes": finds(
+    {
+      a: "vector search in sqlite",
+      b: "search for a vector in mysql",
+      c: "postgresql only",
+      d: "この説明書",
+      e: "one", // Enough others, so that no word is in half of them.
+      f: "two",
+      g: "three",
+      h: "four"
+    },
+    [
+      [`"vector search"`, ["a"]],
+      [`vector -mysql`, ["a"]],
+      [`vector -"search in"`, ["b"]],
+      [`sqlite OR postgresql`, ["c", "a"]],
+      [`vector sqlite`, ["a"]],
+      [`postgr*`, ["c"]],
+      [`"vector sea*`, []],
+      [`説明書`, ["d"]],
+      [`-vector`, []],
+      [`"unclosed phrase`, []]
+    ],
+    { syntax: "advanced" }
+  ),
+
+  "highlights are the places in the text that were looked for": withCollection(
+    { a: "She prefers tea 😀 and この説明書" },
+    (store, collection) =>
+      Effect.gen(function* () {
+        const [hit] = yield* store.search(collection, "preference 説明書 absent")
+        const parts = hit?.highlights.map(({ end, start }) => hit.text.slice(start, end))
+        yield* equal(parts, ["prefers", "説明書"])
+      })
+  ),
+
+  "scores are those of BM25, within the collection, and filters take nothing from them": Effect.gen(function* () {
+    const store = yield* TextStore
+    const collection = yield* fresh("scores")
+    yield* store.createCollection(collection)
+    const sample = FastCheck.tuple(records, FastCheck.uniqueArray(words, { minLength: 1, maxLength: 4 }))
+    yield* property(sample, ([given, wanted]) =>
+      Effect.gen(function* () {
+        yield* store.deleteWhere(collection, {})
+        const named = given.map((each, i) => ({ ...each, id: `r${i}`, metadata: { n: each.n } as JsonObject }))
+        yield* store.insertMany(
+          collection,
+          named.map(({ id, metadata, text }) => ({ id, metadata, text: text.join(" ") }))
+        )
+        const all = named.map(({ text }) => text)
+        for (const filter of [{}, { n: { $gte: 2 } }, { n: 9 }]) {
+          const matches = Filter.matches(yield* Filter.parse(filter))
+          const expected = named
+            .filter(({ metadata, text }) => matches(metadata) && wanted.some((word) => text.includes(word)))
+            .map(({ id, text }) => ({ id, score: bm25(text, all, wanted) }))
+          const scores = new Map(expected.map(({ id, score }) => [id, score]))
+          const hits = yield* store.search(collection, wanted.join(" "), { filter, limit: 5 })
+          const best = expected.map(({ score }) => score).sort((a, b) => b - a)
+          NodeAssert.equal(hits.length, Math.min(5, expected.length))
+          hits.forEach((hit, i) => {
+            NodeAssert.ok(Math.abs(hit.bm25 - scores.get(hit.id)!) < 1e-9, `${hit.bm25}, not ${scores.get(hit.id)}`)
+            NodeAssert.ok(Math.abs(hit.bm25 - best[i]!) < 1e-9, `rank ${i}: ${hit.bm25}, not ${best[i]}`)
+            const before = hits[i - 1]
+            NodeAssert.ok(before === undefined || before.bm25 > hit.bm25 || before.id < hit.id)
+          })
+        }
+      })
+    )
+  }),
+
+  "a record is replaced, deleted and counted": withCollection({ a: "old words", b: "other" }, (store, collection) =>
+    Effect.gen(function* () {
+      yield* store.insert(collection, { id: "a", text: "new words", metadata: { n: 1 } })
+      yield* equal(idsOf(yield* store.search(collection, "old")), [])
+      yield* equal(idsOf(yield* store.search(collection, "new")), ["a"])
+      yield* equal(yield* store.get(collection, ["b", "none", "a"]), [
+        { id: "b", text: "other", metadata: {} },
+        { id: "a", text: "new words", metadata: { n: 1 } }
+      ])
+      yield* equal([yield* store.count(collection), yield* store.count(collection, { n: 1 })], [2, 1])
+      yield* equal(yield* store.delete(collection, ["b", "none"]), 1)
+      yield* equal(yield* store.deleteWhere(collection, { n: 1 }), 1)
+      yield* equal(yield* store.search(collection, "new words other"), [])
+    })
+  ),
+
+  "insertMany is all or nothing, and refuses an id twice": withCollection({}, (store, collection) =>
+    Effect.gen(function* () {
+      const good = { id: "a", text: "good" }
+      yield* failsWith("InvalidInput", store.insertMany(collection, [good, { id: "", text: "bad" }]))
+      yield* failsWith("InvalidInput", store.insertMany(collection, [good, good]))
+      yield* failsWith("InvalidInput", store.search(collection, "good", { limit: 0 }))
+      yield* equal(yield* store.count(collection), 0)
+    })
+  ),
+
+  "texts belong to the transaction they are written in": withCollection({ a: "outside" }, (store, collection) =>
+    Effect.gen(function* () {
+      const backend = yield* Backend
+      yield* Effect.ignore(
+        backend.transaction(
+          Effect.gen(function* () {
+            yield* store.insert(collection, { id: "b", text: "inside" })
+            yield* store.delete(collection, ["a"])
+            yield* equal(idsOf(yield* store.search(collection, "inside outside")), ["b"])
+            return yield* Effect.fail("undo")
+          })
+        )
+      )
+      yield* equal(idsOf(yield* store.search(collection, "inside outside")), ["a"])
+    })
+  ),
+
+  "a collection keeps its language, is listed, and dropped is empty when made anew": withCollection(
+    { a: "word" },
+    (store, collection) =>
+      Effect.gen(function* () {
+        yield* store.createCollection(collection, { language: "english" })
+        yield* failsWith("DbConflict", store.createCollection(collection, { language: "simple" }))
+        yield* failsWith("InvalidInput", store.createCollection(collection, { language: "klingon" as never }))
+        const listed = (yield* store.collections).find(({ name }) => name === collection)
+        yield* equal(listed, { name: collection, language: "english", count: 1 })
+        yield* store.dropCollection(collection)
+        yield* failsWith("NotFound", store.search(collection, "word"))
+        yield* failsWith("NotFound", store.insert(collection, { id: "a", text: "word" }))
+        yield* store.createCollection(collection, { language: "simple" })
+        yield* equal(yield* store.search(collection, "word"), [])
+      })
+  ),
+
+  "two collections made at once under one name are one": Effect.gen(function* () {
+    const store = yield* TextStore
+    const collection = yield* fresh("race")
+    yield* Effect.all(
+      Array.from({ length: 4 }, () => store.createCollection(collection)),
+      { concurrency: "unbounded" }
+    )
+    yield* store.insert(collection, { id: "a", text: "word" })
+    yield* equal(idsOf(yield* store.search(collection, "word")), ["a"])
+  })
+}

@@ -1,0 +1,326 @@
+/**
+ * The text store on an engine of SQL. Each collection has tables of its own, so that its statistics, and with them its
+ * scores, are its own.
+ *
+ * @since 0.1.0
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { DbConflict, type DbError, MigrationError, NotFound } from "../errors/index.js"
+import { nearest } from "../errors/nearest.js"
+import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
+import type { StoredText, TextStore } from "../services/TextStore.js"
+import {
+  Filter,
+  Highlight,
+  type JsonObject,
+  type Origin,
+  QuerySyntax,
+  Records,
+  refuse,
+  TextAnalysis
+} from "../vector/index.js"
+
+/**
+ * A piece of SQL with the values of its placeholders.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fragment {
+  readonly sql: string
+  readonly params: ReadonlyArray<SqlValue>
+}
+
+/**
+ * A record with its terms in order.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Analyzed extends Records.CheckedText {
+  readonly terms: ReadonlyArray<string>
+}
+
+/**
+ * What engines do in their own ways. The records of collection n are in the table `db_hub_texts_n`, with columns `id`,
+ * `metadata` and `text`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TextEngine {
+  readonly create: (collection: number) => ReadonlyArray<string>
+  readonly drop: (collection: number) => ReadonlyArray<string>
+  /** Inserts or replaces records of different ids, inside a transaction. */
+  readonly write: (collection: number, records: ReadonlyArray<Analyzed>) => Effect.Effect<void, DbError>
+  /** Deletes what matches inside a transaction; succeeds with the number of records. */
+  readonly remove: (collection: number, condition: Fragment) => Effect.Effect<number, DbError>
+  /** Rows `id, metadata, text, bm25` of what matches both, best first, equal ones by id. */
+  readonly search: (
+    collection: number,
+    query: QuerySyntax.Query,
+    condition: Fragment,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  /** The filter as a condition over `t.metadata`. */
+  readonly filter: (filter: Filter.Filter) => Fragment
+  /** A condition that `t.id` is one of these. */
+  readonly isOneOf: (ids: ReadonlyArray<string>) => Fragment
+  readonly readMetadata: (row: Row, at: Origin) => Effect.Effect<JsonObject, DbError>
+  /** The table that an error says is missing. */
+  readonly missingTable: (error: DbError) => string | undefined
+}
+
+interface Collection {
+  readonly id: number
+  readonly language: TextAnalysis.Language
+}
+
+/** Bytes of text, and records, that are analysed and written at once. */
+const batchBytes = 1024 * 1024
+const batchRecords = 500
+
+const batches = (records: ReadonlyArray<Records.CheckedText>): ReadonlyArray<ReadonlyArray<Records.CheckedText>> => {
+  const found: Array<Array<Records.CheckedText>> = []
+  let [last, bytes] = [[] as Array<Records.CheckedText>, Number.POSITIVE_INFINITY]
+  for (const record of records) {
+    bytes += record.text.length
+    if (bytes > batchBytes || last.length >= batchRecords) {
+      last = []
+      found.push(last)
+      bytes = record.text.length
+    }
+    last.push(record)
+  }
+  return found
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "dialect">,
+  engine: TextEngine
+): Context.Tag.Service<TextStore> => {
+  const tableOf = ({ id }: Collection) => `db_hub_texts_${id}`
+
+  const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
+    const at = { operation: `TextStore.${name}`, backend: backend.name }
+    return Effect.catchAll(
+      Effect.suspend(() => body(at)),
+      (error) => {
+        const missing = engine.missingTable(error)
+        if (missing === "db_hub_text_collections") return Effect.fail(notMigrated(at))
+        // Dropped since it was looked up.
+        return missing === undefined ? Effect.fail(error) : unknown("", at)
+      }
+    )
+  }
+
+  const unknown = (name: string, at: Origin): Effect.Effect<never, DbError> =>
+    Effect.flatMap(backend.query("SELECT name FROM db_hub_text_collections ORDER BY name LIMIT 1000"), (rows) => {
+      const near = nearest(
+        name,
+        rows.map((row) => String(row["name"]))
+      )
+      const hint = near.length > 0 ? `did you mean ${near.join(", ")}?` : "create it first"
+      return Effect.fail(
+        new NotFound({ ...at, entity: "text collection", message: `There is no such text collection; ${hint}` })
+      )
+    })
+
+  const find = (name: string, at: Origin): Effect.Effect<Collection | undefined, DbError> =>
+    Effect.flatMap(Records.checkName(name, at), () =>
+      Effect.map(backend.query("SELECT id, language FROM db_hub_text_collections WHERE name = ?", [name]), ([row]) =>
+        row === undefined
+          ? undefined
+          : { id: Number(row["id"]), language: String(row["language"]) as TextAnalysis.Language }
+      )
+    )
+
+  const get = (name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+    Effect.flatMap(find(name, at), (found) => (found === undefined ? unknown(name, at) : Effect.succeed(found)))
+
+  const readRow = (row: Row, at: Origin): Effect.Effect<StoredText, DbError> =>
+    Effect.map(engine.readMetadata(row, at), (metadata) => ({
+      id: String(row["id"]),
+      text: String(row["text"]),
+      metadata
+    }))
+
+  const checkRecords = (records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
+    Effect.gen(function* () {
+      const checked = new Map<string, Records.CheckedText>()
+      for (const [i, each] of records.entries()) {
+        const record = yield* Records.checkText(each, fieldOf(i), at)
+        if (checked.has(record.id)) {
+          return yield* refuse(at, `${fieldOf(i)}.id`, "repeats that of another record", "each id once")
+        }
+        checked.set(record.id, record)
+      }
+      // Writers of the same ids meet them in the same order, and so wait for each other instead of blocking.
+      return Array.from(checked.values()).sort((a, b) => (a.id < b.id ? -1 : 1))
+    })
+
+  const insert = (name: string, records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
+    Effect.gen(function* () {
+      const checked = yield* checkRecords(records, fieldOf, at)
+      const write = Effect.flatMap(get(name, at), (collection) =>
+        Effect.forEach(
+          batches(checked),
+          (batch) =>
+            Effect.zipRight(
+              Effect.yieldNow(),
+              engine.write(
+                collection.id,
+                batch.map((record) => ({ ...record, terms: TextAnalysis.terms(record.text, collection.language) }))
+              )
+            ),
+          { discard: true }
+        )
+      )
+      yield* backend.transaction(write)
+    })
+
+  const remove = (name: string, condition: Fragment, at: Origin): Effect.Effect<number, DbError> =>
+    backend.transaction(Effect.flatMap(get(name, at), ({ id }) => engine.remove(id, condition)))
+
+  return {
+    createCollection: (name, options = {}) =>
+      operation("createCollection", (at) =>
+        Effect.gen(function* () {
+          const { language = "english" } = options
+          if (!TextAnalysis.languages.includes(language)) {
+            return yield* refuse(at, "language", "is unknown", TextAnalysis.languages.join(", "))
+          }
+          let found = yield* find(name, at)
+          if (found === undefined) {
+            found = yield* backend.transaction(
+              Effect.gen(function* () {
+                const statement = backend.dialect.insertIfAbsent(
+                  "db_hub_text_collections",
+                  ["name", "language"],
+                  ["name"]
+                )
+                const { rowsAffected } = yield* backend.execute(statement, [name, language])
+                const made = yield* get(name, at)
+                if (rowsAffected > 0) yield* Effect.forEach(engine.create(made.id), (sql) => backend.execute(sql))
+                return made
+              })
+            )
+          }
+          if (found.language !== language) return yield* otherSettings(found, at)
+        })
+      ),
+
+    insert: (collection, record) => operation("insert", (at) => insert(collection, [record], () => "record", at)),
+
+    insertMany: (collection, records) =>
+      operation("insertMany", (at) =>
+        Array.isArray(records)
+          ? insert(collection, records, (i) => `records[${i}]`, at)
+          : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+      ),
+
+    search: (name, text, options = {}) =>
+      operation("search", (at) =>
+        Effect.gen(function* () {
+          if (typeof text !== "string") return yield* refuse(at, "text", "is not text", "a string")
+          const limit = yield* Records.checkLimit(options.limit ?? 10, "limit", at)
+          const filter = options.filter === undefined ? Filter.everything : yield* Filter.parse(options.filter, at)
+          const collection = yield* get(name, at)
+          const query = QuerySyntax.parse(text, collection.language, options.syntax)
+          if (query.length === 0) return []
+          const rows = yield* engine.search(collection.id, query, engine.filter(filter), limit)
+          return yield* Effect.forEach(rows, (row) =>
+            Effect.map(readRow(row, at), (found) => ({
+              ...found,
+              bm25: Number(row["bm25"]),
+              highlights: Highlight.ranges(found.text, query, collection.language)
+            }))
+          )
+        })
+      ),
+
+    get: (name, wanted) =>
+      operation("get", (at) =>
+        Effect.gen(function* () {
+          const ids = yield* Records.checkIds(wanted, at)
+          const collection = yield* get(name, at)
+          const { params, sql } = engine.isOneOf(ids)
+          const rows = yield* backend.query(
+            `SELECT t.id, t.metadata, t.text FROM ${tableOf(collection)} AS t WHERE ${sql}`,
+            params
+          )
+          const byId = new Map(rows.map((row) => [row["id"], row]))
+          return yield* Effect.forEach(
+            ids.map((id) => byId.get(id)).filter((row) => row !== undefined),
+            (row) => readRow(row, at)
+          )
+        })
+      ),
+
+    delete: (collection, wanted) =>
+      operation("delete", (at) =>
+        Effect.flatMap(Records.checkIds(wanted, at), (ids) => remove(collection, engine.isOneOf(ids), at))
+      ),
+
+    deleteWhere: (collection, filter) =>
+      operation("deleteWhere", (at) =>
+        Effect.flatMap(Filter.parse(filter, at), (parsed) => remove(collection, engine.filter(parsed), at))
+      ),
+
+    count: (name, filter = {}) =>
+      operation("count", (at) =>
+        Effect.gen(function* () {
+          const { params, sql } = engine.filter(yield* Filter.parse(filter, at))
+          const collection = yield* get(name, at)
+          const [counted] = yield* backend.query(
+            `SELECT count(*) AS n FROM ${tableOf(collection)} AS t WHERE ${sql}`,
+            params
+          )
+          return Number(counted?.["n"])
+        })
+      ),
+
+    collections: operation("collections", () =>
+      Effect.flatMap(backend.query("SELECT id, name, language FROM db_hub_text_collections ORDER BY name"), (rows) =>
+        Effect.forEach(rows, ({ id, language, name }) =>
+          Effect.map(backend.query(`SELECT count(*) AS n FROM db_hub_texts_${id}`), ([counted]) => ({
+            name: String(name),
+            language: String(language) as TextAnalysis.Language,
+            count: Number(counted?.["n"])
+          }))
+        )
+      )
+    ),
+
+    dropCollection: (name) =>
+      operation("dropCollection", (at) =>
+        backend.transaction(
+          Effect.gen(function* () {
+            const { id } = yield* get(name, at)
+            yield* backend.execute("DELETE FROM db_hub_text_collections WHERE id = ?", [id])
+            yield* Effect.forEach(engine.drop(id), (sql) => backend.execute(sql))
+          })
+        )
+      )
+  }
+}
+
+const notMigrated = (at: Origin): MigrationError =>
+  new MigrationError({
+    ...at,
+    reason: "not-migrated",
+    message: "The tables of the text store do not exist yet: run the migrations (`db-hub migrate`)"
+  })
+
+const otherSettings = (found: Collection, at: Origin): DbConflict =>
+  new DbConflict({
+    ...at,
+    reason: "unique",
+    constraint: "db_hub_text_collections.name",
+    message: `The text collection exists with language ${found.language}, not with what was asked for: use another name, or drop it first`
+  })

@@ -1,0 +1,222 @@
+/**
+ * Which statements agents may send to PostgreSQL, by the tree that PostgreSQL's own parser makes of them. What is not
+ * known to read is refused.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import {
+  type DbError,
+  DbQuery,
+  DbReadOnly,
+  DbUnsupported,
+  type ErrorContext,
+  invalidInput
+} from "../../errors/index.js"
+import { notReading } from "./PostgresText.js"
+
+const nodes = new Set(
+  (
+    "SelectStmt ExplainStmt VariableShowStmt DefElem ResTarget ColumnRef ParamRef A_Star A_Const A_Expr A_ArrayExpr " +
+    "A_Indices A_Indirection BoolExpr NullTest BooleanTest FuncCall NamedArgExpr TypeCast TypeName CollateClause " +
+    "SubLink RowExpr CaseExpr CaseWhen CoalesceExpr MinMaxExpr SQLValueFunction GroupingFunc GroupingSet SortBy " +
+    "WindowDef RangeVar RangeSubselect RangeFunction RangeTableSample RangeTableFunc RangeTableFuncCol JoinExpr Alias " +
+    "ColumnDef WithClause CommonTableExpr CTESearchClause CTECycleClause XmlExpr XmlSerialize JsonFormat JsonReturning " +
+    "JsonOutput JsonValueExpr JsonArgument JsonBehavior JsonTable JsonTableColumn JsonTablePathSpec JsonFuncExpr " +
+    "JsonKeyValue JsonObjectConstructor JsonArrayConstructor JsonArrayQueryConstructor JsonAggConstructor " +
+    "JsonObjectAgg JsonArrayAgg JsonIsPredicate JsonParseExpr JsonScalarExpr JsonSerializeExpr " +
+    "String Integer Float Boolean BitString List"
+  ).split(" ")
+)
+
+const statements = new Set(["SelectStmt", "ExplainStmt", "VariableShowStmt"])
+
+/** Fields that stand without the name of their node. */
+const refusedFields = new Set(["intoClause", "lockingClause"])
+
+/** Functions of PostgreSQL's own that count as volatile, and yet change nothing. */
+const harmless = new Set(
+  (
+    "random random_normal clock_timestamp timeofday gen_random_uuid uuidv4 uuidv7 pg_relation_size " +
+    "pg_total_relation_size pg_table_size pg_indexes_size pg_database_size pg_tablespace_size pg_relation_filepath " +
+    "pg_current_wal_lsn pg_is_in_recovery pg_last_wal_replay_lsn pg_sequence_last_value"
+  ).split(" ")
+)
+
+/** Functions that count as stable, and yet take a transaction's number, or read what is named in a text. */
+const refusedFunctions = new Set(
+  (
+    "txid_current pg_current_xact_id table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml " +
+    "schema_to_xmlschema schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema " +
+    "database_to_xml_and_xmlschema"
+  ).split(" ")
+)
+
+/** Relations of PostgreSQL that hold passwords, connection strings or files of the server. */
+const refusedRelations = new Set(
+  (
+    "pg_authid pg_shadow pg_user_mapping pg_user_mappings pg_subscription pg_hba_file_rules pg_ident_file_mappings " +
+    "pg_file_settings pg_largeobject"
+  ).split(" ")
+)
+
+/**
+ * What a statement uses that only the database can judge.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Accepted {
+  /** It can be read through a cursor. */
+  readonly cursor: boolean
+  readonly functions: ReadonlyArray<string>
+  readonly operators: ReadonlyArray<string>
+  /** Names after a dot, which may stand for functions of one row. */
+  readonly attributes: ReadonlyArray<string>
+}
+
+type Parser = (sql: string) => unknown
+
+/** @internal */
+export const parser = (context: ErrorContext): Effect.Effect<Parser, DbUnsupported> =>
+  Effect.tryPromise({
+    try: async () => {
+      const library = await import("libpg-query")
+      await library.loadModule()
+      return (sql: string): unknown => library.parseSync(sql)
+    },
+    catch: () =>
+      new DbUnsupported({
+        ...context,
+        code: "HUB_DRIVER_MISSING",
+        message: "Reading for agents needs PostgreSQL's parser: npm install libpg-query"
+      })
+  })
+
+/** The parser recurses; this keeps it far from the end of its stack. */
+const maxDepth = 250
+
+const depthOf = (sql: string): number => {
+  let [depth, deepest] = [0, 0]
+  for (const char of sql) {
+    if (char === "(" || char === "[") deepest = Math.max(deepest, ++depth)
+    else if (char === ")" || char === "]") depth--
+  }
+  return deepest
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** The last text of a qualified name. */
+const lastName = (list: unknown): string | undefined => {
+  const last: unknown = Array.isArray(list) ? list.at(-1) : undefined
+  const text = isRecord(last) && isRecord(last["String"]) ? last["String"]["sval"] : undefined
+  return typeof text === "string" ? text : undefined
+}
+
+const parsed = (parse: Parser, sql: string, context: ErrorContext): Effect.Effect<unknown, DbError> =>
+  Effect.try({
+    try: () => parse(sql),
+    catch: (cause) => {
+      const details = isRecord(cause) ? cause["sqlDetails"] : undefined
+      const at = isRecord(details) && typeof details["cursorPosition"] === "number" ? details["cursorPosition"] : -1
+      const where = at < 0 ? "" : ` at character ${at + 1}`
+      return new DbQuery({
+        ...context,
+        code: "42601",
+        message: `PostgreSQL cannot parse the statement${where}: check its syntax`
+      })
+    }
+  })
+
+const refusedBecause = (context: ErrorContext, what: string): DbReadOnly =>
+  new DbReadOnly({ ...context, code: "HUB_READ_ONLY", message: `${what} is not allowed where agents read` })
+
+/**
+ * Accepts one statement that only reads, as far as its text tells.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const accept = (parse: Parser, sql: string, context: ErrorContext): Effect.Effect<Accepted, DbError> =>
+  Effect.gen(function* () {
+    if (sql.includes("\0") || depthOf(sql) > maxDepth) {
+      return yield* invalidInput("agentSql", "sql", "is nested too deep or holds U+0000", `${maxDepth} levels`)
+    }
+    if (sql.trim() === "") return yield* notReading(context)
+    const tree = yield* parsed(parse, sql, context)
+    const stmts = isRecord(tree) && Array.isArray(tree["stmts"]) ? tree["stmts"] : []
+    if (stmts.length > 1) return yield* invalidInput("agentSql", "sql", "holds several statements", "one statement")
+    const statement: unknown = stmts[0]?.stmt
+    const kind = isRecord(statement) ? Object.keys(statement)[0] : undefined
+    if (kind === undefined || !statements.has(kind)) return yield* notReading(context)
+
+    const functions = new Set<string>()
+    const operators = new Set<string>()
+    const attributes = new Set<string>()
+    const note = (into: Set<string>, list: unknown) => {
+      const name = lastName(list)
+      if (name !== undefined) into.add(name)
+    }
+    // A stack of our own: the tree may be deeper than the engine's.
+    const left: Array<unknown> = [statement]
+    while (left.length > 0) {
+      const next = left.pop()
+      if (Array.isArray(next)) for (const child of next) left.push(child)
+      if (!isRecord(next)) continue
+      for (const [key, value] of Object.entries(next)) {
+        left.push(value)
+        if (refusedFields.has(key)) return yield* notReading(context)
+        if (/^[A-Z]/.test(key) && !nodes.has(key)) return yield* notReading(context)
+        if (key === "funcname") note(functions, value)
+        else if (key === "operName" || key === "useOp") note(operators, value)
+        else if (key === "A_Expr" && isRecord(value)) note(operators, value["name"])
+        else if (key === "fields" && Array.isArray(value) && value.length > 1) note(attributes, value)
+        else if (key === "indirection") note(attributes, value)
+        else if (key === "relname" && typeof value === "string" && refusedRelations.has(value)) {
+          return yield* refusedBecause(context, value)
+        }
+      }
+    }
+    for (const name of functions) {
+      if (refusedFunctions.has(name)) return yield* refusedBecause(context, `The function ${name}`)
+    }
+    return {
+      cursor: kind === "SelectStmt",
+      functions: Array.from(functions),
+      operators: Array.from(operators),
+      attributes: Array.from(attributes)
+    }
+  })
+
+const arrayOf = (names: ReadonlyArray<string>): string =>
+  `{${names.map((name) => `"${name.replace(/[\\"]/g, "\\$&")}"`).join(",")}}`
+
+/**
+ * Names what of a statement may change something by the database's own account: volatile functions, operators that call
+ * them, and such functions of the user's own that can be called in the form of a column.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const volatileQuery = `
+SELECT p.proname AS name FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = ANY ($1::name[]) AND p.provolatile = 'v'
+  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY ($4::name[]))
+UNION ALL
+SELECT o.oprname FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+WHERE o.oprname = ANY ($2::name[]) AND p.provolatile = 'v'
+UNION ALL
+SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = ANY ($3::name[]) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
+  AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
+LIMIT 1`
+
+/** @internal */
+export const volatileValues = ({ attributes, functions, operators }: Accepted): ReadonlyArray<string> =>
+  [functions, operators, attributes, Array.from(harmless)].map(arrayOf)
+
+/** @internal */
+export const isVolatile = (context: ErrorContext, name: string): DbReadOnly =>
+  refusedBecause(context, `${name}, which may change something (volatile),`)

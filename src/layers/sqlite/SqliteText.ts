@@ -1,0 +1,101 @@
+/**
+ * Texts on SQLite: rows in an ordinary table and their terms in one of FTS5. It keeps the terms a second time, since
+ * without them it forgets to take what was deleted out of its statistics.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { DbCorrupt } from "../../errors/index.js"
+import type { JsonObject, QuerySyntax } from "../../vector/index.js"
+import type { TextEngine } from "../SqlTextStore.js"
+import type { SqliteClient } from "./SqliteClient.js"
+import * as SqliteFilter from "./SqliteFilter.js"
+
+/** Terms are made of nothing that FTS5 would read as more than a string. */
+const phrase = ({ prefix, terms }: QuerySyntax.Phrase): string => `"${terms.join(" ")}"${prefix ? " *" : ""}`
+
+const match = (query: QuerySyntax.Query): string =>
+  query
+    .map(({ all, none }) => {
+      const wanted = all.map(phrase).join(" AND ")
+      return none.length === 0 ? wanted : `((${wanted}) NOT (${none.map(phrase).join(" OR ")}))`
+    })
+    .map((alternative, _, alternatives) => (alternatives.length > 1 ? `(${alternative})` : alternative))
+    .join(" OR ")
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: string): TextEngine => ({
+  // Terms come in pieces and in lower case already: the plainest tokenizer takes them as they are.
+  create: (n) => [
+    `DROP TABLE IF EXISTS db_hub_texts_${n}`,
+    `DROP TABLE IF EXISTS db_hub_terms_${n}`,
+    `CREATE TABLE db_hub_texts_${n} (
+  row_id INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  metadata TEXT NOT NULL,
+  text TEXT NOT NULL
+) STRICT`,
+    `CREATE VIRTUAL TABLE db_hub_terms_${n} USING fts5 (terms, tokenize = 'ascii')`
+  ],
+
+  drop: (n) => [`DROP TABLE db_hub_terms_${n}`, `DROP TABLE db_hub_texts_${n}`],
+
+  write: (n, records) =>
+    Effect.gen(function* () {
+      yield* client.execute(
+        `INSERT INTO db_hub_texts_${n} (id, metadata, text)
+          SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE TRUE
+          ON CONFLICT (id) DO UPDATE SET metadata = excluded.metadata, text = excluded.text`,
+        [JSON.stringify(records.map(({ id, metadata, text }) => [id, metadata, text]))]
+      )
+      yield* client.execute(
+        `INSERT OR REPLACE INTO db_hub_terms_${n} (rowid, terms)
+          SELECT t.row_id, r.value ->> 1 FROM json_each(?) AS r CROSS JOIN db_hub_texts_${n} AS t ON t.id = r.value ->> 0`,
+        [JSON.stringify(records.map(({ id, terms }) => [id, terms.join(" ")]))]
+      )
+    }),
+
+  remove: (n, { params, sql }) =>
+    Effect.gen(function* () {
+      const found = `SELECT row_id FROM db_hub_texts_${n} AS t WHERE ${sql}`
+      yield* client.execute(`DELETE FROM db_hub_terms_${n} WHERE rowid IN (${found})`, params)
+      const { rowsAffected } = yield* client.execute(`DELETE FROM db_hub_texts_${n} WHERE row_id IN (${found})`, params)
+      return rowsAffected
+    }),
+
+  // Texts are read last, only those of the results.
+  search: (n, query, { params, sql }, limit) =>
+    client.query(
+      `WITH best AS MATERIALIZED (
+          SELECT t.row_id, t.id, f.score
+          FROM (SELECT rowid AS found, -bm25(db_hub_terms_${n}) AS score FROM db_hub_terms_${n}
+            WHERE db_hub_terms_${n} MATCH ?) AS f
+          CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = f.found
+          WHERE ${sql} ORDER BY f.score DESC, t.id LIMIT ${limit}
+        )
+        SELECT t.id, t.metadata, t.text, best.score AS bm25
+        FROM best CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = best.row_id ORDER BY best.score DESC, t.id`,
+      [match(query), ...params]
+    ),
+
+  filter: (filter) => SqliteFilter.compile(filter, "t.metadata"),
+
+  isOneOf: (ids) => ({ sql: "t.id IN (SELECT value FROM json_each(?))", params: [JSON.stringify(ids)] }),
+
+  readMetadata: (row, at) =>
+    Effect.try({
+      try: () => JSON.parse(String(row["metadata"])) as JsonObject,
+      catch: () =>
+        new DbCorrupt({
+          ...at,
+          backend,
+          message: "A text record has metadata that are damaged; insert the record again, or restore a backup"
+        })
+    }),
+
+  missingTable: (error) =>
+    error._tag === "DbQuery" ? /no such table: (?:\w+\.)?(db_hub_text\w+)/.exec(error.message)?.[1] : undefined
+})

@@ -1,0 +1,518 @@
+/**
+ * Writes of many processes on one database: each is tried here, and where another process holds the lock it is sent to
+ * the one process that writes for the others. Every write that may be sent has an idempotency key, made once, so that
+ * it has one effect however often it is sent and to whomever.
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import { DbConnection, type DbError, PrimaryUnreachable, UnknownOperation, WriteTimeout } from "../../errors/index.js"
+import { Backend, type BackendShape } from "../../services/Backend.js"
+import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
+import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
+import * as Coordinator from "./Coordinator.js"
+import * as LocalWrites from "./LocalWrites.js"
+import * as Writes from "./Writes.js"
+import * as Wire from "./WriteWire.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ForwardingOptions {
+  /**
+   * `local-first` (default): here if the lock is free within `localWait`, else through the primary. `forward-always`:
+   * only through the primary. `local-only`: only here, with no election.
+   */
+  readonly strategy?: "local-first" | "forward-always" | "local-only"
+  /** How long a write may take in all unless `withWriteTimeout` says otherwise; default 5 seconds. */
+  readonly timeout?: Duration.DurationInput
+  /** How long a write waits for the lock here before it is sent; default 10 milliseconds. */
+  readonly localWait?: Duration.DurationInput
+  /** How long writes go straight to the primary after one found the lock held; default 1 second. */
+  readonly contention?: Duration.DurationInput
+  /** Writes that may wait at the primary; default 256. */
+  readonly capacity?: number
+  /** A primary that has not answered for so long hangs, and another takes its place; default 3 seconds. */
+  readonly deadAfter?: Duration.DurationInput
+  /** How long idempotency keys are kept; default 7 days. */
+  readonly keepKeys?: Duration.DurationInput
+}
+
+interface Settings {
+  readonly strategy: "local-first" | "forward-always"
+  readonly timeout: number
+  readonly localWait: Duration.Duration
+  readonly contention: number
+  readonly capacity: number
+  readonly deadAfter: number
+  readonly keepKeys: number
+}
+
+/** What this process is when it writes for the others. */
+interface Primary {
+  readonly epoch: number
+  readonly coordinator: Coordinator.Coordinator
+  /** Done when it is so no longer. */
+  readonly over: Deferred.Deferred<void>
+}
+
+interface Connection {
+  readonly client: Wire.PrimaryClient
+  readonly scope: Scope.CloseableScope
+}
+
+type Serve = (encoded: unknown, key: string) => Effect.Effect<Effect.Effect<string, DbError>, DbError>
+
+const realClock = Clock.make()
+
+/** How often a process looks whether the primary's lock is free. */
+const pollMillis = 200
+
+/** How often the primary is asked for a sign of life, and looks itself whether its epoch still is the last. */
+const heartbeatMillis = 1_000
+
+/** How long writes that were taken may go on when the primary ends. */
+const drainBound = "5 seconds"
+
+/** How long a process that stepped down leaves the place to others. */
+const stepDownPause = "2 seconds"
+
+/** The primary's own "not done" is on its way when the time of a write is over. */
+const answerGrace = 100
+
+const pruneEvery = "10 minutes"
+
+/** Spread out, so that processes do not march in step. */
+const jittered = (millis: number): Duration.Duration => Duration.millis(millis * (0.75 + Math.random() / 2))
+
+const make = (
+  backend: BackendShape,
+  sharing: Sharing,
+  settings: Settings
+): Effect.Effect<WriteChannel["Type"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const writes = yield* Writes.make(backend)
+    const instance = NodeCrypto.randomUUID()
+    const operations = new Map<string, Serve>()
+    const { name } = backend
+    let primary: Primary | undefined
+    let connection: Connection | undefined
+    let steppedDown = false
+    /** Until when writes go to the primary without being tried here. */
+    let contendedUntil = 0
+    const connecting = yield* Effect.makeSemaphore(1)
+    const look = yield* Effect.makeLatch(false)
+
+    const unreachable = (operation: string, code: string) =>
+      new PrimaryUnreachable({
+        backend: name,
+        operation,
+        code,
+        message: "No process writes for the others at the moment; the write was not done: send it again"
+      })
+
+    const epochInDatabase = Effect.map(backend.query("SELECT epoch FROM db_hub_primary WHERE id = 1"), ([row]) =>
+      Number(row?.["epoch"] ?? 0)
+    )
+
+    // --- the primary
+
+    const serveForward =
+      (own: { readonly epoch: number; readonly coordinator: Coordinator.Coordinator }) =>
+      ({ deadline, epoch, key, operation, payload, source }: Wire.ForwardedWrite): Effect.Effect<string, DbError> => {
+        const serve = operations.get(operation)
+        if (serve === undefined) {
+          return Effect.fail(
+            new UnknownOperation({
+              backend: name,
+              operation,
+              message: "The primary process does not have this operation: run the same stores in every process"
+            })
+          )
+        }
+        if (epoch !== own.epoch) return Effect.fail(unreachable(operation, "HUB_OTHER_EPOCH"))
+        return Effect.flatMap(serve(payload, key), (write) =>
+          own.coordinator.submit({ source, operation, deadline, write })
+        )
+      }
+
+    /** Becomes the primary in the scope if the lock can be had, and returns when it no longer is. */
+    const campaign = (primaryHangs: boolean): Effect.Effect<boolean, DbError, Scope.Scope> =>
+      Effect.gen(function* () {
+        const before = yield* sharing.read
+        const first = before?.slot ?? 0
+        const slots = primaryHangs
+          ? Array.from({ length: sharing.slots }, (_, n) => (first + n) % sharing.slots)
+          : [first]
+        let slot: number | undefined
+        for (const candidate of slots) {
+          if (!(yield* sharing.tryLock(candidate))) continue
+          slot = candidate
+          break
+        }
+        if (slot === undefined) return false
+        // Somebody may have been elected between the look and the lock.
+        const after = yield* sharing.read
+        if (after?.epoch !== before?.epoch) return false
+        const last = yield* epochInDatabase
+        const epoch = last + 1
+        const { rowsAffected } = yield* backend.transaction(
+          backend.execute("UPDATE db_hub_primary SET epoch = ?, instance = ? WHERE id = 1 AND epoch = ?", [
+            epoch,
+            instance,
+            last
+          ])
+        )
+        if (rowsAffected !== 1) return false
+        const over = yield* Deferred.make<void>()
+        const lose = Effect.asVoid(Deferred.succeed(over, undefined))
+        const fence = Effect.flatMap(epochInDatabase, (now) =>
+          now === epoch ? Effect.void : Effect.fail(unreachable("primary.fence", "HUB_FENCED"))
+        )
+        const coordinator = yield* Coordinator.make(
+          backend,
+          { capacity: settings.capacity, maxGroup: 128, maxGroupMillis: 20 },
+          { guard: fence, onCommit: writes.committed, onFenced: lose }
+        )
+        const secret = NodeCrypto.randomBytes(32).toString("base64url")
+        const socket = yield* Wire.serve(secret, {
+          forward: serveForward({ epoch, coordinator }),
+          status: Effect.map(
+            coordinator.metrics,
+            (metrics) => new Wire.PrimaryStatus({ instance, epoch, pid: process.pid, ...metrics })
+          ),
+          stepDown: Effect.zipRight(
+            Effect.sync(() => {
+              steppedDown = true
+            }),
+            lose
+          )
+        })
+        yield* sharing.publish({ instance, epoch, slot, socket, secret, protocol: Wire.protocol })
+        if (before !== undefined && !primaryHangs) yield* Wire.removeSocket(before.socket)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            primary = { epoch, coordinator, over }
+          }),
+          () =>
+            Effect.suspend(() => {
+              primary = undefined
+              return coordinator.drain(drainBound)
+            })
+        )
+        // What was sent to the one before is sent again, to this process.
+        yield* disconnect
+        yield* Effect.forkScoped(
+          Effect.forever(
+            Effect.zipRight(
+              Effect.sleep(heartbeatMillis),
+              Effect.catchAll(fence, (error) => (error._tag === "PrimaryUnreachable" ? lose : Effect.void))
+            )
+          )
+        )
+        yield* Effect.forkScoped(Effect.forever(Effect.zipLeft(Effect.ignoreLogged(prune), Effect.sleep(pruneEvery))))
+        yield* Effect.logDebug(`Primary of ${name}, epoch ${epoch}`)
+        yield* Deferred.await(over)
+        return true
+      })
+
+    const prune = Effect.suspend(() =>
+      backend.execute("DELETE FROM db_hub_writes WHERE created_at < ?", [new Date(Date.now() - settings.keepKeys)])
+    )
+
+    // --- the connection to it
+
+    const disconnect = Effect.suspend(() => {
+      const last = connection
+      connection = undefined
+      return last === undefined ? Effect.void : Scope.close(last.scope, Exit.void)
+    })
+
+    const open = (record: PrimaryRecord): Effect.Effect<Connection, DbError> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const client = yield* restore(Scope.extend(Wire.connect(record), scope)).pipe(
+            Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+          )
+          return { client, scope }
+        })
+      )
+
+    const connected: Effect.Effect<Connection, DbError> = Effect.suspend(() =>
+      connection !== undefined
+        ? Effect.succeed(connection)
+        : connecting.withPermits(1)(
+            Effect.gen(function* () {
+              if (connection !== undefined) return connection
+              const record = yield* sharing.read
+              if (record === undefined || record.protocol !== Wire.protocol || record.instance === instance) {
+                return yield* Effect.fail(unreachable("primary.connect", "HUB_NO_PRIMARY"))
+              }
+              connection = yield* open(record)
+              return connection
+            })
+          )
+    )
+
+    /** Lets a connection go that did not answer, unless another has taken its place already. */
+    const letGo = (used: Connection): Effect.Effect<void> =>
+      Effect.suspend(() => (connection === used ? Effect.zipRight(disconnect, look.open) : Effect.void))
+
+    // --- the role
+
+    /** Waits for a reason to try again; true if the primary hangs. */
+    const watch = (since: { answered: number; asked: number; epoch: number }): Effect.Effect<boolean, DbError> =>
+      Effect.gen(function* () {
+        yield* Effect.race(look.await, Effect.sleep(jittered(pollMillis)))
+        yield* look.close
+        const record = yield* sharing.read
+        const now = performance.now()
+        if (record === undefined) return false
+        if (record.epoch !== since.epoch) {
+          Object.assign(since, { answered: now, epoch: record.epoch })
+          if (connection !== undefined && connection.client.record.epoch !== record.epoch) yield* disconnect
+        }
+        if (now - since.asked < heartbeatMillis) return false
+        since.asked = now
+        const alive = yield* connected.pipe(
+          Effect.flatMap(({ client }) => client.status),
+          Effect.timeout(heartbeatMillis),
+          Effect.isSuccess
+        )
+        if (alive) since.answered = performance.now()
+        return performance.now() - since.answered > settings.deadAfter
+      })
+
+    const role = Effect.gen(function* () {
+      const since = { answered: performance.now(), asked: 0, epoch: -1 }
+      let hangs = false
+      for (;;) {
+        const was: boolean = yield* Effect.scoped(campaign(hangs)).pipe(
+          Effect.catchAll((error) => Effect.as(Effect.logDebug("No election", error), false))
+        )
+        if (was) Object.assign(since, { answered: performance.now(), epoch: -1 })
+        if (steppedDown) {
+          steppedDown = false
+          yield* Effect.sleep(stepDownPause)
+        }
+        hangs = yield* Effect.orElseSucceed(watch(since), () => false)
+      }
+    })
+    yield* Effect.addFinalizer(() => disconnect)
+    yield* Effect.forkScoped(Effect.interruptible(Effect.withClock(role, realClock)))
+
+    // --- the write
+
+    interface Write<A> {
+      readonly operation: string
+      readonly key: string
+      readonly encode: () => unknown
+      readonly deadline: number
+      /** The statements, under the key. */
+      readonly statements: Effect.Effect<A, DbError>
+      readonly decode: (result: string) => Effect.Effect<A, DbError>
+    }
+
+    const here = <A>(statements: Effect.Effect<A, DbError>, wait: Duration.DurationInput) =>
+      Effect.zipLeft(backend.transaction(statements, { busyTimeout: wait }), writes.committed)
+
+    const timedOut = (operation: string, applied: "no" | "unknown") =>
+      new WriteTimeout({
+        backend: name,
+        operation,
+        applied,
+        message:
+          applied === "no"
+            ? "The write was not done in its time: send it again, or give it more time"
+            : "The write may or may not have been done: send it again under the same idempotency key"
+      })
+
+    /** One attempt through the primary, which may be this process. */
+    const through = <A>(write: Write<A>): Effect.Effect<A, DbError> =>
+      Effect.suspend(() => {
+        const { deadline, encode, key, operation } = write
+        if (primary !== undefined) {
+          return primary.coordinator.submit({ source: instance, operation, deadline, write: write.statements })
+        }
+        return Effect.flatMap(connected, (used) =>
+          used.client
+            .forward({
+              operation,
+              payload: encode(),
+              key,
+              source: instance,
+              epoch: used.client.record.epoch,
+              deadline
+            })
+            .pipe(
+              Effect.tapError((error) => (error._tag === "PrimaryUnreachable" ? letGo(used) : Effect.void)),
+              Effect.flatMap(write.decode),
+              // What was sent may still be waiting there: later writes of this process stay behind it.
+              Effect.onInterrupt(() =>
+                Effect.sync(() => {
+                  contendedUntil = Math.max(contendedUntil, performance.now() + (deadline - Date.now()))
+                })
+              )
+            )
+        )
+      })
+
+    /** Through the primary, or here when there is none, until one of them has done it or its time is over. */
+    const settle = <A>(write: Write<A>): Effect.Effect<A, DbError> =>
+      Effect.gen(function* () {
+        let sent = false
+        let pause = 5
+        for (;;) {
+          const left = write.deadline - Date.now()
+          if (left <= 0) return yield* Effect.fail(timedOut(write.operation, sent ? "unknown" : "no"))
+          const attempt = yield* through(write).pipe(
+            Effect.timeoutFail({ duration: left + answerGrace, onTimeout: () => timedOut(write.operation, "unknown") }),
+            Effect.either
+          )
+          if (attempt._tag === "Right") return attempt.right
+          const error = attempt.left
+          if (error._tag === "PrimaryUnreachable") {
+            if (error.applied === "unknown" && error.operation === write.operation) sent = true
+          } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
+            return yield* here(write.statements, Math.max(1, write.deadline - Date.now()))
+          } else if (error._tag !== "WriteOverloaded") {
+            return yield* Effect.fail(
+              sent && error._tag === "WriteTimeout" ? timedOut(write.operation, "unknown") : error
+            )
+          }
+          if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
+            const local = yield* Effect.either(here(write.statements, settings.localWait))
+            if (local._tag === "Right") return local.right
+            if (local.left._tag !== "DbBusy") return yield* Effect.fail(local.left)
+          }
+          if (write.deadline - Date.now() <= pause && error._tag === "WriteOverloaded") return yield* Effect.fail(error)
+          yield* Effect.sleep(jittered(pause))
+          pause = Math.min(pause * 2, 250)
+        }
+      })
+
+    const submit = <A>(
+      operation: string,
+      encode: () => unknown,
+      statements: (key: string | undefined) => Effect.Effect<A, DbError>,
+      decode: (result: string) => Effect.Effect<A, DbError>
+    ): Effect.Effect<A, DbError> =>
+      Effect.gen(function* () {
+        const given = yield* IdempotencyKey
+        // Part of a transaction of this process: it cannot be done elsewhere.
+        if (yield* sharing.inTransaction) return yield* here(statements(given), settings.timeout)
+        const budget = (yield* WriteBudget) ?? Duration.millis(settings.timeout)
+        const deadline = Date.now() + Duration.toMillis(budget)
+        const key = given ?? NodeCrypto.randomUUID()
+        const settled = settle({ operation, key, encode, deadline, statements: statements(key), decode })
+        if (settings.strategy === "forward-always") return yield* settled
+        if (primary !== undefined) {
+          // Nothing can be lost on the way to this process itself, so only a key that was given is kept.
+          const { coordinator } = primary
+          return yield* Effect.catchTags(
+            coordinator.submit({ source: instance, operation, deadline, write: statements(given) }),
+            { PrimaryUnreachable: () => settled, WriteOverloaded: () => settled }
+          )
+        }
+        if (performance.now() < contendedUntil) return yield* settled
+        return yield* Effect.catchTag(here(statements(given), settings.localWait), "DbBusy", () => {
+          contendedUntil = performance.now() + settings.contention
+          return settled
+        })
+      }).pipe(Effect.withClock(realClock))
+
+    return {
+      changes: writes.changes,
+      latest: writes.latest,
+      handle: (operation, handler) => {
+        const prepared = writes.prepare(operation, handler)
+        operations.set(prepared.tag, (encoded, key) =>
+          Effect.map(prepared.decode(encoded), (payload) =>
+            Effect.flatMap(prepared.write(payload, key), prepared.encodeResult)
+          )
+        )
+        return (input) =>
+          Effect.flatMap(prepared.check(input), (payload) =>
+            submit(
+              prepared.tag,
+              () => prepared.encode(payload),
+              (key) => prepared.write(payload, key),
+              prepared.decodeResult
+            )
+          )
+      }
+    }
+  })
+
+/**
+ * A channel for processes that share a database. On an engine that is a server, and with `local-only`, every write runs
+ * on the backend of this process.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel, never, Backend> =>
+  Layer.unwrapEffect(
+    Effect.map(Backend, (backend) => {
+      const { strategy = "local-first" } = options
+      if (backend.sharing === undefined || strategy === "local-only") return LocalWrites.layer
+      const settings: Settings = {
+        strategy,
+        timeout: Duration.toMillis(options.timeout ?? "5 seconds"),
+        localWait: Duration.decode(options.localWait ?? "10 millis"),
+        contention: Duration.toMillis(options.contention ?? "1 second"),
+        capacity: options.capacity ?? 256,
+        deadAfter: Duration.toMillis(options.deadAfter ?? "3 seconds"),
+        keepKeys: Duration.toMillis(options.keepKeys ?? "7 days")
+      }
+      return Layer.scoped(WriteChannel, make(backend, backend.sharing, settings))
+    })
+  )
+
+/**
+ * What the primary of a database says of itself; `DbConnection` if no process is primary or it does not answer.
+ *
+ * @since 0.1.0
+ * @category status
+ */
+export const probePrimary = (backend: BackendShape): Effect.Effect<Wire.PrimaryStatus, DbError> =>
+  withPrimary(backend, (client) => client.status)
+
+/**
+ * Asks the primary to leave its place to another process; what it has taken it finishes first.
+ *
+ * @since 0.1.0
+ * @category status
+ */
+export const stepDown = (backend: BackendShape): Effect.Effect<void, DbError> =>
+  withPrimary(backend, (client) => client.stepDown)
+
+const withPrimary = <A>(
+  { name, sharing }: BackendShape,
+  ask: (client: Wire.PrimaryClient) => Effect.Effect<A, DbError>
+): Effect.Effect<A, DbError> => {
+  const none = new DbConnection({
+    backend: name,
+    operation: "primary.status",
+    code: "HUB_NO_PRIMARY",
+    message: "No process writes for the others: none has this database open for forwarded writes, or it does not answer"
+  })
+  if (sharing === undefined) return Effect.fail(none)
+  return Effect.flatMap(sharing.read, (record) =>
+    record === undefined
+      ? Effect.fail(none)
+      : Effect.scoped(Effect.flatMap(Wire.connect(record), ask)).pipe(
+          Effect.timeoutFail({ duration: "2 seconds", onTimeout: () => none }),
+          Effect.mapError((error) => (error._tag === "PrimaryUnreachable" ? none : error))
+        )
+  )
+}

@@ -1,0 +1,107 @@
+/**
+ * The door through which agents read: SQL written by somebody who may be an adversary.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type { DurationInput } from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { type DbError, invalidInput } from "../errors/index.js"
+import { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
+
+/**
+ * How the door is opened.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentSqlOptions extends Partial<AgentLimits> {
+  /** How long a statement may run before it is killed; default 10 seconds. */
+  readonly deadline?: DurationInput
+  /** Statements that run side by side; others wait. Default 2. */
+  readonly concurrency?: number
+  /** The role that statements run as, on engines with roles; default that of the connection. */
+  readonly role?: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentQuery extends Partial<AgentLimits> {
+  /** The values of `?`, of the kinds that `Backend.query` binds. */
+  readonly params?: ReadonlyArray<unknown>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentResult extends Omit<AgentRows, "notes"> {
+  /** Column names in order; a name that occurs twice is told apart as `name_2`. */
+  readonly columns: ReadonlyArray<string>
+  /** By column: how values are written that JSON has no form for. */
+  readonly notes: Readonly<Record<string, string>>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentSqlShape {
+  /**
+   * Runs one statement that reads; its rows are plain JSON within the limits. Fails with `DbReadOnly` for whatever is
+   * not known to read, `DbTimeout` at the deadline, `InvalidInput` for several statements.
+   */
+  readonly query: (sql: string, options?: AgentQuery) => Effect.Effect<AgentResult, DbError>
+}
+
+/**
+ * The read door of one backend.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class AgentSql extends Context.Tag("effect-db-hub/AgentSql")<AgentSql, AgentSqlShape>() {}
+
+/** The longest statement that is looked at, in characters. */
+const maxSql = 100_000
+
+/**
+ * The limits of one query: those asked for, else those of the door, else the defaults.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const limitsOf = (
+  sql: string,
+  query: AgentQuery,
+  options: AgentSqlOptions,
+  backend: string
+): Effect.Effect<AgentLimits, DbError> => {
+  const limits: AgentLimits = {
+    maxRows: query.maxRows ?? options.maxRows ?? defaultLimits.maxRows,
+    maxBytes: query.maxBytes ?? options.maxBytes ?? defaultLimits.maxBytes,
+    maxCell: query.maxCell ?? options.maxCell ?? defaultLimits.maxCell
+  }
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Number.isInteger(value) || value < 1 || value > 2 ** 30) {
+      return Effect.fail(invalidInput("agentSql", name, "is no limit", "a whole number from 1", backend))
+    }
+  }
+  return sql.length > maxSql
+    ? Effect.fail(invalidInput("agentSql", "sql", "is too long", `at most ${maxSql} characters`, backend))
+    : Effect.succeed(limits)
+}
+
+/**
+ * The answer under the names of its columns.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const resultOf = (columns: ReadonlyArray<string>, { notes, ...rows }: AgentRows): AgentResult => ({
+  columns,
+  ...rows,
+  notes: Object.fromEntries(Object.entries(notes).map(([index, note]) => [columns[Number(index)] ?? index, note]))
+})

@@ -1,0 +1,161 @@
+/**
+ * One search over texts and vectors, the same on every engine.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { DbError } from "../errors/index.js"
+import type { FilterInput, Fusion, Highlight, JsonObject, Metric, QuerySyntax, TextAnalysis } from "../vector/index.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchCollectionOptions {
+  /** Default `english`. */
+  readonly language?: TextAnalysis.Language
+  /** Dimensions of the vectors; without it the collection has texts only. */
+  readonly dimension?: number
+  /** Default `cosine`. */
+  readonly metric?: Metric
+  /** The embedding model, so that vectors of another are not mixed in by mistake. */
+  readonly model?: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchRecord {
+  /** Unique within its collection. */
+  readonly id: string
+  readonly text: string
+  /** Without one the record is found by its text alone, until it gets one. */
+  readonly vector?: ReadonlyArray<number> | Float32Array
+  readonly metadata?: JsonObject
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type SearchMode = "text" | "vector" | "hybrid"
+
+/**
+ * How the legs of a hybrid search become one ranking. Weights are at least 0 and not both 0; default 0.3 for text and
+ * 0.7 for vectors where scores are added, and 1 for both under RRF.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type FusionOptions =
+  | {
+      readonly strategy: "rrf"
+      /** Default 60. */
+      readonly k?: number
+      readonly textWeight?: number
+      readonly vectorWeight?: number
+    }
+  | {
+      readonly strategy: "weighted"
+      /** Default `min-max`. */
+      readonly normalization?: Fusion.Normalization
+      readonly textWeight?: number
+      readonly vectorWeight?: number
+    }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchRequest {
+  /** What is looked for in words. */
+  readonly text?: string
+  /** What is looked for as a vector. */
+  readonly vector?: ReadonlyArray<number> | Float32Array
+  /** Default: what the request brings, `hybrid` if both. */
+  readonly mode?: SearchMode
+  /** How many results at most, 1 to 10000; default 10. */
+  readonly limit?: number
+  /** Only records whose metadata match, in every leg. */
+  readonly filter?: FilterInput
+  /** Default `plain`. */
+  readonly syntax?: QuerySyntax.Syntax
+  /** Default RRF. */
+  readonly fusion?: FusionOptions
+  /** Results of each leg that are fused; default 50, and never less than `limit`. */
+  readonly preFusionLimit?: number
+  /** Leave out of the vector leg what has a smaller cosine; a text match is not measured by it. */
+  readonly minSimilarity?: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchResult {
+  /** The collection that it is in. */
+  readonly collection: string
+  readonly id: string
+  readonly score: number
+  /** What `score` is. */
+  readonly scoreKind: "rrf" | "weighted" | "bm25" | Metric
+  /** The position in the text leg, counted from 1. */
+  readonly textRank?: number
+  readonly vectorRank?: number
+  /** The similarity in the vector leg of a collection whose metric is cosine. */
+  readonly cosine?: number
+  readonly bm25?: number
+  readonly text: string | null
+  readonly metadata: JsonObject
+  /** The parts of the text that were looked for. */
+  readonly highlights: ReadonlyArray<Highlight.Range>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface FailedLeg {
+  readonly collection: string
+  readonly leg: "text" | "vector"
+  readonly error: DbError
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchAnswer {
+  /** Best first, equal ones by id, then by collection. */
+  readonly results: ReadonlyArray<SearchResult>
+  /** Legs that gave nothing because they failed; empty when all is well. */
+  readonly failed: ReadonlyArray<FailedLeg>
+}
+
+/**
+ * Fails with `NotFound` for an unknown collection, `InvalidInput` for a bad request, `DimensionMismatch`, and with a
+ * leg's own error when there is no other leg that succeeded. Writes inside a transaction of the same backend belong to
+ * it.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Search extends Context.Tag("effect-db-hub/Search")<
+  Search,
+  {
+    /** Does nothing if the collection is there with the same settings; `DbConflict` if with others. */
+    readonly createCollection: (name: string, options?: SearchCollectionOptions) => Effect.Effect<void, DbError>
+    /** Inserts records or replaces those of the same ids, text and vector together, all or nothing. */
+    readonly index: (collection: string, records: ReadonlyArray<SearchRecord>) => Effect.Effect<void, DbError>
+    /** Succeeds with the number of records deleted. */
+    readonly delete: (collection: string, ids: ReadonlyArray<string>) => Effect.Effect<number, DbError>
+    readonly dropCollection: (name: string) => Effect.Effect<void, DbError>
+    /** Of several collections as if they were one: their results are ranked together in one fusion. */
+    readonly search: (
+      collections: string | ReadonlyArray<string>,
+      request: SearchRequest
+    ) => Effect.Effect<SearchAnswer, DbError>
+  }
+>() {}

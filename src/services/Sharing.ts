@@ -1,0 +1,52 @@
+/**
+ * What an engine without a server gives to processes that share its database: a lock that tells which of them writes
+ * for the others, and a place where that one says how to reach it.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type { DbError } from "../errors/index.js"
+
+/**
+ * How the primary process is reached. Only the owner of the database can read it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const PrimaryRecord = Schema.Struct({
+  instance: Schema.String,
+  /** Raised by every new primary; the one with a lower epoch writes no more. */
+  epoch: Schema.Int,
+  /** The lock that the primary holds. */
+  slot: Schema.Int,
+  /** The path of its Unix socket. */
+  socket: Schema.String,
+  /** What a request has to show. */
+  secret: Schema.String,
+  protocol: Schema.Int
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type PrimaryRecord = typeof PrimaryRecord.Type
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sharing {
+  /** Whether the fiber is in a transaction of this backend. */
+  readonly inTransaction: Effect.Effect<boolean>
+  /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
+  readonly slots: number
+  /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */
+  readonly tryLock: (slot: number) => Effect.Effect<boolean, DbError, Scope.Scope>
+  /** What the last primary published about itself; undefined if none has, or if the files belong to another database. */
+  readonly read: Effect.Effect<PrimaryRecord | undefined, DbError>
+  /** Publishes a record unless one of a later epoch is there. */
+  readonly publish: (record: PrimaryRecord) => Effect.Effect<void, DbError>
+}

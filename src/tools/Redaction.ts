@@ -1,0 +1,19 @@
+/**
+ * @since 0.1.0
+ */
+
+/** The password in a connection string. */
+const passwords = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+@/gi
+
+/**
+ * A value without the passwords of connection strings in its texts.
+ *
+ * @since 0.1.0
+ * @category redaction
+ */
+export const redacted = (value: unknown): unknown => {
+  if (typeof value === "string") return value.replace(passwords, "$1***@")
+  if (Array.isArray(value)) return value.map(redacted)
+  if (typeof value !== "object" || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, redacted(child)]))
+}

@@ -1,0 +1,442 @@
+/**
+ * The tools at work: arguments are checked, calls are counted, recorded and answered in plain JSON.
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import * as NodePath from "node:path"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import { DbBusy, type DbError, DbReadOnly, InvalidInput, invalidInput, NotFound } from "../errors/index.js"
+import { nearest } from "../errors/nearest.js"
+import type { AgentResult, AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
+import type { BackendShape, SqlValue, TableInfo } from "../services/Backend.js"
+import { HealthStatus } from "../services/HealthChecker.js"
+import type { HubShape } from "../services/Hub.js"
+import { defaultName, outputFile } from "./backupFile.js"
+import { type Arguments, type Group, namesOf, type ToolName, tools } from "./Declarations.js"
+import { redacted } from "./Redaction.js"
+import * as Writes from "./Writes.js"
+
+/**
+ * One call as it is recorded: never with a value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AuditRecord {
+  readonly tool: string
+  readonly caller: string
+  readonly level: Group
+  readonly allowed: boolean
+  readonly argumentSummary: string
+  readonly resultSummary: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ToolkitOptions {
+  /** Which tools there are; default `read` alone. */
+  readonly groups?: ReadonlyArray<Group>
+  /** Default `off`: nothing is written through tools. `plan`: first a plan, then by its code. `direct`: at once. */
+  readonly writes?: "off" | "plan" | "direct"
+  /** Rows may be changed, definitions may not; default false. */
+  readonly dmlOnly?: boolean
+  /** The backends that tools may use; default all. */
+  readonly backends?: ReadonlyArray<string>
+  /** Where backups go; default `data/backups`. */
+  readonly backupFolder?: string
+  /** Limits of the read door. */
+  readonly reading?: AgentSqlOptions
+  /** Calls of `db_hub_raw` a second, in each session; default 10. */
+  readonly rawPerSecond?: number
+  /** Records a call after it; a failure fails the call's answer, though not what it did. */
+  readonly audit?: (record: AuditRecord) => Effect.Effect<void, DbError>
+}
+
+/**
+ * Who calls.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Caller {
+  readonly name: string
+  readonly session: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ToolError {
+  readonly type: string
+  readonly message: string
+  readonly retryable: boolean
+  readonly hint?: string
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type ToolAnswer =
+  | { readonly ok: true; readonly value: Readonly<Record<string, unknown>> }
+  | { readonly ok: false; readonly error: ToolError }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Toolkit {
+  readonly names: ReadonlyArray<ToolName>
+  /** Never fails: what goes wrong is in the answer. */
+  readonly call: (name: string, args: unknown, caller: Caller) => Effect.Effect<ToolAnswer>
+}
+
+type Document = Readonly<Record<string, unknown>>
+type Handlers = {
+  readonly [Name in ToolName]: (args: Arguments<Name>, caller: Caller) => Effect.Effect<Document, DbError>
+}
+
+/** Sessions whose calls are counted; the one that was silent longest gives way. */
+const maxSessions = 1000
+
+/** A bucket of tokens per session that fills up again with time. */
+const bucket = (perSecond: number) => {
+  const sessions = new Map<string, { readonly tokens: number; readonly at: number }>()
+  return (session: string): Effect.Effect<void, DbBusy> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const { at, tokens } = sessions.get(session) ?? { tokens: perSecond, at: now }
+      const filled = Math.min(perSecond, tokens + ((now - at) / 1000) * perSecond)
+      sessions.delete(session)
+      if (sessions.size >= maxSessions) sessions.delete(sessions.keys().next().value!)
+      sessions.set(session, { tokens: filled < 1 ? filled : filled - 1, at: now })
+      return filled < 1
+        ? Effect.fail(
+            new DbBusy({
+              operation: "db_hub_raw",
+              code: "HUB_RATE_LIMIT",
+              message: `More than ${perSecond} calls a second: wait ${Math.ceil(((1 - filled) / perSecond) * 1000)} ms`
+            })
+          )
+        : Effect.void
+    })
+}
+
+const numeric = new Set(["max_rows", "target"])
+
+/** Some models send whole numbers as 10.0 or "10". */
+const lenient = (args: unknown): unknown =>
+  typeof args !== "object" || args === null || Array.isArray(args)
+    ? (args ?? {})
+    : Object.fromEntries(
+        Object.entries(args).map(([key, value]) => [
+          key,
+          numeric.has(key) && typeof value === "string" && /^\s*\d{1,15}(\.0*)?\s*$/.test(value) ? Number(value) : value
+        ])
+      )
+
+const decode = <Name extends ToolName>(name: Name, args: unknown): Effect.Effect<Arguments<Name>, InvalidInput> => {
+  const schema = tools[name].parameters as unknown as Schema.Schema<Arguments<Name>, unknown>
+  const decoded = Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(lenient(args))
+  if (Either.isRight(decoded)) return Effect.succeed(decoded.right)
+  const issue = ParseResult.ArrayFormatter.formatErrorSync(decoded.left)[0]
+  const field = issue === undefined || issue.path.length === 0 ? "arguments" : issue.path.map(String).join(".")
+  const { fields } = tools[name].parameters
+  return Effect.fail(
+    invalidInput(
+      name,
+      field,
+      "is missing, unknown or of the wrong type",
+      Object.keys(fields).join(", ") || "no arguments"
+    )
+  )
+}
+
+const hintOf = (error: DbError): string | undefined => {
+  if (error.code === "HUB_READ_ONLY") return "db_hub_execute writes, where it is enabled"
+  switch (error._tag) {
+    case "DbQuery":
+      return "db_hub_schema lists tables and columns"
+    case "NotFound":
+      return error.entity === "backend" ? "db_hub_backends lists the backends" : "db_hub_schema lists the tables"
+    case "MigrationError":
+      return "db_hub_migrate brings the hub's tables up to date, where it is enabled"
+    default:
+      return undefined
+  }
+}
+
+const toolError = (error: DbError): ToolError => {
+  const hint = hintOf(error)
+  return {
+    type: error._tag,
+    message: String(redacted(error.message)),
+    retryable: error.retryable && error.applied === "no",
+    ...(hint === undefined ? {} : { hint })
+  }
+}
+
+const rowsOf = ({ columns, notes, reason, rows, truncated }: AgentResult): Document => ({
+  columns,
+  rows,
+  row_count: rows.length,
+  truncated,
+  reason,
+  ...(Object.keys(notes).length === 0 ? {} : { notes })
+})
+
+const columnText = ({ name, nullable, primaryKey, type }: TableInfo["columns"][number]): string =>
+  [name, type, ...(primaryKey > 0 ? ["PK"] : nullable ? [] : ["NOT NULL"])].filter((part) => part !== "").join(" ")
+
+const tableOf = (info: TableInfo, detail: boolean): Document => ({
+  name: info.name,
+  kind: info.kind,
+  columns: detail ? info.columns : info.columns.map(columnText),
+  rows_about: info.rowEstimate,
+  ...(info.foreignKeys.length === 0 || detail
+    ? {}
+    : {
+        references: info.foreignKeys.map((key) => `${key.columns.join(", ")} -> ${key.table}`)
+      }),
+  ...(detail ? { indexes: info.indexes, foreign_keys: info.foreignKeys, size_bytes: info.sizeBytes } : {})
+})
+
+const statusOf = (backend: BackendShape): Effect.Effect<Document> =>
+  Effect.map(backend.health.status, (status) => ({
+    name: backend.name,
+    type: backend.kind,
+    ...Schema.encodeSync(HealthStatus)(status)
+  }))
+
+/** A statement without its values, so that the same question is known again. */
+const fingerprint = (args: unknown): string => {
+  const given = typeof args === "object" && args !== null ? (args as Document) : {}
+  const statement = given["query"] ?? given["statement"]
+  const hash =
+    typeof statement === "string"
+      ? NodeCrypto.createHash("sha256").update(statement.replace(/\s+/g, " ").trim()).digest("hex").slice(0, 16)
+      : "none"
+  const backend = typeof given["backend"] === "string" ? given["backend"].slice(0, 63) : "primary"
+  return `statement ${hash}, backend ${backend}`
+}
+
+/**
+ * The tools over a hub; the doors that they open are closed with the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect<Toolkit, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { audit, dmlOnly = false, groups = ["read"], rawPerSecond = 10, writes = "off" } = options
+    const folder = NodePath.resolve(options.backupFolder ?? "data/backups")
+    const scope = yield* Effect.scope
+    const names = namesOf(groups).filter((name) => name !== "db_hub_execute" || writes !== "off")
+    const takeTurn = bucket(rawPerSecond)
+    const write = writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly })
+    const doors = new Map<BackendShape, AgentSqlShape>()
+    const opening = yield* Effect.makeSemaphore(1)
+
+    const mayUse = (backend: BackendShape) => options.backends?.includes(backend.name) ?? true
+    const listed = Effect.map(
+      Effect.flatMap(hub.list, (all) => Effect.forEach(all, (name) => hub.get(name))),
+      (backends) => backends.filter(mayUse)
+    )
+    const get = (name: string | undefined): Effect.Effect<BackendShape, DbError> =>
+      Effect.filterOrElse(hub.get(name), mayUse, () =>
+        Effect.fail(
+          new NotFound({
+            operation: "tools.backend",
+            entity: "backend",
+            message: "The tools may not use this backend, or there is none of that name"
+          })
+        )
+      )
+
+    /** Opened at the first question; one that could not be opened is tried again. */
+    const doorOf = (backend: BackendShape): Effect.Effect<AgentSqlShape, DbError> =>
+      opening.withPermits(1)(
+        Effect.suspend(() => {
+          const door = doors.get(backend)
+          if (door !== undefined) return Effect.succeed(door)
+          return Effect.tap(
+            Effect.provideService(backend.agentSql(options.reading), Scope.Scope, scope),
+            (opened) => void doors.set(backend, opened)
+          )
+        })
+      )
+
+    const read = (backend: BackendShape, sql: string, params: ReadonlyArray<unknown>, maxRows?: number) =>
+      Effect.flatMap(doorOf(backend), (door) =>
+        Effect.map(door.query(sql, { params, ...(maxRows === undefined ? {} : { maxRows }) }), rowsOf)
+      )
+
+    const writesAreOff = (backend: BackendShape) =>
+      new DbReadOnly({
+        backend: backend.name,
+        operation: "tools.write",
+        code: "HUB_WRITES_OFF",
+        message: "Nothing can be written through the tools here: whoever set them up turned that off"
+      })
+
+    const change = (
+      backend: BackendShape,
+      sql: string,
+      args: { readonly params?: ReadonlyArray<unknown>; readonly code?: string },
+      caller: Caller,
+      raw: boolean
+    ): Effect.Effect<Document, DbError> =>
+      write === undefined
+        ? Effect.fail(writesAreOff(backend))
+        : write(
+            {
+              backend,
+              sql,
+              params: (args.params ?? []) as ReadonlyArray<SqlValue>,
+              code: args.code,
+              session: caller.session
+            },
+            raw
+          )
+
+    const handlers: Handlers = {
+      db_hub_status: (args) =>
+        args.backend === undefined
+          ? Effect.map(
+              Effect.flatMap(listed, (all) => Effect.forEach(all, statusOf, { concurrency: "unbounded" })),
+              (backends) => ({ backends })
+            )
+          : Effect.flatMap(get(args.backend), statusOf),
+      db_hub_query: (args) =>
+        Effect.flatMap(get(args.backend), (backend) => read(backend, args.query, args.params ?? [], args.max_rows)),
+      db_hub_schema: (args) =>
+        Effect.flatMap(get(args.backend), (backend) =>
+          Effect.map(backend.schema(args.table === undefined ? {} : { table: args.table }), (tables) => ({
+            tables: tables.map((info) => tableOf(info, args.detail === true))
+          }))
+        ),
+      db_hub_backends: () =>
+        Effect.map(listed, (backends) => ({
+          backends: backends.map(({ capabilities, kind, name }) => ({ name, type: kind, ...capabilities }))
+        })),
+      db_hub_execute: (args, caller) =>
+        Effect.flatMap(get(args.backend), (backend) => change(backend, args.statement, args, caller, false)),
+      db_hub_migrate: (args) =>
+        Effect.gen(function* () {
+          const { migrator } = yield* get(args.backend)
+          const target = args.target === undefined ? {} : { target: args.target }
+          if (args.dry_run === true) {
+            const steps = yield* migrator.plan(target)
+            return {
+              dry_run: true,
+              current_version: yield* migrator.currentVersion,
+              needs_migration: steps.length > 0,
+              steps: steps.map(({ direction, id, name }) => ({ id, name, direction }))
+            }
+          }
+          const { currentVersion, previousVersion } = yield* migrator.migrate(target)
+          return { previous_version: previousVersion, current_version: currentVersion, success: true }
+        }),
+      db_hub_backup: (args) =>
+        Effect.gen(function* () {
+          const backend = yield* get(args.backend)
+          const now = yield* Clock.currentTimeMillis
+          const output = args.output ?? defaultName(backend.name, new Date(now), 1)
+          const file = yield* Effect.mapError(outputFile(output, folder, false), () =>
+            invalidInput("db_hub_backup", "output", "leads out of the backup folder", "a name below it", backend.name)
+          )
+          const copy = yield* backend.backup(file)
+          return {
+            success: true,
+            backup_path: copy.file,
+            size_bytes: copy.sizeBytes,
+            backend: backend.name,
+            timestamp: new Date(now).toISOString()
+          }
+        }),
+      db_hub_raw: (args, caller) =>
+        Effect.gen(function* () {
+          yield* takeTurn(caller.session)
+          const backend = yield* get(args.backend)
+          const answer =
+            args.code === undefined
+              ? yield* read(backend, args.query, args.params ?? []).pipe(
+                  Effect.asSome,
+                  Effect.catchTag("DbReadOnly", () => Effect.succeedNone)
+                )
+              : Option.none()
+          if (Option.isSome(answer)) return { type: "query", ...answer.value }
+          return { type: "exec", ...(yield* change(backend, args.query, args, caller, true)) }
+        })
+    }
+
+    const unknownTool = (name: string) => {
+      const near = nearest(name, names)
+      return new InvalidInput({
+        operation: "tools.call",
+        field: "name",
+        allowed: names.join(", "),
+        message: `There is no such tool here; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${names.join(", ")}`}`
+      })
+    }
+
+    const run = (name: string, args: unknown, caller: Caller): Effect.Effect<Document, DbError> => {
+      const known = names.find((tool) => tool === name)
+      if (known === undefined) return Effect.fail(unknownTool(name))
+      const handler = handlers[known] as (args: unknown, caller: Caller) => Effect.Effect<Document, DbError>
+      return Effect.flatMap(decode(known, args), (decoded) => handler(decoded, caller))
+    }
+
+    const record = (
+      name: string,
+      args: unknown,
+      caller: Caller,
+      started: number,
+      result: Either.Either<Document, DbError>
+    ) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (audit === undefined) return Effect.void
+        const known = names.find((tool) => tool === name)
+        const refused =
+          Either.isLeft(result) && ["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(result.left._tag)
+        const rows = Either.isRight(result) ? (result.right["row_count"] ?? result.right["rows_affected"]) : undefined
+        return audit({
+          tool: known ?? "unknown",
+          caller: caller.name,
+          level: known === undefined ? "read" : tools[known].group,
+          allowed: !refused,
+          argumentSummary: fingerprint(args),
+          resultSummary: [
+            Either.isLeft(result) ? `${result.left._tag} ${result.left.code ?? ""}`.trim() : "ok",
+            ...(rows === undefined ? [] : [`${rows} rows`]),
+            `${now - started} ms`
+          ].join(", ")
+        })
+      })
+
+    return {
+      names,
+      call: (name, args, caller) =>
+        Effect.gen(function* () {
+          const started = yield* Clock.currentTimeMillis
+          const result = yield* Effect.either(run(name, args, caller))
+          yield* record(name, args, caller, started, result)
+          return Either.match(result, {
+            onLeft: (error): ToolAnswer => ({ ok: false, error: toolError(error) }),
+            onRight: (value): ToolAnswer => ({ ok: true, value: redacted(value) as Document })
+          })
+        }).pipe(
+          Effect.catchAll((error) => Effect.succeed<ToolAnswer>({ ok: false, error: toolError(error) })),
+          Effect.withSpan(name)
+        )
+    }
+  })

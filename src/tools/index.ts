@@ -1,0 +1,15 @@
+/**
+ * What agents are given.
+ *
+ * @since 0.1.0
+ */
+export {
+  type Arguments,
+  type Declaration,
+  type Group,
+  jsonSchemaOf,
+  namesOf,
+  type ToolName,
+  tools
+} from "./Declarations.js"
+export * as Toolkit from "./Toolkit.js"

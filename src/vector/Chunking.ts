@@ -1,0 +1,181 @@
+/**
+ * Long texts as overlapping parts, each small enough to be embedded.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import { InvalidInput } from "../errors/index.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ChunkOptions {
+  /** Units in a chunk at most; default 400. */
+  readonly size?: number
+  /** Units that a chunk repeats from the one before at most, less than `size`; default 60. */
+  readonly overlap?: number
+  /**
+   * What is counted: `words` (a character of a script without spaces counts as one), or `tokens` of a usual model,
+   * estimated as a quarter of a word's letters; default `words`.
+   */
+  readonly unit?: "words" | "tokens"
+}
+
+/**
+ * A part of a text as it stands there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TextChunk {
+  readonly text: string
+  /** Where it begins and ends in the text, in UTF-16 units. */
+  readonly start: number
+  readonly end: number
+  /** The Markdown headings above it, outermost first. */
+  readonly headings: ReadonlyArray<string>
+}
+
+interface Piece {
+  readonly start: number
+  readonly end: number
+  readonly units: number
+  /** How good it is to begin a chunk here: 3 heading, 2 paragraph, 1 line or code fence's begin, 0 within a line. */
+  readonly level: number
+}
+
+const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
+
+/** A word with the blanks after it, or one character of a script without spaces. */
+const words = new RegExp(`${unspaced.source}\\s*|(?:(?!${unspaced.source})\\S)+\\s*|\\s+`, "gu")
+
+const fence = /^\s{0,3}(```+|~~~+)/
+const heading = /^#{1,6}\s/
+
+const piecesOf = (text: string, unit: "words" | "tokens"): ReadonlyArray<Piece> => {
+  const pieces: Array<Piece> = []
+  let open: string | undefined
+  let [at, blankBefore] = [0, true]
+  for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+    const mark = fence.exec(line)?.[1]
+    const inside = open !== undefined
+    if (mark !== undefined) {
+      if (open === undefined) open = mark
+      else if (mark.startsWith(open)) open = undefined
+    }
+    const level = inside ? 0.5 : heading.test(line) ? 3 : blankBefore ? 2 : 1
+    let first = true
+    for (const match of line.matchAll(words)) {
+      const [word] = match
+      const letters = Array.from(word.trim()).length
+      const units = letters === 0 ? 0 : unit === "words" || unspaced.test(word) ? 1 : Math.ceil(letters / 4)
+      const start = at + match.index
+      pieces.push({ start, end: start + word.length, units, level: first ? level : 0 })
+      first = false
+    }
+    blankBefore = !inside && line.trim() === ""
+    at += line.length
+  }
+  return pieces
+}
+
+const isCount = (n: number, least: number): boolean => Number.isInteger(n) && n >= least
+
+const refused = (field: string, allowed: string): InvalidInput =>
+  new InvalidInput({
+    operation: "Chunking.chunk",
+    field,
+    allowed,
+    message: `${field} is out of range; allowed: ${allowed}`
+  })
+
+/** Where the chunk that begins at `from` ends: as late as fits, at the best break in its last third. */
+const endOf = (pieces: ReadonlyArray<Piece>, from: number, size: number): number => {
+  let [to, sum] = [from, 0]
+  while (to < pieces.length && (to === from || sum + pieces[to]!.units <= size)) sum += pieces[to++]!.units
+  if (to >= pieces.length) return pieces.length
+  let [best, units] = [to, sum]
+  for (let at = to; at > from && units >= (size * 2) / 3; at--) {
+    if (pieces[at]!.level > pieces[best]!.level) best = at
+    units -= pieces[at - 1]!.units
+  }
+  return best
+}
+
+/** Where the next chunk begins: at most `overlap` before the last one's end, at the best break there. */
+const beginOf = (pieces: ReadonlyArray<Piece>, from: number, to: number, overlap: number): number => {
+  if (pieces[to]!.level >= 3) return to
+  let [best, sum] = [to, 0]
+  let furthest = to
+  for (let at = to - 1; at > from; at--) {
+    sum += pieces[at]!.units
+    if (sum > overlap) break
+    furthest = at
+    if (pieces[at]!.level >= 0.5 && pieces[at]!.level >= pieces[best]!.level) best = at
+  }
+  return pieces[best]!.level >= 0.5 && best < to ? best : furthest
+}
+
+const headingsBefore = (text: string): ((offset: number) => ReadonlyArray<string>) => {
+  const found: Array<{ readonly at: number; readonly path: ReadonlyArray<string> }> = []
+  let [at, open] = [0, undefined as string | undefined]
+  let path: Array<string | undefined> = []
+  for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+    const mark = fence.exec(line)?.[1]
+    if (mark !== undefined) open = open === undefined ? mark : mark.startsWith(open) ? undefined : open
+    else if (open === undefined && heading.test(line)) {
+      const level = line.indexOf(" ") > 0 ? line.search(/[^#]/) : 1
+      path = path.slice(0, level - 1)
+      path[level - 1] = line.replace(/^#+\s+|\s+#*\s*$/g, "").trim()
+      found.push({ at, path: path.filter((title) => title !== undefined) })
+    }
+    at += line.length
+  }
+  let last = 0
+  return (offset) => {
+    while (last < found.length && found[last]!.at < offset) last++
+    return found[last - 1]?.path ?? []
+  }
+}
+
+/**
+ * Cuts a text where it hurts least: before headings, between paragraphs, between lines, else between words; code fences
+ * are cut only where they do not fit. Chunks are parts of the text as it stands, cover all of it but blanks, and none
+ * lies within another. A text of blanks has none. Fails with `InvalidInput` for a size below 1 or an overlap that is not
+ * smaller.
+ *
+ * @since 0.1.0
+ * @category chunking
+ */
+export const chunk = (
+  text: string,
+  options: ChunkOptions = {}
+): Either.Either<ReadonlyArray<TextChunk>, InvalidInput> => {
+  const { overlap = Math.min(60, Math.floor((options.size ?? 400) / 4)), size = 400, unit = "words" } = options
+  if (!isCount(size, 1)) return Either.left(refused("size", "a whole number from 1"))
+  if (!isCount(overlap, 0) || overlap >= size) {
+    return Either.left(refused("overlap", "a whole number from 0, less than size"))
+  }
+  const pieces = piecesOf(text, unit)
+  const headings = headingsBefore(text)
+  const chunks: Array<TextChunk> = []
+  let from = 0
+  while (from < pieces.length) {
+    const to = endOf(pieces, from, size)
+    const [first, end] = [pieces[from]!.start, pieces[to - 1]!.end]
+    const body = text.slice(first, end)
+    const trimmed = body.trim()
+    if (trimmed !== "") {
+      const start = chunks.length === 0 || /^\s*\n/.test(body) ? first + body.indexOf(trimmed) : first
+      const kept = text.slice(start, end).trimEnd()
+      const last = chunks[chunks.length - 1]
+      if (last === undefined || start + kept.length > last.end) {
+        chunks.push({ text: kept, start, end: start + kept.length, headings: headings(start) })
+      }
+    }
+    if (to >= pieces.length) break
+    from = Math.max(from + 1, beginOf(pieces, from, to, overlap))
+  }
+  return Either.right(chunks)
+}

@@ -1,0 +1,21 @@
+/** Opens a user's assistant conversation and writes to it: `conversation-process.ts FILE USER NAME COUNT`. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
+import { StoresLive } from "../../src/layers/stores/index.js"
+import { ConversationStore } from "../../src/services/ConversationStore.js"
+import { report } from "./child.js"
+
+const [path = "", user = "", name = "", count = ""] = process.argv.slice(2)
+
+const writing = Effect.gen(function* () {
+  const conversations = yield* ConversationStore
+  const conversation = yield* conversations.getOrCreateAssistant({ user, channel: "cli" })
+  for (let n = 0; n < Number(count); n++) {
+    yield* conversations.addMessage({ user, conversation, role: "user", content: `${name} ${n}` })
+  }
+  return conversation
+})
+
+const services = Layer.provideMerge(StoresLive, Sqlite.layer({ path }))
+await report((told) => Effect.provide(Effect.zipRight(told, writing), services))

@@ -1,0 +1,108 @@
+/** Statements made from others, the same ones for the same seed. */
+
+/** Numbers from 0 up to 1 (mulberry32). */
+export const random = (seed: number): (() => number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const pieces = (sql: string): ReadonlyArray<string> =>
+  sql.match(/--[^\n]*|\/\*.*?\*\/|'[^']*'|"[^"]*"|\w+|\s+|[^\w\s]/gs) ?? []
+
+const fillers = [
+  " ",
+  "\n",
+  ";",
+  "; ",
+  "/**/",
+  "--\n",
+  "(",
+  ")",
+  "/*",
+  "*/",
+  "'",
+  '"',
+  "$$",
+  ",",
+  ".",
+  "`",
+  "[",
+  "]",
+  "\u00a0",
+  "\0",
+  " SELECT ",
+  " WITH x AS (",
+  " RETURNING * ",
+  " INTO evil ",
+  " FOR UPDATE ",
+  " UNION ",
+  " EXPLAIN ",
+  " ANALYZE ",
+  " PRAGMA ",
+  " AS ",
+  " = ",
+  " FROM ",
+  " notes ",
+  " ON CONFLICT DO NOTHING ",
+  "?",
+  "$1",
+  "E'",
+  "\\",
+  "#",
+  ":x",
+  "@y"
+]
+
+/** One in three is a read in other clothes, so that what is let through is looked at, too. */
+export const statement = (
+  next: () => number,
+  { attacks, reads }: { readonly attacks: ReadonlyArray<string>; readonly reads: ReadonlyArray<string> }
+): string => {
+  const all = next() < 0.3 ? reads : [...reads, ...attacks]
+  const pick = (list: ReadonlyArray<string>) => list[Math.floor(next() * list.length)]!
+  const form = next()
+  if (form < 0.15) return `SELECT * FROM (${pick(reads)}) AS s`
+  if (form < 0.25) return `WITH q AS (${pick(all)}) ${pick(all)}`
+  if (form < 0.3) return `SELECT (${pick(all)}), EXISTS (${pick(all)})`
+  if (form < 0.35) return `${pick(reads)} UNION ALL ${pick(all)}`
+  return mutated(next, all)
+}
+
+/** Splices, drops, doubles, swaps and inserts pieces of the statements of a corpus. */
+export const mutated = (next: () => number, corpus: ReadonlyArray<string>): string => {
+  const pick = <A>(list: ReadonlyArray<A>): A => list[Math.floor(next() * list.length)]!
+  let parts = [...pieces(pick(corpus))]
+  const at = () => Math.floor(next() * (parts.length + 1))
+  for (let n = 1 + Math.floor(next() * 3); n > 0; n--) {
+    const kind = Math.floor(next() * 7)
+    if (kind === 0) parts.splice(at(), 1)
+    else if (kind === 1) parts.splice(at(), 0, pick(fillers))
+    else if (kind === 2) {
+      const other = pieces(pick(corpus))
+      const from = Math.floor(next() * other.length)
+      parts.splice(at(), 0, ...other.slice(from, from + 1 + Math.floor(next() * 8)))
+    } else if (kind === 3) parts = [...parts, ";", ...pieces(pick(corpus))]
+    else if (kind === 4) parts = ["WITH x AS (", ...parts, ") ", ...pieces(pick(corpus))]
+    else if (kind === 5) parts = ["SELECT * FROM (", ...parts, ") s"]
+    else {
+      const [i, j] = [at(), at()]
+      const [a, b] = [parts[i], parts[j]]
+      if (a !== undefined && b !== undefined) {
+        parts[i] = b
+        parts[j] = a
+      }
+    }
+  }
+  return parts.join("")
+}
+
+/** How many statements, and from which seed. */
+export const fuzzing = (): { readonly count: number; readonly seed: number } => ({
+  count: Number(process.env["DB_HUB_FUZZ"] ?? 20_000),
+  seed: Number(process.env["DB_HUB_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
+})

@@ -1,0 +1,137 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Pglite from "../../src/layers/postgres/Pglite.js"
+import * as Postgres from "../../src/layers/postgres/Postgres.js"
+import type { AgentSqlOptions } from "../../src/services/AgentSql.js"
+import { failureOf } from "../support/index.js"
+import { noServer, optionsFor, temporaryDatabase } from "../support/postgres.js"
+
+const opened = (options?: AgentSqlOptions) =>
+  Effect.gen(function* () {
+    const backend = yield* Postgres.make({ ...optionsFor(yield* temporaryDatabase), migrate: false })
+    yield* backend.execute("CREATE TABLE t (id bigint PRIMARY KEY, x text)")
+    yield* backend.execute("INSERT INTO t (id) VALUES (1), (2), (3)")
+    return { backend, door: yield* backend.agentSql(options) }
+  })
+
+const slow = "SELECT count(*) FROM generate_series(1, 1000000000) a"
+
+describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () => {
+  it.scopedLive("a statement is stopped at its deadline, and the next one works", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ deadline: "500 millis" })
+      yield* door.query("SELECT 1")
+      const started = performance.now()
+      const error = yield* failureOf(door.query(slow))
+      const taken = performance.now() - started
+      assert.strictEqual(error._tag, "DbTimeout")
+      assert.isAtLeast(taken, 499)
+      assert.isBelow(taken, 600)
+      const all = yield* Effect.all(
+        [1, 2, 3, 4].map(() => failureOf(door.query(slow))),
+        { concurrency: 4 }
+      )
+      assert.deepStrictEqual(new Set(all.map(({ _tag }) => _tag)), new Set(["DbTimeout"]))
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+    })
+  )
+
+  it.scopedLive("the limits are exact, and each says so", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const rows = yield* Effect.forEach([99, 100, 101, 100000], (n) =>
+        door.query("SELECT * FROM generate_series(1, ?::int)", { params: [n] })
+      )
+      assert.deepStrictEqual(
+        rows.map(({ reason, rows, truncated }) => [rows.length, truncated, reason]),
+        [
+          [99, false, null],
+          [100, false, null],
+          [100, true, "more than 100 rows"],
+          [100, true, "more than 100 rows"]
+        ]
+      )
+      const wide = "SELECT 'aaaaaaaa' UNION ALL SELECT 'aaaaaaaa'"
+      assert.strictEqual((yield* door.query(wide, { maxBytes: 27 })).truncated, false)
+      assert.strictEqual((yield* door.query(wide, { maxBytes: 26 })).reason, "more than 26 bytes")
+      const cell = yield* door.query("SELECT repeat('x', 3000), repeat('y', 2000)")
+      assert.deepStrictEqual([String(cell.rows[0]?.[0]).length, cell.reason], [2000, "1 cell cut to 2000 characters"])
+    })
+  )
+
+  it.scopedLive("an answer too large for memory is cut off, and the next one comes", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const error = yield* failureOf(door.query("SELECT repeat('x', 200000000)"))
+      assert.strictEqual(error.code, "HUB_TOO_LARGE")
+      assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]])
+    })
+  )
+
+  it.scopedLive("values keep their meaning", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const { columns, notes, rows } = yield* door.query(
+        "SELECT 9007199254740993::bigint AS a, '\\x00ff'::bytea AS a, NULL AS n, '' AS e, 'NaN'::float8 AS f, " +
+          "'[1, {\"k\": null}]'::jsonb AS j, timestamptz '2026-01-02 03:04:05Z' AS at, true AS b, 1.50::numeric AS d"
+      )
+      assert.deepStrictEqual(columns, ["a", "a_2", "n", "e", "f", "j", "at", "b", "d"])
+      assert.deepStrictEqual(rows, [
+        ["9007199254740993", "AP8=", null, "", "NaN", [1, { k: null }], "2026-01-02T03:04:05.000Z", true, "1.50"]
+      ])
+      assert.deepStrictEqual(Object.keys(notes), ["a", "a_2", "f"])
+    })
+  )
+
+  it.scopedLive("a function of the user's own that may write is refused, in every form of call", () =>
+    Effect.gen(function* () {
+      const { backend, door } = yield* opened()
+      yield* backend.execute(
+        "CREATE FUNCTION wipe(t) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_lock(1); SELECT 1'"
+      )
+      yield* backend.execute("CREATE OPERATOR !!! (FUNCTION = wipe, RIGHTARG = t)")
+      for (const sql of [
+        "SELECT wipe(t) FROM t",
+        "SELECT t.wipe FROM t",
+        "SELECT (t).wipe FROM t",
+        "SELECT !!! t FROM t"
+      ]) {
+        assert.strictEqual((yield* failureOf(door.query(sql)))._tag, "DbReadOnly", sql)
+      }
+      yield* backend.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'")
+      assert.deepStrictEqual((yield* door.query("SELECT twice(4)")).rows, [[8]])
+    })
+  )
+
+  it.scopedLive("nothing that is nested or long breaks the parser for who comes next", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      for (const sql of [
+        `SELECT ${"(".repeat(5000)}1${")".repeat(5000)}`,
+        `SELECT 1${" + 1".repeat(20000)}`,
+        `SELECT ${"NOT ".repeat(20000)}true`,
+        `SELECT ${"- ".repeat(40000)}1`,
+        `SELECT ${"CASE WHEN true THEN ".repeat(4000)}1${" END".repeat(4000)}`,
+        `${"SELECT 1 UNION ".repeat(6000)}SELECT 1`,
+        "SELECT '\u0000'",
+        "SELECT \ud800"
+      ]) {
+        yield* Effect.exit(door.query(sql))
+        assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]], sql.slice(0, 40))
+      }
+    })
+  )
+})
+
+describe("agents' SQL on PGlite", { timeout: 120_000 }, () => {
+  it.scopedLive("reads, refuses and goes on", () =>
+    Effect.gen(function* () {
+      const backend = yield* Pglite.make({ migrate: false })
+      yield* backend.execute("CREATE TABLE t (id int)")
+      const door = yield* backend.agentSql()
+      assert.strictEqual((yield* failureOf(door.query("DELETE FROM t")))._tag, "DbReadOnly")
+      assert.strictEqual((yield* failureOf(door.query("SELECT nextval('x')")))._tag, "DbReadOnly")
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[0]])
+    })
+  )
+})

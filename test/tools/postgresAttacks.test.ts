@@ -1,0 +1,112 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Pg from "pg"
+import * as Postgres from "../../src/layers/postgres/Postgres.js"
+import { inDatabase, noServer, optionsFor, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
+import { attacks, reads } from "./corpus.js"
+import { fuzzing, random, statement } from "./fuzz.js"
+
+const schema = `
+CREATE TABLE notes (id int PRIMARY KEY, body text);
+CREATE INDEX notes_body ON notes (body);
+INSERT INTO notes VALUES (1, 'alpha'), (2, 'beta'), (3, NULL);
+CREATE TABLE "odd table" ("select" text, x int REFERENCES notes (id));
+INSERT INTO "odd table" VALUES ('s', 1);
+CREATE TABLE embeddings (vector real[]);
+INSERT INTO embeddings VALUES ('{1, 2}');
+CREATE VIEW seen AS SELECT * FROM notes;
+CREATE SEQUENCE counter;
+CREATE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM notes; RETURN 1; END';
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+`
+
+/** Tables, sequences, definitions, roles, settings, large objects, slots and locks of sessions, as one text. */
+const fingerprint = `
+SELECT md5(concat_ws('|',
+  (SELECT string_agg(notes::text, ',' ORDER BY id) FROM notes),
+  (SELECT string_agg(o::text, ',') FROM "odd table" o), (SELECT string_agg(e::text, ',') FROM embeddings e),
+  (SELECT (last_value, is_called)::text FROM counter),
+  (SELECT string_agg((oid, relname, relkind, relacl)::text, ',' ORDER BY oid) FROM pg_class WHERE oid >= 16384),
+  (SELECT string_agg((oid, proname, prosrc)::text, ',' ORDER BY oid) FROM pg_proc WHERE oid >= 16384),
+  (SELECT string_agg(nspname, ',' ORDER BY oid) FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%'),
+  (SELECT string_agg(extname, ',' ORDER BY oid) FROM pg_extension), (SELECT count(*) FROM pg_description),
+  (SELECT string_agg((rolname, rolsuper, rolpassword)::text, ',' ORDER BY oid) FROM pg_authid),
+  (SELECT string_agg((setdatabase, setrole, setconfig)::text, ',') FROM pg_db_role_setting),
+  (SELECT string_agg(name || setting, ',' ORDER BY name) FROM pg_settings),
+  (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM pg_prepared_xacts),
+  (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_collation),
+  (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'))) AS hash`
+
+const opened = Effect.gen(function* () {
+  const database = yield* temporaryDatabase
+  const url = inDatabase(serverUrl, database)
+  yield* outside(url, ...schema.split(/;\n/).filter((sql) => sql.trim() !== ""))
+  const client = yield* Effect.acquireRelease(
+    Effect.promise(async () => {
+      const connected = new Pg.Client({ connectionString: url })
+      await connected.connect()
+      return connected
+    }),
+    (connected) => Effect.promise(() => connected.end())
+  )
+  const backend = yield* Postgres.make({ ...optionsFor(database), migrate: false })
+  const hash = Effect.promise(async () => String((await client.query(fingerprint)).rows[0].hash))
+  return { backend, hash, door: yield* backend.agentSql({ deadline: "2 seconds" }) }
+})
+
+describe.skipIf(noServer)("the read door of PostgreSQL", { timeout: 1_200_000 }, () => {
+  it.scopedLive(`${attacks.postgresql.length} attacks are refused`, () =>
+    Effect.gen(function* () {
+      assert.isAtLeast(attacks.postgresql.length, 400)
+      const { door, hash } = yield* opened
+      const before = yield* hash
+      const accepted: Array<string> = []
+      for (const attack of attacks.postgresql) {
+        const result = yield* Effect.either(door.query(attack))
+        if (Either.isRight(result)) accepted.push(attack)
+        assert.strictEqual(yield* hash, before, attack)
+      }
+      assert.deepStrictEqual(accepted, [])
+    })
+  )
+
+  it.scopedLive(`${reads.postgresql.length} reads work`, () =>
+    Effect.gen(function* () {
+      const { door, hash } = yield* opened
+      const before = yield* hash
+      const failed: Array<string> = []
+      for (const sql of reads.postgresql) {
+        const result = yield* Effect.either(door.query(sql))
+        if (Either.isLeft(result)) failed.push(`${sql}: ${result.left.message}`)
+      }
+      assert.deepStrictEqual(failed, [])
+      assert.strictEqual(yield* hash, before)
+    })
+  )
+
+  it.scopedLive("no statement made of pieces of others changes anything", () =>
+    Effect.gen(function* () {
+      const { count, seed } = fuzzing()
+      console.log(`fuzz postgresql: DB_HUB_SEED=${seed} DB_HUB_FUZZ=${count}`)
+      const { backend, door, hash } = yield* opened
+      const corpus = { reads: reads.postgresql, attacks: attacks.postgresql }
+      const next = random(seed)
+      const before = yield* hash
+      let accepted = 0
+      for (let n = 0; n < count; n++) {
+        const sql = statement(next, corpus)
+        const result = yield* Effect.either(door.query(sql))
+        if (Either.isRight(result)) accepted++
+        // What was refused by its text never reached the server.
+        if (Either.isRight(result) || result.left.code !== "HUB_READ_ONLY" || n % 100 === 0) {
+          assert.strictEqual(yield* hash, before, `seed ${seed}: ${sql}`)
+        }
+      }
+      console.log(`fuzz postgresql: ${accepted} of ${count} were reads`)
+      assert.isAbove(accepted, 0)
+      yield* backend.execute("UPDATE notes SET body = 'beta ' WHERE id = 2")
+      assert.notStrictEqual(yield* hash, before)
+    })
+  )
+})

@@ -1,0 +1,139 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
+import type { AgentSqlOptions } from "../../src/services/AgentSql.js"
+import { elapsed, failureOf, temporaryFolder } from "../support/index.js"
+
+const opened = (options?: AgentSqlOptions) =>
+  Effect.gen(function* () {
+    const folder = yield* temporaryFolder
+    const backend = yield* Sqlite.make({ path: `${folder}/hub.db`, migrate: false })
+    yield* backend.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+    yield* backend.execute("INSERT INTO t (id) VALUES (1), (2), (3)")
+    return { folder, backend, door: yield* backend.agentSql(options) }
+  })
+
+const numbers = (n: number) =>
+  `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${n}) SELECT n FROM c`
+const endless = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60000000) SELECT count(*) FROM c`
+
+describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
+  it.scopedLive("a statement is killed at its deadline, and the next one works", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ deadline: "500 millis" })
+      yield* door.query("SELECT 1")
+      const started = performance.now()
+      const error = yield* failureOf(door.query(endless))
+      const taken = performance.now() - started
+      assert.strictEqual(error._tag, "DbTimeout")
+      assert.isAtLeast(taken, 499)
+      assert.isBelow(taken, 600)
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+      // Also when all processes are lost at once, and while somebody waits for one.
+      const fibers = yield* Effect.all([1, 2, 3, 4].map(() => Effect.fork(failureOf(door.query(endless)))))
+      for (const fiber of fibers) assert.strictEqual((yield* Fiber.join(fiber))._tag, "DbTimeout")
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+    })
+  )
+
+  it.scopedLive("interruption stops the statement at once", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ concurrency: 1 })
+      yield* door.query("SELECT 1")
+      const fiber = yield* Effect.fork(door.query(endless))
+      yield* Effect.sleep("100 millis")
+      assert.isBelow(yield* elapsed(Fiber.interrupt(fiber)), 100)
+      assert.deepStrictEqual((yield* door.query("SELECT 7")).rows, [[7]])
+    })
+  )
+
+  it.scopedLive("the limits are exact, and each says so", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const rows = yield* Effect.forEach([99, 100, 101], (n) => door.query(numbers(n)))
+      assert.deepStrictEqual(
+        rows.map(({ reason, rows, truncated }) => [rows.length, truncated, reason]),
+        [
+          [99, false, null],
+          [100, false, null],
+          [100, true, "more than 100 rows"]
+        ]
+      )
+      // [["aaaaaaaa"],["aaaaaaaa"]]
+      const wide = "SELECT 'aaaaaaaa' UNION ALL SELECT 'aaaaaaaa'"
+      assert.strictEqual((yield* door.query(wide, { maxBytes: 27 })).rows.length, 2)
+      const bytes = yield* door.query(wide, { maxBytes: 26 })
+      assert.deepStrictEqual([bytes.rows.length, bytes.truncated, bytes.reason], [1, true, "more than 26 bytes"])
+      const cell = (sql: string) => Effect.map(door.query(sql, { maxCell: 4 }), (r) => [r.rows[0]?.[0], r.reason])
+      assert.deepStrictEqual(yield* cell("SELECT 'abcd'"), ["abcd", null])
+      assert.deepStrictEqual(yield* cell("SELECT 'abcde'"), ["abcd", "1 cell cut to 4 characters"])
+      assert.deepStrictEqual(yield* cell("SELECT '😀😀😀😀'"), ["😀😀😀😀", null])
+      assert.deepStrictEqual(yield* cell("SELECT '😀😀😀😀😀'"), ["😀😀😀😀", "1 cell cut to 4 characters"])
+      assert.deepStrictEqual(yield* cell("SELECT x'010203'"), ["AQID", null])
+      assert.deepStrictEqual(yield* cell("SELECT x'01020304'"), ["AQID", "1 cell cut to 4 characters"])
+      for (const limit of [0, -1, 1.5, Number.NaN, 2 ** 31]) {
+        assert.strictEqual((yield* failureOf(door.query("SELECT 1", { maxRows: limit })))._tag, "InvalidInput")
+      }
+    })
+  )
+
+  it.scopedLive("values keep their meaning: big integers, bytes, NULL, infinity, columns of one name", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const { columns, notes, rows } = yield* door.query(
+        "SELECT 9007199254740993 AS a, x'00ff' AS a, NULL AS n, '' AS e, 9e999 AS i, ? AS p, 1.0 AS r, 5 AS f",
+        { params: ["bound"] }
+      )
+      assert.deepStrictEqual(columns, ["a", "a_2", "n", "e", "i", "p", "r", "f"])
+      assert.deepStrictEqual(rows, [["9007199254740993", "AP8=", null, "", "Infinity", "bound", 1, 5]])
+      assert.deepStrictEqual(notes, {
+        a: "integers beyond 2^53 as text",
+        a_2: "bytes as base64",
+        i: "NaN and infinities as text"
+      })
+    })
+  )
+
+  it.scopedLive("errors are typed, without values and without the path", () =>
+    Effect.gen(function* () {
+      const { door, folder } = yield* opened()
+      const tags = yield* Effect.forEach(
+        [
+          "SELECT * FROM absent",
+          "SELEC 1",
+          "SELECT ?",
+          "SELECT 1; SELECT 2",
+          "DELETE FROM t",
+          "EXPLAIN DELETE FROM t",
+          "SELECT load_extension('x')"
+        ],
+        (sql) => Effect.map(failureOf(door.query(sql)), (error) => [error._tag, error.message.includes(folder)])
+      )
+      assert.deepStrictEqual(tags, [
+        ["DbQuery", false],
+        ["DbReadOnly", false],
+        ["InvalidInput", false],
+        ["InvalidInput", false],
+        ["DbReadOnly", false],
+        ["DbReadOnly", false],
+        ["DbReadOnly", false]
+      ])
+    })
+  )
+
+  it.scopedLive("reads what was committed a moment ago", () =>
+    Effect.gen(function* () {
+      const { backend, door } = yield* opened()
+      yield* backend.execute("INSERT INTO t (id) VALUES (4)")
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[4]])
+    })
+  )
+
+  it.scopedLive("a database in memory is refused with a reason", () =>
+    Effect.gen(function* () {
+      const backend = yield* Sqlite.make({ path: ":memory:", migrate: false })
+      assert.strictEqual((yield* failureOf(backend.agentSql()))._tag, "DbUnsupported")
+    })
+  )
+})

@@ -1,0 +1,272 @@
+import * as NodeFs from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { factories } from "../../src/layers/HubLive.js"
+import * as HubMake from "../../src/layers/HubMake.js"
+import * as Postgres from "../../src/layers/postgres/Postgres.js"
+import { jsonSchemaOf, namesOf, type ToolName, tools } from "../../src/tools/Declarations.js"
+import * as Toolkit from "../../src/tools/Toolkit.js"
+import { temporaryFolder } from "../support/index.js"
+import { noServer, optionsFor, temporaryDatabase } from "../support/postgres.js"
+
+const caller = { name: "tester", session: "s1" }
+const everything = { groups: ["read", "write", "admin"], writes: "plan" } as const
+
+const opened = (options: Toolkit.ToolkitOptions = {}) =>
+  Effect.gen(function* () {
+    const folder = yield* temporaryFolder
+    const settings = (name: string) => ({ type: "sqlite", path: `${folder}/${name}.db` })
+    const hub = yield* HubMake.make({
+      primary: settings("hub"),
+      connections: { logs: settings("logs") },
+      factories
+    })
+    yield* hub.exec("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)")
+    yield* hub.exec("INSERT INTO notes (body) VALUES ('a'), ('b'), ('postgres://ada:hunter2@db/x')")
+    const kit = yield* Toolkit.make(hub, { backupFolder: `${folder}/backups`, ...options })
+    const ok = (name: ToolName, args: unknown, from = caller) =>
+      Effect.map(kit.call(name, args, from), (answer) => {
+        if (!answer.ok) throw new Error(JSON.stringify(answer.error))
+        return answer.value
+      })
+    const failed = (name: string, args: unknown, from = caller) =>
+      Effect.map(kit.call(name, args, from), (answer) => {
+        if (answer.ok) throw new Error(`answered ${JSON.stringify(answer.value)}`)
+        return answer.error
+      })
+    return { folder, hub, kit, ok, failed }
+  })
+
+describe("the tools", { timeout: 60_000 }, () => {
+  it.scopedLive("only those that read are there unless more was asked for", () =>
+    Effect.gen(function* () {
+      const { failed, kit } = yield* opened()
+      assert.deepStrictEqual(kit.names, ["db_hub_status", "db_hub_query", "db_hub_schema", "db_hub_backends"])
+      for (const name of ["db_hub_execute", "db_hub_raw", "db_hub_backup", "db_hub_migrate", "rm"]) {
+        assert.strictEqual((yield* failed(name, { statement: "DELETE FROM notes" })).type, "InvalidInput")
+      }
+      assert.isFalse((yield* opened({ groups: ["read", "write"] })).kit.names.includes("db_hub_execute"))
+    })
+  )
+
+  it.scopedLive("a query answers with columns once, limits that are honoured in every form, and no passwords", () =>
+    Effect.gen(function* () {
+      const { failed, ok } = yield* opened()
+      const all = yield* ok("db_hub_query", { query: "SELECT * FROM notes WHERE id >= ?", params: [1] })
+      assert.deepStrictEqual(all, {
+        columns: ["id", "body"],
+        rows: [
+          [1, "a"],
+          [2, "b"],
+          [3, "postgres://ada:***@db/x"]
+        ],
+        row_count: 3,
+        truncated: false,
+        reason: null
+      })
+      for (const max_rows of [2, 2.0, "2", "2.0", " 2 "]) {
+        const some = yield* ok("db_hub_query", { query: "SELECT * FROM notes", max_rows })
+        assert.deepStrictEqual([some["row_count"], some["truncated"], some["reason"]], [2, true, "more than 2 rows"])
+      }
+      for (const args of [
+        {},
+        { query: 5 },
+        { query: "SELECT 1", max_rows: 0 },
+        { query: "SELECT 1", max_rows: "x" },
+        { query: "SELECT 1", limit: 3 },
+        "SELECT 1",
+        null,
+        [1]
+      ]) {
+        assert.strictEqual((yield* failed("db_hub_query", args)).type, "InvalidInput", JSON.stringify(args))
+      }
+      const absent = yield* failed("db_hub_query", { query: "SELECT * FROM nots" })
+      assert.deepStrictEqual(absent.hint, "db_hub_schema lists tables and columns")
+      assert.strictEqual((yield* failed("db_hub_query", { query: "DELETE FROM notes" })).type, "DbReadOnly")
+      assert.strictEqual((yield* failed("db_hub_query", { query: "SELECT 1", backend: "lgs" })).type, "NotFound")
+    })
+  )
+
+  it.scopedLive("status, schema and backends tell what there is, of the backends allowed", () =>
+    Effect.gen(function* () {
+      const { failed, ok } = yield* opened({ backends: ["primary"] })
+      const status = yield* ok("db_hub_status", {})
+      assert.lengthOf(status["backends"] as Array<unknown>, 1)
+      assert.strictEqual((yield* ok("db_hub_status", { backend: "primary" }))["healthy"], true)
+      const listed = yield* ok("db_hub_schema", {})
+      assert.deepStrictEqual(listed["tables"], [
+        { name: "notes", kind: "table", columns: ["id INTEGER PK", "body TEXT"], rows_about: 3 }
+      ])
+      const [detail] = (yield* ok("db_hub_schema", { table: "notes", detail: true }))["tables"] as [{ indexes: [] }]
+      assert.deepStrictEqual(detail.indexes, [])
+      const missing = yield* failed("db_hub_schema", { table: "note" })
+      assert.include(missing.message, "notes")
+      assert.lengthOf((yield* ok("db_hub_backends", {}))["backends"] as Array<unknown>, 1)
+      assert.strictEqual((yield* failed("db_hub_query", { query: "SELECT 1", backend: "logs" })).type, "NotFound")
+    })
+  )
+
+  it.scopedLive("a write is planned, changes nothing, and runs once by its code for exactly the same call", () =>
+    Effect.gen(function* () {
+      const { failed, hub, ok } = yield* opened(everything)
+      const bodies = Effect.map(hub.query("SELECT body FROM notes ORDER BY id LIMIT 2"), (rows) =>
+        rows.map((row) => row["body"])
+      )
+      const args = { statement: "UPDATE notes SET body = ?", params: ["c"] }
+      const planned = yield* ok("db_hub_execute", args)
+      assert.deepStrictEqual(planned["plan"], {
+        rows_affected: 3,
+        tables: { notes: 3 },
+        warnings: ["It has no WHERE: it changes every row."]
+      })
+      assert.deepStrictEqual(yield* bodies, ["a", "b"])
+      const code = () => Effect.map(ok("db_hub_execute", args), (plan) => plan["code"])
+      const others: ReadonlyArray<readonly [object, typeof caller]> = [
+        [{ ...args, params: ["d"] }, caller],
+        [{ ...args, statement: "UPDATE notes SET body = ? " }, caller],
+        [{ ...args, backend: "logs" }, caller],
+        [args, { ...caller, session: "s2" }]
+      ]
+      for (const [other, from] of others) {
+        const stolen = yield* code()
+        assert.strictEqual((yield* failed("db_hub_execute", { ...other, code: stolen }, from)).type, "InvalidInput")
+        assert.strictEqual((yield* failed("db_hub_execute", { ...args, code: stolen })).type, "InvalidInput")
+      }
+      assert.deepStrictEqual(yield* bodies, ["a", "b"])
+      const good = planned["code"]
+      const done = yield* ok("db_hub_execute", { ...args, code: good })
+      assert.deepStrictEqual([done["rows_affected"], done["success"]], [3, true])
+      assert.deepStrictEqual(yield* bodies, ["c", "c"])
+      assert.strictEqual((yield* failed("db_hub_execute", { ...args, code: good })).type, "InvalidInput")
+      const dropped = yield* ok("db_hub_execute", { statement: "DROP TABLE notes" })
+      assert.deepStrictEqual((dropped["plan"] as { warnings: unknown }).warnings, ["It changes the schema."])
+      assert.deepStrictEqual(yield* bodies, ["c", "c"])
+    })
+  )
+
+  it.scopedLive("what is neither data nor definition is refused, and definitions where only data may change", () =>
+    Effect.gen(function* () {
+      const { failed, folder, hub, ok } = yield* opened(everything)
+      for (const statement of [
+        "PRAGMA writable_schema = 1",
+        `ATTACH '${folder}/x.db' AS x`,
+        `VACUUM INTO '${folder}/x.db'`,
+        "BEGIN",
+        "COMMIT",
+        "SELECT 1",
+        "EXPLAIN DELETE FROM notes"
+      ]) {
+        assert.strictEqual((yield* failed("db_hub_execute", { statement })).type, "DbReadOnly", statement)
+      }
+      const two = { statement: "DELETE FROM notes WHERE id = 1; DELETE FROM notes" }
+      assert.strictEqual((yield* failed("db_hub_execute", two)).type, "InvalidInput")
+      assert.lengthOf(yield* hub.query("SELECT * FROM notes"), 3)
+      const returned = yield* ok("db_hub_execute", { statement: "DELETE FROM notes WHERE id = 1 RETURNING body" })
+      assert.deepStrictEqual(Object.keys(returned), ["plan", "code", "message"])
+      const rows = yield* opened({ ...everything, dmlOnly: true, writes: "direct" })
+      assert.strictEqual((yield* rows.failed("db_hub_execute", { statement: "DROP TABLE notes" })).type, "DbReadOnly")
+      const gone = yield* rows.ok("db_hub_execute", { statement: "DELETE FROM notes WHERE id = 1 RETURNING body" })
+      assert.deepStrictEqual([gone["rows"], gone["rows_affected"]], [[["a"]], 1])
+    })
+  )
+
+  it.scopedLive("raw reads, or plans what writes, at most ten times a second in each session", () =>
+    Effect.gen(function* () {
+      const { kit, ok } = yield* opened(everything)
+      const read = yield* ok("db_hub_raw", { query: "SELECT count(*) AS n FROM notes" })
+      assert.deepStrictEqual([read["type"], read["rows"]], ["query", [[3]]])
+      const planned = yield* ok("db_hub_raw", { query: "DELETE FROM notes" })
+      assert.strictEqual(planned["type"], "exec")
+      assert.isString(planned["code"])
+      const burst = { name: "burst", session: "burst" }
+      const answers = yield* Effect.all(
+        Array.from({ length: 30 }, () => kit.call("db_hub_raw", { query: "PRAGMA user_version" }, burst)),
+        { concurrency: 30 }
+      )
+      const refused = answers.flatMap((answer) => (answer.ok ? [] : [answer.error]))
+      assert.isAtLeast(refused.length, 15)
+      assert.isAtMost(refused.length, 20)
+      for (const error of refused) assert.deepStrictEqual([error.type, error.retryable], ["DbBusy", true])
+      yield* ok("db_hub_raw", { query: "SELECT 1" }, { name: "other", session: "other" })
+    })
+  )
+
+  it.scopedLive("backups go below their folder only, and never over another; migrate honours its target", () =>
+    Effect.gen(function* () {
+      const { failed, folder, ok } = yield* opened(everything)
+      const made = yield* ok("db_hub_backup", { output: "a..b'.db" })
+      assert.isTrue(NodeFs.existsSync(`${folder}/backups/a..b'.db`))
+      assert.strictEqual(made["success"], true)
+      NodeFs.symlinkSync(folder, `${folder}/backups/link`)
+      for (const output of ["a..b'.db", "/tmp/evil.db", "../evil.db", "link/evil.db", "", "x/../../evil.db"]) {
+        assert.strictEqual((yield* failed("db_hub_backup", { output })).type, "InvalidInput", output)
+      }
+      const dry = yield* ok("db_hub_migrate", { target: "1", dry_run: true })
+      assert.strictEqual(dry["needs_migration"], true)
+      const { current_version } = yield* ok("db_hub_migrate", { target: 1 })
+      assert.strictEqual(current_version, 1)
+    })
+  )
+
+  it.scopedLive("each call is recorded, allowed or refused, without a value of it", () =>
+    Effect.gen(function* () {
+      const records: Array<Toolkit.AuditRecord> = []
+      const { kit } = yield* opened({ audit: (record) => Effect.sync(() => void records.push(record)) })
+      yield* kit.call("db_hub_query", { query: "SELECT 'hunter2'", params: [] }, caller)
+      yield* kit.call("db_hub_query", { query: "DELETE FROM notes WHERE body = 'hunter2'" }, caller)
+      yield* kit.call("hunter2", { hunter2: "hunter2" }, caller)
+      assert.deepStrictEqual(
+        records.map(({ allowed, caller, tool }) => [tool, caller, allowed]),
+        [
+          ["db_hub_query", "tester", true],
+          ["db_hub_query", "tester", false],
+          ["unknown", "tester", false]
+        ]
+      )
+      assert.match(records[0]!.resultSummary, /^ok, 1 rows, \d+ ms$/)
+      assert.notInclude(JSON.stringify(records), "hunter2")
+    })
+  )
+
+  it("what a client is told costs less than 2,500 tokens, and less than 1,200 for those that read", () => {
+    const cost = (names: ReadonlyArray<ToolName>) =>
+      names
+        .map((name) => {
+          const { description, hints } = tools[name]
+          return JSON.stringify({ name, description, inputSchema: jsonSchemaOf(name), annotations: hints }).length / 4
+        })
+        .reduce((sum, tokens) => sum + tokens, 0)
+    const all = cost(namesOf(["read", "write", "admin"]))
+    const read = cost(namesOf(["read"]))
+    console.log(`tools/list, characters / 4: all ${Math.ceil(all)}, read ${Math.ceil(read)}`)
+    assert.isBelow(all, 2500)
+    assert.isBelow(read, 1200)
+    for (const name of namesOf(["read", "write", "admin"]))
+      assert.strictEqual(jsonSchemaOf(name)["type"], "object", name)
+  })
+})
+
+describe.skipIf(noServer)("the tools on PostgreSQL", { timeout: 60_000 }, () => {
+  it.scopedLive("read, plan and write", () =>
+    Effect.gen(function* () {
+      const database = yield* temporaryDatabase
+      const hub = yield* HubMake.make({
+        primary: { type: "pg" },
+        factories: { pg: (name) => Postgres.make({ ...optionsFor(database), name, migrate: false }) }
+      })
+      yield* hub.exec("CREATE TABLE notes (id int)")
+      const kit = yield* Toolkit.make(hub, everything)
+      const ok = (name: ToolName, args: unknown) =>
+        Effect.map(kit.call(name, args, caller), (answer) => {
+          if (!answer.ok) throw new Error(JSON.stringify(answer.error))
+          return answer.value
+        })
+      const args = { statement: "INSERT INTO notes VALUES (?), (?)", params: [1, 2] }
+      const planned = yield* ok("db_hub_execute", args)
+      assert.deepStrictEqual((planned["plan"] as { tables: unknown }).tables, { notes: 2 })
+      assert.deepStrictEqual((yield* ok("db_hub_query", { query: "SELECT * FROM notes" }))["rows"], [])
+      yield* ok("db_hub_execute", { ...args, code: planned["code"] })
+      assert.deepStrictEqual((yield* ok("db_hub_raw", { query: "TABLE notes" }))["rows"], [[1], [2]])
+    })
+  )
+})

@@ -1,0 +1,111 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Either from "effect/Either"
+import * as FastCheck from "effect/FastCheck"
+import { Chunking } from "../../src/vector/index.js"
+
+const chunk = (text: string, options?: Chunking.ChunkOptions) => Either.getOrThrow(Chunking.chunk(text, options))
+
+const words = FastCheck.constantFrom(
+  "one",
+  "two",
+  "three",
+  "説明書はどこですか",
+  "été",
+  "😀",
+  "```",
+  "# ",
+  "x".repeat(50)
+)
+const separators = FastCheck.constantFrom(" ", "\n", "\n\n", "\n```\n", "\n# ", "\n## ", "  ", "\t")
+const text = FastCheck.array(FastCheck.tuple(words, separators), { maxLength: 120 }).map((parts) =>
+  parts.flat().join("")
+)
+const options = FastCheck.integer({ min: 1, max: 40 }).chain((size) =>
+  FastCheck.record({
+    size: FastCheck.constant(size),
+    overlap: FastCheck.integer({ min: 0, max: size - 1 }),
+    unit: FastCheck.constantFrom("words" as const, "tokens" as const)
+  })
+)
+
+describe("Chunking", () => {
+  it("chunks are parts of the text, cover all but blanks, and none lies within another", () => {
+    FastCheck.assert(
+      FastCheck.property(text, options, (text, options) => {
+        const chunks = chunk(text, options)
+        let covered = 0
+        chunks.forEach((each, i) => {
+          assert.strictEqual(each.text, text.slice(each.start, each.end))
+          assert.isTrue(each.text.isWellFormed() && each.text.trim() !== "")
+          assert.isTrue(text.slice(covered, Math.max(covered, each.start)).trim() === "")
+          const before = chunks[i - 1]
+          if (before !== undefined) assert.isTrue(each.start > before.start && each.end > before.end)
+          covered = each.end
+        })
+        assert.strictEqual(text.slice(covered).trim(), "")
+      }),
+      { numRuns: 500 }
+    )
+  })
+
+  it("no chunk has more words than asked for", () => {
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.array(FastCheck.constantFrom("a", "bb", "\n", "\n\n")),
+        options,
+        (parts, options) => {
+          for (const { text } of chunk(parts.join(" "), { ...options, unit: "words" })) {
+            assert.isAtMost(text.split(/\s+/).filter((word) => word !== "").length, options.size)
+          }
+        }
+      )
+    )
+  })
+
+  it("a text that fits is one chunk as it stands; one of blanks is none", () => {
+    const text = "# Title\n\n  indented\n\ttabbed  line\n"
+    assert.deepStrictEqual(chunk(text), [{ text: text.trimEnd(), start: 0, end: text.length - 1, headings: [] }])
+    assert.deepStrictEqual([chunk(""), chunk(" \n\t ")], [[], []])
+  })
+
+  it("the last chunk brings something new, whatever the length", () => {
+    for (let length = 700; length < 900; length++) {
+      const chunks = chunk("word ".repeat(length), { size: 400, overlap: 60 })
+      const last = chunks[chunks.length - 1]!
+      assert.isAbove(last.end, chunks[chunks.length - 2]!.end)
+    }
+  })
+
+  it("text without spaces is cut too", () => {
+    const chunks = chunk("説明書はどこにありますか。".repeat(100), { size: 100, overlap: 10 })
+    assert.isAbove(chunks.length, 10)
+    for (const { text } of chunks) assert.isAtMost(Array.from(text).length, 110)
+  })
+
+  it("cuts before headings, and tells under which a chunk stands", () => {
+    const section = (title: string, n: number) => `${title}\n${"word ".repeat(n)}\n`
+    const text = section("# Guide", 10) + section("## Install", 70) + section("## Use", 60)
+    const chunks = chunk(text, { size: 100, overlap: 20 })
+    assert.deepStrictEqual(
+      chunks.map(({ headings, text }) => [text.split("\n")[0], headings.join(" > ")]),
+      [
+        ["# Guide", ""],
+        ["## Use", "Guide > Install"]
+      ]
+    )
+  })
+
+  it("a code fence that fits is not cut", () => {
+    const code = `\`\`\`ts\n${"const a = 1\n".repeat(8)}\`\`\``
+    const text = `${"word ".repeat(75)}\n\n${code}\n\n${"word ".repeat(50)}`
+    const chunks = chunk(text, { size: 100, overlap: 0 })
+    assert.isTrue(chunks.some(({ text }) => text.includes(code)))
+  })
+
+  it("an overlap as large as the chunk, and a size of none, are refused", () => {
+    for (const options of [{ size: 0 }, { size: 10, overlap: 10 }, { size: 1.5 }, { overlap: -1 }]) {
+      const result = Chunking.chunk("text", options)
+      assert.isTrue(Either.isLeft(result) && result.left._tag === "InvalidInput")
+    }
+  })
+})
