@@ -74,6 +74,20 @@ export const fileSuite: Suite = {
     yield* equal(new Set(versions.map(({ content }) => content)).size, 12)
   }),
 
+  "a save that races with a delete saves": Effect.gen(function* () {
+    const files = yield* FileStore
+    const [user, session] = [yield* fresh("user"), yield* fresh("session")]
+    for (let round = 0; round < 10; round++) {
+      const { id } = yield* save(user, session, "a.ts", "old")
+      const remove = files.delete({ user, id })
+      yield* Effect.all([remove, save(user, session, "a.ts", "new"), save(user, session, "a.ts", "new")], {
+        concurrency: "unbounded"
+      })
+      const [left] = yield* files.list(user, session)
+      if (left !== undefined) yield* equal((yield* files.read(user, left.id)).content, "new")
+    }
+  }),
+
   "a file of somebody else is NotFound": Effect.gen(function* () {
     const files = yield* FileStore
     const [ada, user, session] = [yield* fresh("ada"), yield* fresh("bob"), yield* fresh("session")]

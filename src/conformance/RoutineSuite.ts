@@ -140,11 +140,11 @@ export const routineSuite: Suite = {
       routines.startRun({ user, routineId: made.id }),
       routines.completeRun({ user, id, status: "ok" }),
       routines.linkRunToJob({ user, id, jobId: "job" }),
-      routines.getRun(user, id)
+      routines.getRun(user, id),
+      routines.listRuns(user, made.id)
     ]
     yield* Effect.forEach(attempts, (attempt) => failsWith("NotFound", attempt))
     yield* equal(yield* routines.deleteIfExists({ user, id: made.id }), false)
-    yield* equal(yield* routines.listRuns(user, made.id), [])
     yield* equal(yield* routines.countRunning(user, [made.id]), new Map([[made.id, 0]]))
     yield* equal(yield* routines.lastRunStatus(user, [made.id]), new Map())
     yield* equal((yield* routines.get(ada, made.id)).name, made.name)

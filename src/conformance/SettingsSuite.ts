@@ -57,6 +57,23 @@ export const settingsSuite: Suite = {
     yield* equal(keys, ["B", "a", "b", "ä", "\uFF5E", "\u{1F600}"])
   }),
 
+  "whoever replaces or sets many at once does it as a whole": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    for (let round = 0; round < 5; round++) {
+      const user = yield* fresh("user")
+      const replace = (n: number) =>
+        settings.replaceAll({ user, settings: { [`${n} a`]: n, both: n, [`${n} b`]: n, [`${n} c`]: n } })
+      const add = settings.setMany({ user, settings: { "new a": "new", both: "new", "new b": "new" } })
+      if (round > 2) yield* settings.set({ user, key: "both", value: "old" })
+      yield* Effect.all([...[1, 2, 3, 4, 5, 6].map(replace), add], { concurrency: "unbounded", discard: true })
+      const found = yield* settings.list(user)
+      const owners = new Set(found.map(({ key }) => key.replace(/ .*/, "")))
+      owners.delete("both")
+      const added = owners.delete("new")
+      yield* equal([owners.size, found.length], [1, added ? 6 : 4], `round ${round}`)
+    }
+  }),
+
   "setMany leaves others alone, replaceAll does not": Effect.gen(function* () {
     const settings = yield* SettingsStore
     const user = yield* fresh("user")

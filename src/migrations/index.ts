@@ -17,6 +17,7 @@ import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { scheduledJobs } from "./scheduledJobs.js"
 import { sessionScores } from "./sessionScores.js"
+import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
 import { texts } from "./texts.js"
@@ -48,5 +49,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   promptTemplates,
   sessionScores,
   texts,
-  primary
+  primary,
+  settingOwners
 ].map((step, index) => ({ ...step, id: index + 1 }))

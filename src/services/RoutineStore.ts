@@ -424,7 +424,7 @@ export class RoutineStore extends Context.Tag("effect-db-hub/RoutineStore")<
     readonly list: (user: string) => Effect.Effect<RoutineList, DbError>
     /** One run of the user's routines; `NotFound` if there is none. */
     readonly getRun: (user: string, id: string) => Effect.Effect<RoutineRun, DbError>
-    /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. */
+    /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. `NotFound` without such a routine. */
     readonly listRuns: (
       user: string,
       routineId: string,

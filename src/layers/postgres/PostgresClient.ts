@@ -462,6 +462,14 @@ export const make = (
 
     const transaction = <A, E, R>(
       effect: Effect.Effect<A, E, R>,
+      transactionOptions?: TransactionOptions
+    ): Effect.Effect<A, E | DbError, R> =>
+      Effect.withFiberRuntime<A, E | DbError, R>((fiber) =>
+        SqlTemplates.traced(fiber, begun(effect, transactionOptions))
+      )
+
+    const begun = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
       { busyTimeout, isolation, retryConflicts = 0 }: TransactionOptions = {}
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
@@ -472,7 +480,7 @@ export const make = (
         return retryConflicts === 0
           ? once
           : Effect.retry(once, { schedule: conflictSchedule, times: retryConflicts, while: isRetryableConflict })
-      }).pipe(Effect.withSpan("sql.transaction", { kind: "client", captureStackTrace: false }))
+      })
 
     // ------------------------------------------------------------ streams
 

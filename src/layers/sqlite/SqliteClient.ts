@@ -469,6 +469,14 @@ export const make = (
       effect: Effect.Effect<A, E, R>,
       transactionOptions?: TransactionOptions
     ): Effect.Effect<A, E | DbError, R> =>
+      Effect.withFiberRuntime<A, E | DbError, R>((fiber) =>
+        SqlTemplates.traced(fiber, begun(effect, transactionOptions))
+      )
+
+    const begun = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      transactionOptions?: TransactionOptions
+    ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
         const outer = transactionOf(fiber.currentContext)
         if (closed && outer === undefined) return Effect.fail(SqlTemplates.isClosed(context("transaction.begin")))
@@ -521,7 +529,7 @@ export const make = (
             })
           })
         )
-      }).pipe(Effect.withSpan("sql.transaction", { kind: "client", captureStackTrace: false }))
+      })
 
     const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
       Effect.withFiberRuntime((fiber) => {

@@ -138,14 +138,24 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       Effect.as(conversations.insert({ ...beginning(user, id), ...given(fields) }), { result: id, ids: [id] })
 
     /** The one conversation of a user under a key; its metadata name its type. */
-    const getOrCreate = (user: string, singleKey: string, channel: string, metadata: JsonObject) =>
+    const getOrCreate = (
+      { _tag: operation }: { readonly _tag: string },
+      user: string,
+      singleKey: string,
+      channel: string,
+      metadata: JsonObject
+    ) =>
       Effect.gen(function* () {
         const id = NodeCrypto.randomUUID()
         const fields = { ...beginning(user, id), singleKey, channel, metadata: new Json(metadata) }
-        if (yield* conversations.insertIfAbsent(fields, ["user_id", "single_key"])) return { result: id, ids: [id] }
-        const found = yield* conversations.first("WHERE user_id = ? AND single_key = ?", [user, singleKey])
-        const { id: present } = yield* notFound("getOrCreate")(found)
-        return { result: present, ids: [] }
+        const made = yield* conversations.firstOrInsert(
+          operation,
+          fields,
+          ["user_id", "single_key"],
+          "user_id = ? AND single_key = ?",
+          [user, singleKey]
+        )
+        return "found" in made ? { result: made.found.id, ids: [] } : { result: id, ids: [id] }
       })
 
     const editMetadata = (
@@ -297,17 +307,20 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       ),
 
       getOrCreateRoutine: channel.handle(GetOrCreateRoutineConversation, ({ name, routine, user }) =>
-        getOrCreate(user, `routine:${routine}`, "routine", {
+        getOrCreate(GetOrCreateRoutineConversation, user, `routine:${routine}`, "routine", {
           thread_type: "routine",
           routine_id: routine,
           routine_name: name
         })
       ),
       getOrCreateHeartbeat: channel.handle(GetOrCreateHeartbeatConversation, ({ user }) =>
-        getOrCreate(user, "heartbeat", "heartbeat", { thread_type: "heartbeat" })
+        getOrCreate(GetOrCreateHeartbeatConversation, user, "heartbeat", "heartbeat", { thread_type: "heartbeat" })
       ),
       getOrCreateAssistant: channel.handle(GetOrCreateAssistantConversation, ({ channel, user }) =>
-        getOrCreate(user, `assistant:${channel}`, channel, { thread_type: "assistant", title: "Assistant" })
+        getOrCreate(GetOrCreateAssistantConversation, user, `assistant:${channel}`, channel, {
+          thread_type: "assistant",
+          title: "Assistant"
+        })
       ),
 
       touch: channel.handle(TouchConversation, ({ id, user }) =>

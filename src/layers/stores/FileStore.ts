@@ -63,14 +63,18 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
             sessionId,
             path,
             isNew,
-            version: 0,
+            version: 1,
             createdAt: now,
             updatedAt: now
           }
-          yield* files.insertIfAbsent(first, ["user_id", "session_id", "path"])
-          const file = yield* one(SaveFile._tag, byPath, [user, sessionId, path], dialect.forUpdate)
-          const version = file.version + 1
-          yield* files.update({ version, updatedAt: now }, "id = ?", [file.id])
+          const saved = yield* files.firstOrInsert(SaveFile._tag, first, ["user_id", "session_id", "path"], byPath, [
+            user,
+            sessionId,
+            path
+          ])
+          const file = "found" in saved ? saved.found : first
+          const version = "found" in saved ? file.version + 1 : 1
+          if ("found" in saved) yield* files.update({ version, updatedAt: now }, "id = ?", [file.id])
           yield* versions.insert({ fileId: file.id, version, content, createdAt: now })
           return { result: { ...file, version, updatedAt: now }, ids: [file.id] }
         })

@@ -24,6 +24,7 @@ import type { SearchHit } from "../../services/VectorStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { compareCodePoints, type FilterInput, type Origin, refuse } from "../../vector/index.js"
 import { given, json } from "./Fields.js"
+import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -49,16 +50,11 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       ["user_id", "tag", "memory_id"],
       ["user_id", "tag", "memory_id"]
     )
-    const insertUser = dialect.insertIfAbsent("db_hub_memory_users", ["user_id"], ["user_id"])
 
     const notFound = (operation: string) => Rows.orNotFound(backend.name, operation, "memory")
 
     /** Makes this transaction the only one that writes memories of a user, so that what it finds stays so. */
-    const hold = (user: string) =>
-      Effect.zipRight(
-        backend.execute(insertUser, [user]),
-        backend.query(`SELECT user_id FROM db_hub_memory_users WHERE user_id = ?${dialect.forUpdate}`, [user])
-      )
+    const hold = Owner.make(backend, "db_hub_memory_users")
 
     const find = (user: string, id: string) => memories.first("WHERE id = ? AND user_id = ?", [id, user])
 

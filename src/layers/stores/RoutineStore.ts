@@ -289,13 +289,13 @@ const make = Effect.gen(function* () {
     list: (user) => list("WHERE user_id = ? ORDER BY name", [user]),
     getRun: (user, id) => ownRun("RoutineStore.getRun", user, id),
     listRuns: (user, routineId, { before = Number.MAX_SAFE_INTEGER, limit } = {}) =>
-      Effect.flatMap(Page.limit(limit, 50, { backend: backend.name, operation: "RoutineStore.listRuns" }), (size) =>
-        runs.all(
-          `WHERE routine_id = ? AND user_id = ? AND seq < ?
-           ORDER BY seq DESC LIMIT ?`,
-          [routineId, user, before, size]
-        )
-      ),
+      Effect.gen(function* () {
+        const operation = "RoutineStore.listRuns"
+        const size = yield* Page.limit(limit, 50, { backend: backend.name, operation })
+        const own = yield* backend.query(`SELECT id FROM ${table} WHERE id = ? AND user_id = ?`, [routineId, user])
+        yield* Rows.orNotFound(backend.name, operation, "routine")(own[0])
+        return yield* runs.all("WHERE routine_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?", [routineId, before, size])
+      }),
     countRunning: (user, ids) =>
       Effect.map(
         Rows.inPieces(ids, (piece, marks) =>

@@ -18,6 +18,7 @@ import {
   SettingsStore
 } from "../../services/SettingsStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 
 const columns = "key, value, updated_at"
@@ -33,6 +34,9 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
     const channel = yield* WriteChannel
     const { dialect } = backend
     const rows = Rows.make(backend, "db_hub_settings", Setting, "key")
+
+    /** Who writes several settings at once sees all of what the one before wrote. */
+    const hold = Owner.make(backend, "db_hub_setting_owners")
 
     const find = (user: string, key: string, lock = "") =>
       rows.first(`SELECT ${columns} FROM db_hub_settings WHERE user_id = ? AND key = ?${lock}`, [user, key])
@@ -81,14 +85,18 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
         })
       ),
       setMany: channel.handle(SetManySettings, ({ settings, user }) =>
-        Effect.map(putAll(user, settings), (ids) => ({ result: undefined, ids }))
+        Effect.map(Effect.zipRight(hold(user), putAll(user, settings)), (ids) => ({ result: undefined, ids }))
       ),
       replaceAll: channel.handle(ReplaceAllSettings, ({ settings, user }) =>
         Effect.gen(function* () {
-          const before = yield* rows.all(`SELECT ${columns} FROM db_hub_settings WHERE user_id = ?`, [user])
+          yield* hold(user)
+          const before = yield* backend.query("SELECT key FROM db_hub_settings WHERE user_id = ?", [user])
           yield* backend.execute("DELETE FROM db_hub_settings WHERE user_id = ?", [user])
           const ids = yield* putAll(user, settings)
-          const gone = before.filter(({ key }) => !(key in settings)).map(({ key }) => idOf(user, key))
+          const gone = before
+            .map(({ key }) => String(key))
+            .filter((key) => !Object.hasOwn(settings, key))
+            .map((key) => idOf(user, key))
           return { result: undefined, ids: [...ids, ...gone] }
         })
       ),

@@ -16,6 +16,7 @@ import {
 } from "../../services/SkillStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { compareCodePoints } from "../../vector/index.js"
+import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -40,9 +41,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
   Effect.gen(function* () {
     const backend = yield* Backend
     const channel = yield* WriteChannel
-    const { dialect } = backend
     const skills = Table.make(backend, table, Skill)
-    const addLibrary = dialect.insertIfAbsent(libraries, ["user_id"], ["user_id"])
 
     const own = (operation: string, user: string, id: string) =>
       Effect.flatMap(
@@ -57,11 +56,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
         ...(taskType === undefined ? [] : [taskType])
       ])
 
-    const lock = (user: string) =>
-      Effect.zipRight(
-        backend.execute(addLibrary, [user]),
-        backend.query(`SELECT user_id FROM ${libraries} WHERE user_id = ?${dialect.forUpdate}`, [user])
-      )
+    const lock = Owner.make(backend, libraries)
 
     /** Deactivates the lowest of a locked library, so that `keep` is not one of them. */
     const trim = (user: string, maxActive: number, keep?: string) =>

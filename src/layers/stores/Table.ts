@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
-import type { DbError } from "../../errors/index.js"
+import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -17,6 +17,9 @@ import * as Rows from "./Rows.js"
  * @category models
  */
 export type Fields = Readonly<Record<string, SqlValue>>
+
+/** How often a row that others make and delete is asked for again. */
+const attempts = 3
 
 /**
  * The columns of a model, as a SELECT lists them.
@@ -48,12 +51,13 @@ export const make = <F extends Schema.Struct.Fields>(
       ),
       ({ rowsAffected }) => rowsAffected === 1
     )
+  const first = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params)
   const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
   return {
     /** The rows that the rest of a SELECT (`WHERE … ORDER BY …`) picks. */
     all,
     /** The first of them, or undefined. */
-    first: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params),
+    first,
     /** All that can be read, and the others by name. */
     readable: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.readable(columns, rest, params),
     /** So many rows in an order, under each condition (SQL with one `?`) whose value is given. */
@@ -82,6 +86,35 @@ export const make = <F extends Schema.Struct.Fields>(
     },
     /** Succeeds with whether the row is new. */
     insertIfAbsent,
+    /**
+     * The row under a unique key, locked until the end of the transaction, or `fields` as a new row. Of racers one makes
+     * it and the others find it, also where somebody deletes it in between.
+     */
+    firstOrInsert: (
+      operation: string,
+      fields: Fields,
+      key: ReadonlyArray<string>,
+      where: string,
+      params: ReadonlyArray<SqlValue>
+    ): Effect.Effect<{ readonly found: Schema.Struct.Type<F> } | { readonly inserted: true }, DbError> => {
+      const attempt = (
+        left: number
+      ): Effect.Effect<{ readonly found: Schema.Struct.Type<F> } | { readonly inserted: true }, DbError> =>
+        Effect.gen(function* () {
+          if (yield* insertIfAbsent(fields, key)) return { inserted: true }
+          const found = yield* first(`WHERE ${where}${backend.dialect.forUpdate}`, params)
+          if (found !== undefined) return { found }
+          if (left > 0) return yield* attempt(left - 1)
+          return yield* new DbConflict({
+            backend: backend.name,
+            operation,
+            reason: "serialization",
+            retryable: true,
+            message: "The row was made and deleted by others meanwhile: try again"
+          })
+        })
+      return attempt(attempts)
+    },
     /** Sets fields of the rows that `where` picks, and succeeds with their number. */
     update: (fields: Fields, where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
       Effect.map(
