@@ -103,6 +103,6 @@ export const mutated = (next: () => number, corpus: ReadonlyArray<string>): stri
 
 /** How many statements, and from which seed. */
 export const fuzzing = (): { readonly count: number; readonly seed: number } => ({
-  count: Number(process.env["DB_HUB_FUZZ"] ?? 20_000),
+  count: Number(process.env["DB_HUB_FUZZ"] ?? 4_000),
   seed: Number(process.env["DB_HUB_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
 })
