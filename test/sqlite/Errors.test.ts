@@ -110,7 +110,11 @@ describe("errors", () => {
     new Errors.InvalidInput({ ...base, field: "k", allowed: "1" }),
     new Errors.DimensionMismatch({ ...base, collection: "c", expected: 1, actual: 2 }),
     new Errors.MigrationError({ ...base, reason: "drift", step: 3 }),
-    new Errors.ConfigError({ ...base, key: "a.b" })
+    new Errors.ConfigError({ ...base, key: "a.b" }),
+    new Errors.WriteTimeout(base),
+    new Errors.PrimaryUnreachable(base),
+    new Errors.WriteOverloaded(base),
+    new Errors.UnknownOperation(base)
   ]
 
   it.effect("cross a wire and are the same class again, every one", () =>

@@ -1,9 +1,10 @@
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Pg from "pg"
+import { startPostgres } from "../../scripts/engines/postgres.mjs"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
-import { inDatabase, noServer, optionsFor, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
+import { inDatabase, noServer, optionsFor, outside } from "../support/postgres.js"
 import { attacks, reads } from "./corpus.js"
 import { fuzzing, random, statement } from "./fuzz.js"
 
@@ -38,8 +39,21 @@ SELECT md5(concat_ws('|',
   (SELECT count(*) FROM pg_replication_slots), (SELECT count(*) FROM pg_collation),
   (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'))) AS hash`
 
+/** A server of its own: the hash covers roles, settings and locks, which other tests change on theirs. */
+let server: Awaited<ReturnType<typeof startPostgres>> | undefined
+
+beforeAll(async () => {
+  if (!noServer) server = await startPostgres({ own: true })
+})
+
+afterAll(async () => {
+  if (server !== undefined && server.kind !== "none") await server.stop?.()
+})
+
 const opened = Effect.gen(function* () {
-  const database = yield* temporaryDatabase
+  const serverUrl = server === undefined || server.kind === "none" ? "postgres://nowhere" : server.url
+  const database = `attacked_${globalThis.crypto.randomUUID().replaceAll("-", "")}`
+  yield* outside(serverUrl, `CREATE DATABASE ${database}`)
   const url = inDatabase(serverUrl, database)
   yield* outside(url, ...schema.split(/;\n/).filter((sql) => sql.trim() !== ""))
   const client = yield* Effect.acquireRelease(
@@ -50,7 +64,7 @@ const opened = Effect.gen(function* () {
     }),
     (connected) => Effect.promise(() => connected.end())
   )
-  const backend = yield* Postgres.make({ ...optionsFor(database), migrate: false })
+  const backend = yield* Postgres.make({ ...optionsFor(database, serverUrl), migrate: false })
   const hash = Effect.promise(async () => String((await client.query(fingerprint)).rows[0].hash))
   return { backend, hash, door: yield* backend.agentSql({ deadline: "2 seconds" }) }
 })
