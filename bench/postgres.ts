@@ -59,13 +59,20 @@ await compare(
       }
       await Promise.all(Array.from({ length: 16 }, worker))
     },
-    "hub query": (times) =>
-      Effect.runPromise(
-        Effect.forEach(Array.from({ length: times }), (_, i) => hub.query(portable, [key(i)]), {
-          concurrency: 16,
-          discard: true
-        })
+    "hub query": (times) => {
+      let next = 0
+      const worker = Effect.whileLoop({
+        while: () => next < times,
+        body: () => hub.query(portable, [key(next++)]),
+        step: () => {}
+      })
+      return Effect.runPromise(
+        Effect.all(
+          Array.from({ length: 16 }, () => worker),
+          { concurrency: 16, discard: true }
+        )
       )
+    }
   }
 )
 

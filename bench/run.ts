@@ -6,7 +6,7 @@ import * as NodeFs from "node:fs"
 
 const folder = new URL(".", import.meta.url)
 const all = NodeFs.readdirSync(folder)
-  .filter((file) => file.endsWith(".ts") && !["run.ts", "support.ts"].includes(file))
+  .filter((file) => file.endsWith(".js") && !["run.js", "support.js"].includes(file))
   .map((file) => file.slice(0, -3))
 const names = process.argv.slice(2).filter((name) => !name.startsWith("-"))
 const unknown = names.filter((name) => !all.includes(name))
@@ -17,6 +17,6 @@ if (unknown.length > 0) {
 } else {
   for (const name of names.length === 0 ? all : names) {
     console.log(`\n== ${name}`)
-    await import(new URL(`${name}.ts`, folder).href)
+    await import(new URL(`${name}.js`, folder).href)
   }
 }

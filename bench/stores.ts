@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
-import { Backend, type BackendShape, Sqlite } from "effect-db-hub"
+import { Backend, type BackendShape, Json, Sqlite } from "effect-db-hub"
 import { Postgres } from "effect-db-hub/postgres"
 import {
   ConversationStore,
@@ -24,7 +24,6 @@ import {
 } from "effect-db-hub/stores"
 import * as Pg from "pg"
 import { type LocalPostgres, startPostgres } from "../scripts/engines/postgres.mjs"
-import { Json } from "../src/services/Backend.js"
 import { type Contender, compare, median, temporaryFolder } from "./support.js"
 
 type Stores = ManagedRuntime.ManagedRuntime<StoreServices | Backend, unknown>
