@@ -3,7 +3,9 @@ import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { Backend, Hub, HubLayer, SqliteLive } from "../../src/index.js"
 import { failureOf, temporaryFolder } from "../support/index.js"
@@ -95,6 +97,36 @@ describe("the hub from configuration", () => {
         )
       )
       assert.strictEqual(yield* shared.get("memory"), shared.primary)
+    })
+  )
+
+  it.scopedLive("interrupting a running program closes every backend of its hub", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = written(
+        folder,
+        "hub.json",
+        JSON.stringify({
+          database: { hub: { sqlite: { path: "p.db" }, connections: { logs: { type: "sqlite", path: "l.db" } } } }
+        })
+      )
+      const running = yield* Deferred.make<readonly [Backend["Type"], Backend["Type"]]>()
+      const program = Effect.gen(function* () {
+        const hub = yield* Hub
+        yield* Deferred.succeed(running, [hub.primary, yield* hub.get("logs")] as const)
+        return yield* Effect.never
+      })
+      const fiber = yield* Effect.fork(Effect.provide(program, HubLayer.layerFile(file)))
+      const backends = yield* Deferred.await(running)
+      for (const backend of backends) assert.deepStrictEqual(yield* backend.query("SELECT 1 AS one"), [{ one: 1 }])
+      yield* Fiber.interrupt(fiber)
+      for (const backend of backends) {
+        assert.strictEqual((yield* failureOf(backend.query("SELECT 1 AS one")))._tag, "DbConnection")
+      }
+      assert.deepStrictEqual(
+        NodeFs.readdirSync(folder).filter((name) => name.endsWith("-wal")),
+        []
+      )
     })
   )
 
