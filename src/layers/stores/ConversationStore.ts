@@ -108,10 +108,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       )
 
     /** Sets the fields that have a value; null is one, undefined is none. */
-    const change = (id: string, changes: Optional) => {
-      const fields = given(changes)
-      return Object.keys(fields).length === 0 ? Effect.void : conversations.update(fields, "id = ?", [id])
-    }
+    const change = (id: string, changes: Optional) => conversations.set(id, given(changes))
 
     /** What a new conversation starts with. */
     const beginning = (user: string, id: string): Table.Fields => {
@@ -373,7 +370,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const before = yield* facts.all(`WHERE conversation_id = ?`, [id])
           const known = new Map(before.map(({ createdAt, fact }) => [fact, createdAt]))
           const now = new Date()
-          yield* backend.execute("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
           for (const [position, fact] of wanted.entries()) {
             yield* facts.insert({ conversationId: id, position, fact, createdAt: known.get(fact) ?? now })
           }
@@ -385,11 +382,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           yield* hold(user, id, DeleteConversation)
           // One by one, since foreign keys may be switched off.
-          yield* backend.execute("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
-          yield* backend.execute("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
-          yield* backend.execute("UPDATE db_hub_conversations SET parent_id = NULL WHERE parent_id = ?", [id])
-          yield* backend.execute("UPDATE db_hub_conversations SET forked_from = NULL WHERE forked_from = ?", [id])
-          yield* backend.execute("DELETE FROM db_hub_conversations WHERE id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("UPDATE db_hub_conversations SET parent_id = NULL WHERE parent_id = ?", [id])
+          yield* backend.enqueue("UPDATE db_hub_conversations SET forked_from = NULL WHERE forked_from = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversations WHERE id = ?", [id])
           return { result: undefined, ids: [id] }
         })
       ),
@@ -429,7 +426,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             messageCount: total(counted),
             userMessageCount: total(counted.filter(({ role }) => role === "user"))
           })
-          yield* backend.execute(
+          yield* backend.enqueue(
             `INSERT INTO db_hub_messages (conversation_id, ${entryColumns})
               SELECT ?, ${entryColumns} FROM db_hub_messages WHERE ${upTo}`,
             [id, conversation, seq]
@@ -560,17 +557,18 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           if (before !== undefined && after !== undefined) {
             return yield* refuse(at, "before", "goes together with after", "one of the two")
           }
-          yield* owned(user, conversation, "messages")
-          if (after !== undefined) {
-            const found = yield* messagesAfter(conversation, after, limit + 1)
-            return { items: found.slice(0, limit), hasMore: found.length > limit }
-          }
-          const found = yield* entries.all(`WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`, [
-            conversation,
-            before ?? Number.MAX_SAFE_INTEGER,
-            limit + 1
-          ])
-          return { items: found.slice(0, limit).reverse(), hasMore: found.length > limit }
+          const forward = after !== undefined
+          const place = forward ? after : (before ?? Number.MAX_SAFE_INTEGER)
+          // The owner is proved in the same statement; only where there is no entry must it be asked whether of none.
+          const found = yield* entries.all(
+            `WHERE conversation_id = ? AND seq ${forward ? ">" : "<"} ?
+              AND EXISTS (SELECT 1 FROM db_hub_conversations WHERE id = ? AND user_id = ?)
+              ORDER BY seq ${forward ? "" : "DESC"} LIMIT ?`,
+            [conversation, place, conversation, user, limit + 1]
+          )
+          if (found.length === 0) yield* owned(user, conversation, "messages")
+          const items = found.slice(0, limit)
+          return { items: forward ? items : items.reverse(), hasMore: found.length > limit }
         }),
       allMessages: (user, conversation) =>
         Stream.unwrap(

@@ -111,7 +111,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         Effect.gen(function* () {
           const at = yield* Fresh.now
           const change = { ...moved(job, to, at, reason), ...also }
-          yield* jobs.update(change, "id = ?", [job.id])
+          yield* jobs.set(job.id, change)
           yield* transitions.insert({
             jobId: job.id,
             sequence: job.transitionCount + 1,
@@ -171,7 +171,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const putAside = (id: string) => (error: DbError) =>
         Effect.zipRight(
           Effect.logWarning(`A job cannot be claimed: ${error.message}`),
-          Effect.as(jobs.update({ claimableAt: null }, "id = ?", [id]), undefined)
+          Effect.as(jobs.set(id, { claimableAt: null }), undefined)
         )
 
       const claim = (
@@ -249,7 +249,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
               const job = yield* lock(payload.user, id, SaveJob._tag)
               const availableAt = payload.availableAt ?? job.availableAt
               const queued = job.status === "pending" ? { availableAt, claimableAt: availableAt } : {}
-              yield* jobs.update({ ...description, ...queued }, "id = ?", [id])
+              yield* jobs.set(id, { ...description, ...queued })
             }
             return { result: id, ids: [id] }
           })
@@ -285,7 +285,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             const output = action.outputSanitized === null ? null : new Json(action.outputSanitized)
             yield* actions.insert({ ...action, input: new Json(action.input), outputSanitized: output })
             const actualCost = Decimals.sum(job.actualCost, action.cost ?? "0")
-            yield* jobs.update({ actionCount: action.sequence, actualCost }, "id = ?", [job.id])
+            yield* jobs.set(job.id, { actionCount: action.sequence, actualCost })
             return { result: action, ids: [job.id] }
           })
         ),
@@ -297,7 +297,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
               const job = yield* lock(user, payload.job, RecordLlmCall._tag)
               const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
               const actualCost = Decimals.sum(job.actualCost, cost)
-              yield* jobs.update({ totalTokensUsed, actualCost }, "id = ?", [job.id])
+              yield* jobs.set(job.id, { totalTokensUsed, actualCost })
             }
             yield* llmCalls.insert({
               id,
@@ -399,7 +399,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             yield* held(job, token, HeartbeatJob._tag)
             const expiresAt = Fresh.later(yield* Fresh.now, leaseMillis)
-            yield* jobs.update({ leaseExpiresAt: expiresAt, claimableAt: expiresAt }, "id = ?", [job])
+            yield* jobs.set(job, { leaseExpiresAt: expiresAt, claimableAt: expiresAt })
             // A longer lease is nobody else's news.
             return { result: expiresAt, ids: [] }
           })

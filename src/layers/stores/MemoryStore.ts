@@ -87,15 +87,15 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       })
 
     const putTags = (user: string, id: string, tags: ReadonlyArray<string>) =>
-      Effect.forEach(tags, (tag) => backend.execute(tagged, [user, tag, id]), { discard: true })
+      Effect.forEach(tags, (tag) => backend.enqueue(tagged, [user, tag, id]), { discard: true })
 
-    const dropTags = (id: string) => backend.execute("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
+    const dropTags = (id: string) => backend.enqueue("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
 
     const remove = (memory: Memory) =>
       Effect.gen(function* () {
         yield* dropVector(memory)
         yield* dropTags(memory.id)
-        yield* backend.execute("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
+        yield* backend.enqueue("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
       })
 
     /** The user's memory of the same content; one that has expired makes room. */
@@ -120,11 +120,13 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const supersede = (old: Memory, by: string) =>
       Effect.gen(function* () {
         yield* dropVector(old)
-        yield* memories.update(
-          { singleKey: `id:${old.id}`, supersededBy: by, embeddingModel: null, dimension: null, updatedAt: new Date() },
-          "id = ?",
-          [old.id]
-        )
+        yield* memories.set(old.id, {
+          singleKey: `id:${old.id}`,
+          supersededBy: by,
+          embeddingModel: null,
+          dimension: null,
+          updatedAt: new Date()
+        })
       })
 
     const superseded = (operation: string) =>
@@ -223,7 +225,8 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
             yield* dropTags(id)
             yield* putTags(user, id, fields.tags)
           }
-          yield* memories.update(
+          yield* memories.set(
+            id,
             given({
               ...fields,
               singleKey: hashOf(content),
@@ -232,9 +235,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
               embeddingModel: replaced === null ? null : replaced?.model,
               dimension: replaced === null ? null : replaced?.vector.length,
               updatedAt: new Date()
-            }),
-            "id = ?",
-            [id]
+            })
           )
           return { result: undefined, ids: [id] }
         })

@@ -14,10 +14,10 @@ import type { BackendShape } from "../../services/Backend.js"
  * @category constructors
  */
 export const make = (
-  { dialect, execute, query }: Pick<BackendShape, "dialect" | "execute" | "query">,
+  { dialect, enqueue, query }: Pick<BackendShape, "dialect" | "enqueue" | "query">,
   table: string
 ): ((user: string) => Effect.Effect<void, DbError>) => {
   const insert = dialect.insertIfAbsent(table, ["user_id"], ["user_id"])
   const lock = `SELECT user_id FROM ${table} WHERE user_id = ?${dialect.forUpdate}`
-  return (user) => Effect.asVoid(Effect.zipRight(execute(insert, [user]), query(lock, [user])))
+  return (user) => Effect.asVoid(Effect.zipRight(enqueue(insert, [user]), query(lock, [user])))
 }

@@ -58,7 +58,7 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           const { name } = given
           yield* backend.execute(addName, [user, name, 0])
           const version = (yield* lock(user, name)) + 1
-          yield* backend.execute(`UPDATE ${names} SET version = ? WHERE user_id = ? AND name = ?`, [
+          yield* backend.enqueue(`UPDATE ${names} SET version = ? WHERE user_id = ? AND name = ?`, [
             version,
             user,
             name
@@ -82,7 +82,7 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           const { name } = yield* own(ActivatePromptTemplate._tag, user, id)
           yield* lock(user, name)
           yield* deactivate(user, name)
-          yield* templates.update({ isActive: true }, "id = ?", [id])
+          yield* templates.set(id, { isActive: true })
           return { result: yield* own(ActivatePromptTemplate._tag, user, id), ids: [id] }
         })
       ),

@@ -65,7 +65,7 @@ export const layer: Layer.Layer<SessionScoreStore, never, Backend | WriteChannel
             [user, sessionId]
           )
           const ids = found.map(({ id }) => String(id))
-          yield* Effect.forEach(ids, (id) => backend.execute(`DELETE FROM ${table} WHERE id = ?`, [id]))
+          yield* Effect.forEach(ids, (id) => backend.enqueue(`DELETE FROM ${table} WHERE id = ?`, [id]))
           return { result: ids.length, ids }
         })
       ),

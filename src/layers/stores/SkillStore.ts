@@ -67,7 +67,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
           .sort(lowestFirst)
           .slice(0, Math.max(0, all.length - maxActive))
           .map(({ id }) => id)
-        yield* Effect.forEach(excess, (id) => skills.update({ active: false, updatedAt: new Date() }, "id = ?", [id]))
+        yield* Effect.forEach(excess, (id) => skills.set(id, { active: false, updatedAt: new Date() }))
         return excess
       })
 
@@ -98,7 +98,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
       ),
       recordUse: channel.handle(RecordSkillUse, ({ id, succeeded, user }) =>
         Effect.gen(function* () {
-          yield* backend.execute(
+          yield* backend.enqueue(
             `UPDATE ${table} SET usage_count = usage_count + 1, success_count = success_count + ?, updated_at = ?
              WHERE id = ? AND user_id = ?`,
             [succeeded ? 1 : 0, new Date(), id, user]

@@ -35,7 +35,7 @@ export const columnsOf = (model: { readonly fields: Schema.Struct.Fields }): str
  * @category constructors
  */
 export const make = <F extends Schema.Struct.Fields>(
-  backend: Pick<BackendShape, "name" | "query" | "execute" | "dialect">,
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "enqueue" | "dialect">,
   table: string,
   model: Schema.Struct<F> & Schema.Schema<Schema.Struct.Type<F>, Schema.Struct.Encoded<F>>,
   idColumn = "id"
@@ -51,6 +51,10 @@ export const make = <F extends Schema.Struct.Fields>(
       ),
       ({ rowsAffected }) => rowsAffected === 1
     )
+  const updating = (fields: Fields): string =>
+    `UPDATE ${table} SET ${Object.keys(fields)
+      .map((field) => `${Rows.columnOf(field)} = ?`)
+      .join(", ")}`
   const first = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params)
   const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
   return {
@@ -77,11 +81,9 @@ export const make = <F extends Schema.Struct.Fields>(
       }),
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
       const names = Object.keys(fields).map(Rows.columnOf)
-      return Effect.asVoid(
-        backend.execute(
-          `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
-          Object.values(fields)
-        )
+      return backend.enqueue(
+        `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+        Object.values(fields)
       )
     },
     /** Succeeds with whether the row is new. */
@@ -115,15 +117,15 @@ export const make = <F extends Schema.Struct.Fields>(
         })
       return attempt(attempts)
     },
+    /** Sets fields of the row with an id, which is there: it was read in the same transaction. */
+    set: (id: string, fields: Fields): Effect.Effect<void, DbError> =>
+      Object.keys(fields).length === 0
+        ? Effect.void
+        : backend.enqueue(`${updating(fields)} WHERE ${idColumn} = ?`, [...Object.values(fields), id]),
     /** Sets fields of the rows that `where` picks, and succeeds with their number. */
     update: (fields: Fields, where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
       Effect.map(
-        backend.execute(
-          `UPDATE ${table} SET ${Object.keys(fields)
-            .map((field) => `${Rows.columnOf(field)} = ?`)
-            .join(", ")} WHERE ${where}`,
-          [...Object.values(fields), ...params]
-        ),
+        backend.execute(`${updating(fields)} WHERE ${where}`, [...Object.values(fields), ...params]),
         ({ rowsAffected }) => rowsAffected
       )
   }

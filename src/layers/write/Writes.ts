@@ -109,7 +109,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         if (rowsAffected === 1) {
           const result = yield* write
           const stored = yield* Effect.orDie(Schema.encode(storedResult(success))({ result }))
-          yield* backend.execute("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
+          yield* backend.enqueue("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
           return result
         }
         const [row] = yield* backend.query(
@@ -137,7 +137,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     const announce = (tag: string, { ids }: Written<unknown>) =>
       ids.length === 0
         ? Effect.void
-        : backend.execute("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
+        : backend.enqueue("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
             tag.slice(0, tag.indexOf(".")),
             tag.slice(tag.indexOf(".") + 1),
             new Json(ids),
