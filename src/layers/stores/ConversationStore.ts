@@ -45,6 +45,7 @@ import { Cost } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
 import { given, json, type Optional } from "./Fields.js"
+import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -88,14 +89,9 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const find = (user: string, id: string, operation: string, lock = "") =>
       Effect.flatMap(conversations.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), notFound(operation))
 
-    const belongsTo = (user: string, id: string) =>
-      Effect.map(
-        backend.query("SELECT 1 AS found FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
-        (found) => found.length > 0
-      )
+    const proved = Owner.ofConversation(backend)
 
-    const owned = (user: string, id: string, operation: string) =>
-      Effect.flatMap(belongsTo(user, id), (found) => notFound(operation)(found ? id : undefined))
+    const owned = (user: string, id: string, operation: string) => proved(user, id, `ConversationStore.${operation}`)
 
     /** Holds a conversation until the end of the transaction, so that its counters and numbers have one writer. */
     const hold = (user: string, id: string, { _tag }: { readonly _tag: string }) =>
@@ -535,7 +531,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       ),
 
       get: (user, id) => find(user, id, "get"),
-      belongsTo,
+      belongsTo: (user, id) =>
+        Effect.map(
+          backend.query("SELECT id FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
+          (found) => found.length > 0
+        ),
       list: (user, { channel, ...options } = {}) =>
         channel === undefined
           ? page("list", "user_id = ?", [user], options)

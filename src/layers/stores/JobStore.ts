@@ -39,6 +39,7 @@ import {
 import { Id } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import * as Fresh from "./Fresh.js"
+import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -95,6 +96,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
 
+      const proveConversation = Owner.ofConversation(backend)
+
       const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "job")
 
       const conflict = (operation: string, message: string) =>
@@ -102,6 +105,9 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
 
       const get = (user: string, id: string, operation = "JobStore.get", lock = "") =>
         Effect.flatMap(jobs.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), orNotFound(operation))
+
+      const proveJob = (user: string, id: string | undefined, operation: string) =>
+        id === undefined ? Effect.void : Effect.asVoid(get(user, id, operation))
 
       /** The job of an owner, which nobody else changes until the end of the transaction. */
       const lock = (user: string, id: string, operation: string) => get(user, id, operation, dialect.forUpdate)
@@ -211,6 +217,9 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const at = yield* Fresh.now
             const id = payload.id ?? (yield* Fresh.id)
+            if (typeof payload.conversationId === "string") {
+              yield* proveConversation(payload.user, payload.conversationId, SaveJob._tag)
+            }
             const description = {
               requesterId: payload.requesterId ?? null,
               conversationId: payload.conversationId ?? null,
@@ -293,6 +302,9 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const { cost, inputTokens, outputTokens, user } = payload
             const id = yield* Fresh.id
+            if (payload.conversation !== undefined) {
+              yield* proveConversation(user, payload.conversation, RecordLlmCall._tag)
+            }
             if (payload.job !== undefined) {
               const job = yield* lock(user, payload.job, RecordLlmCall._tag)
               const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
@@ -361,25 +373,31 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             actions.page("JobStore.actions", { "job_id = ?": job, "sequence > ?": after }, "sequence", limit)
           ),
         llmCalls: (user, { before, job, limit } = {}) =>
-          llmCalls.page(
-            "JobStore.llmCalls",
-            { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
-            "sequence DESC",
-            limit
+          Effect.zipRight(
+            proveJob(user, job, "JobStore.llmCalls"),
+            llmCalls.page(
+              "JobStore.llmCalls",
+              { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
+              "sequence DESC",
+              limit
+            )
           ),
         llmUsage: (user, job) =>
-          Stream.runFold(
-            backend.stream(
-              `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
-              job === undefined ? [user] : [user, job]
-            ),
-            { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
-            (usage, row) => ({
-              calls: usage.calls + 1,
-              inputTokens: usage.inputTokens + Number(row["input_tokens"]),
-              outputTokens: usage.outputTokens + Number(row["output_tokens"]),
-              cost: Decimals.sum(usage.cost, String(row["cost"]))
-            })
+          Effect.zipRight(
+            proveJob(user, job, "JobStore.llmUsage"),
+            Stream.runFold(
+              backend.stream(
+                `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
+                job === undefined ? [user] : [user, job]
+              ),
+              { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
+              (usage, row) => ({
+                calls: usage.calls + 1,
+                inputTokens: usage.inputTokens + Number(row["input_tokens"]),
+                outputTokens: usage.outputTokens + Number(row["output_tokens"]),
+                cost: Decimals.sum(usage.cost, String(row["cost"]))
+              })
+            )
           ),
         estimations: (user, job) =>
           Effect.zipRight(
