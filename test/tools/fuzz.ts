@@ -1,15 +1,6 @@
 /** Statements made from others, the same ones for the same seed. */
 
-/** Numbers from 0 up to 1 (mulberry32). */
-export const random = (seed: number): (() => number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
+import { seedOfRun } from "../support/random.js"
 
 const pieces = (sql: string): ReadonlyArray<string> =>
   sql.match(/--[^\n]*|\/\*.*?\*\/|'[^']*'|"[^"]*"|\w+|\s+|[^\w\s]/gs) ?? []
@@ -104,5 +95,5 @@ export const mutated = (next: () => number, corpus: ReadonlyArray<string>): stri
 /** How many statements, and from which seed. */
 export const fuzzing = (): { readonly count: number; readonly seed: number } => ({
   count: Number(process.env["DB_HUB_FUZZ"] ?? 4_000),
-  seed: Number(process.env["DB_HUB_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
+  seed: seedOfRun()
 })

@@ -5,8 +5,9 @@ import * as Pg from "pg"
 import { startPostgres } from "../../scripts/engines/postgres.mjs"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import { inDatabase, noServer, optionsFor, outside } from "../support/postgres.js"
+import { random } from "../support/random.js"
 import { attacks, reads } from "./corpus.js"
-import { fuzzing, random, statement } from "./fuzz.js"
+import { fuzzing, statement } from "./fuzz.js"
 
 const schema = `
 CREATE TABLE notes (id int PRIMARY KEY, body text);

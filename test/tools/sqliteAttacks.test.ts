@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { temporaryFolder } from "../support/index.js"
+import { random } from "../support/random.js"
 import { attacks, reads } from "./corpus.js"
-import { fuzzing, random, statement } from "./fuzz.js"
+import { fuzzing, statement } from "./fuzz.js"
 
 const schema = `
 CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT);
