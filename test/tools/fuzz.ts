@@ -4,7 +4,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 
-import { seedOfRun } from "../support/random.js"
+import { random, seedOfRun } from "../support/random.js"
 
 const pieces = (sql: string): ReadonlyArray<string> =>
   sql.match(/--[^\n]*|\/\*.*?\*\/|'[^']*'|"[^"]*"|\w+|\s+|[^\w\s]/gs) ?? []
