@@ -248,25 +248,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         total
       )
 
-    const page = (
-      operation: string,
-      condition: string,
-      params: ReadonlyArray<SqlValue>,
-      options: ConversationPageOptions
-    ) =>
-      Effect.gen(function* () {
-        const at = { backend: backend.name, operation: `ConversationStore.${operation}` }
-        const limit = yield* Page.limit(options.limit, 50, at)
-        const place = yield* Page.parseCursor(options.cursor ?? undefined, at)
-        const older = "last_activity_at <= ? AND (last_activity_at < ? OR id < ?)"
-        const found = yield* conversations.all(
-          `WHERE ${condition}${place === undefined ? "" : ` AND ${older}`}
-            ORDER BY last_activity_at DESC, id DESC LIMIT ?`,
-          [...params, ...(place === undefined ? [] : [place.at, place.at, place.id]), limit + 1]
-        )
-        const { cursor, items } = Page.of(found, limit, ({ id, lastActivityAt }) => ({ at: lastActivityAt, id }))
-        return { items: items.map(summarize), cursor }
-      })
+    const page = (operation: string, conditions: ReadonlyArray<Page.Condition>, options: ConversationPageOptions) =>
+      Effect.map(
+        conversations.newest(`ConversationStore.${operation}`, "lastActivityAt", conditions, options),
+        ({ cursor, items }) => ({ items: items.map(summarize), cursor })
+      )
 
     const messagesAfter = (conversation: string, seq: number, limit: number) =>
       entries.all(`WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, [conversation, seq, limit])
@@ -537,13 +523,15 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           (found) => found.length > 0
         ),
       list: (user, { channel, ...options } = {}) =>
-        channel === undefined
-          ? page("list", "user_id = ?", [user], options)
-          : page("list", "user_id = ? AND channel = ?", [user, channel], options),
+        page(
+          "list",
+          [["user_id = ?", user], ...(channel === undefined ? [] : [["channel = ?", channel] as const])],
+          options
+        ),
       branches: (user, id, options = {}) =>
-        Effect.zipRight(owned(user, id, "branches"), page("branches", "forked_from = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "branches"), page("branches", [["forked_from = ?", id]], options)),
       children: (user, id, options = {}) =>
-        Effect.zipRight(owned(user, id, "children"), page("children", "parent_id = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
       getMessage: (user, conversation, id) =>

@@ -267,12 +267,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         markStuck: channel.handle(MarkJobStuck, (payload) =>
           transition(MarkJobStuck._tag, { ...payload, to: "stuck", from: "in_progress" })
         ),
-        delete: channel.handle(DeleteJob, ({ id, user }) =>
-          Effect.flatMap(
-            backend.execute("DELETE FROM db_hub_jobs WHERE id = ? AND user_id = ?", [id, user]),
-            ({ rowsAffected }) => orNotFound(DeleteJob._tag)(rowsAffected === 1 ? written(id) : undefined)
-          )
-        ),
+        delete: channel.handle(DeleteJob, (payload) => jobs.deleteOwn(DeleteJob._tag, "job", payload)),
         addAction: channel.handle(AddJobAction, ({ user, ...payload }) =>
           Effect.gen(function* () {
             const job = yield* lock(user, payload.job, AddJobAction._tag)

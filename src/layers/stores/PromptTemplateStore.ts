@@ -86,16 +86,8 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           return { result: yield* own(ActivatePromptTemplate._tag, user, id), ids: [id] }
         })
       ),
-      delete: channel.handle(DeletePromptTemplate, ({ id, user }) =>
-        Effect.gen(function* () {
-          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
-            id,
-            user
-          ])
-          const found = rowsAffected === 0 ? undefined : id
-          yield* Rows.orNotFound(backend.name, DeletePromptTemplate._tag, "prompt template")(found)
-          return { result: undefined, ids: [id] }
-        })
+      delete: channel.handle(DeletePromptTemplate, (payload) =>
+        templates.deleteOwn(DeletePromptTemplate._tag, "prompt template", payload)
       ),
       get: (user, id) => own("PromptTemplateStore.get", user, id),
       getActive: (user, name) =>

@@ -145,11 +145,8 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
           orNotFound(UpdateSandboxMode._tag)(updated === 1 ? written(id) : undefined)
         )
       ),
-      delete: channel.handle(DeleteSandboxJob, ({ id, user }) =>
-        Effect.flatMap(
-          backend.execute("DELETE FROM db_hub_sandbox_jobs WHERE id = ? AND user_id = ?", [id, user]),
-          ({ rowsAffected }) => orNotFound(DeleteSandboxJob._tag)(rowsAffected === 1 ? written(id) : undefined)
-        )
+      delete: channel.handle(DeleteSandboxJob, (payload) =>
+        jobs.deleteOwn(DeleteSandboxJob._tag, "sandbox job", payload)
       ),
       addEvent: channel.handle(AddSandboxEvent, ({ data, eventType, job, user }) =>
         Effect.gen(function* () {

@@ -397,14 +397,15 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           ),
         listPaths: (user, agent) => folders.paths(user, [user], agent),
         listDocuments: (user, { after, agent = "", limit } = {}) =>
-          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) =>
-            infos.all(
-              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ?
-               ${after === undefined ? "" : "AND updated_at <= ? AND (updated_at < ? OR id < ?)"}
+          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) => {
+            const [older, ...place] =
+              after === undefined ? ["1 = 1"] : Page.older("updated_at", { at: after.updatedAt, id: after.id })
+            return infos.all(
+              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ? AND ${older}
                ORDER BY updated_at DESC, id DESC LIMIT ${limit}`,
-              [user, agent, ...(after === undefined ? [] : [after.updatedAt, after.updatedAt, after.id])]
+              [user, agent, ...place]
             )
-          ),
+          }),
         listDirectory: (user, folder, agent) => folders.directory(user, [user], folder, agent),
         versions: (user, id) =>
           Effect.zipRight(
