@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
+import { changeFeed } from "./changeFeed.js"
 import { conversations } from "./conversations.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
@@ -52,5 +53,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   texts,
   primary,
   settingOwners,
-  textPostings
+  textPostings,
+  changeFeed
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -45,7 +45,7 @@ export const dialect: Dialect = {
   // A transaction has the write lock from its beginning.
   forUpdate: "",
   skipLocked: "",
-  writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
+  writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", up: [], down: [], settled: undefined },
   vectorTables: { up, down },
   dropTextTables: [],
   // FTS5 keeps them.
