@@ -5,16 +5,20 @@
  */
 import * as Arr from "effect/Array"
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { type DbError, type InvalidInput, NotFound } from "../errors/index.js"
 import { Backend, type BackendShape } from "../services/Backend.js"
+import { Embeddings, type EmbeddingsShape } from "../services/Embeddings.js"
 import {
   type FailedLeg,
   type FusionOptions,
   Search,
   type SearchAnswer,
+  type SearchCollectionOptions,
   type SearchMode,
   type SearchRequest,
   type SearchResult
@@ -30,8 +34,12 @@ import {
   Records,
   refuse
 } from "../vector/index.js"
+import * as SearchEmbedding from "./SearchEmbedding.js"
 
 const modes: ReadonlyArray<SearchMode> = ["text", "vector", "hybrid"]
+
+/** Transactions that lose to another one are run again so often. */
+const retryConflicts = 5
 
 /** Results of each leg that are fused, unless told otherwise. */
 const defaultDepth = 50
@@ -40,24 +48,24 @@ const isWeight = (weight: number): boolean => Number.isFinite(weight) && weight 
 
 interface Checked {
   readonly request: SearchRequest
-  readonly text: string | undefined
-  readonly vector: ReadonlyArray<number> | Float32Array | undefined
+  readonly mode: SearchMode
   readonly limit: number
   readonly depth: number
   readonly weights: { readonly text: number; readonly vector: number }
 }
 
-const check = (request: SearchRequest, at: Origin): Either.Either<Checked, InvalidInput> =>
+const check = (request: SearchRequest, canEmbed: boolean, at: Origin): Either.Either<Checked, InvalidInput> =>
   Either.gen(function* () {
     const { fusion, minSimilarity, text, vector } = request
-    const brings = text === undefined ? "vector" : vector === undefined ? "text" : "hybrid"
+    const brings = text === undefined ? "vector" : vector === undefined && !canEmbed ? "text" : "hybrid"
     const { mode = brings } = request
     if (!modes.includes(mode)) return yield* Either.left(refuse(at, "mode", "is unknown", modes.join(", ")))
     if (mode !== "vector" && text === undefined) {
       return yield* Either.left(refuse(at, "text", "is missing", `a string in mode ${mode}`))
     }
-    if (mode !== "text" && vector === undefined) {
-      return yield* Either.left(refuse(at, "vector", "is missing", `text, a vector or both; a vector in mode ${mode}`))
+    if (mode !== "text" && vector === undefined && !canEmbed) {
+      const allowed = `text, a vector or both; a vector in mode ${mode}, or a collection whose embedding model is at hand`
+      return yield* Either.left(refuse(at, "vector", "is missing", allowed))
     }
     if (minSimilarity !== undefined && !(minSimilarity >= -1 && minSimilarity <= 1)) {
       return yield* Either.left(refuse(at, "minSimilarity", "is not a cosine", "a number from -1 to 1"))
@@ -74,8 +82,7 @@ const check = (request: SearchRequest, at: Origin): Either.Either<Checked, Inval
     const depth = yield* Records.checkLimit(request.preFusionLimit ?? defaultDepth, "preFusionLimit", at)
     return {
       request,
-      text: mode === "vector" ? undefined : text,
-      vector: mode === "text" ? undefined : vector,
+      mode,
       limit,
       depth: mode === "hybrid" ? Math.max(limit, depth) : limit,
       weights
@@ -123,7 +130,11 @@ const fuse = (
   return fusion.strategy === "rrf" ? Fusion.reciprocalRank(legs, fusion.k) : Fusion.weighted(legs, fusion.normalization)
 }
 
-const isRequests = (error: DbError): boolean => error._tag === "InvalidInput" || error._tag === "DimensionMismatch"
+/** Whether the request is at fault for the failure of a leg; a vector that it does not bring cannot be. */
+const isRequests = ({ vector }: SearchRequest, error: DbError): boolean =>
+  error._tag === "InvalidInput" || (error._tag === "DimensionMismatch" && vector !== undefined)
+
+const millis = (duration: Duration.Duration): number => Duration.toMillis(duration)
 
 const noneThere = <A>(effect: Effect.Effect<A, DbError>, instead: A): Effect.Effect<A, DbError> =>
   Effect.catchTag(effect, "NotFound", () => Effect.succeed(instead))
@@ -133,24 +144,18 @@ const noneThere = <A>(effect: Effect.Effect<A, DbError>, instead: A): Effect.Eff
  * @category constructors
  */
 export const make = (
-  backend: Pick<BackendShape, "name" | "query" | "transaction" | "text" | "vector">
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "text" | "vector" | "dialect">,
+  embeddings?: EmbeddingsShape
 ): Context.Tag.Service<Search> => {
   const { text: texts, vector: vectors } = backend
+  const embedding = SearchEmbedding.make(backend, embeddings)
 
   const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
     Effect.suspend(() => body({ operation: `Search.${name}`, backend: backend.name }))
 
-  /** Without the counts that listing the collections would cost. */
-  const metricOf = (collection: string, at: Origin): Effect.Effect<Metric, DbError> =>
-    Effect.flatMap(backend.query("SELECT metric FROM db_hub_collections WHERE name = ?", [collection]), ([row]) =>
-      row === undefined
-        ? Effect.fail(new NotFound({ ...at, entity: "collection", message: "The collection has no vectors" }))
-        : Effect.succeed(row["metric"] as Metric)
-    )
-
-  const searchTexts = ({ depth, request: { filter, syntax }, text }: Checked, collection: string) =>
+  const searchTexts = ({ depth, request: { filter, syntax, text = "" } }: Checked, collection: string) =>
     Effect.map(
-      texts.search(collection, text ?? "", {
+      texts.search(collection, text, {
         limit: depth,
         ...(filter === undefined ? {} : { filter }),
         ...(syntax === undefined ? {} : { syntax })
@@ -158,34 +163,62 @@ export const make = (
       (hits) => ({ collection, hits })
     )
 
-  const searchVectors = ({ depth, request, vector }: Checked, collection: string, at: Origin) =>
+  /** Made by the collection's model, unless the request brings it. */
+  const vectorFor = (
+    { text = "", vector }: SearchRequest,
+    collection: string,
+    { dimension, model }: SearchEmbedding.VectorSettings,
+    at: Origin
+  ): Effect.Effect<ReadonlyArray<number> | Float32Array, DbError> => {
+    if (vector !== undefined) return Effect.succeed(vector)
+    if (model === null) return Effect.fail(withoutVectors(at, "The vectors of the collection are of no recorded model"))
+    return Effect.flatMap(embedding.embedderOf(collection, { dimension, model }, at), ({ embed }) => embed(text))
+  }
+
+  const searchVectors = (
+    checked: Checked,
+    collection: string,
+    at: Origin
+  ): Effect.Effect<
+    { collection: string; hits: ReadonlyArray<SearchHit>; metric: Metric; embedding: number },
+    DbError
+  > =>
     Effect.gen(function* () {
+      const { depth, request } = checked
       const { filter, minSimilarity } = request
-      const metric = yield* metricOf(collection, at)
+      const settings = yield* embedding.settings(collection)
+      if (settings === undefined) return yield* withoutVectors(at, "The collection has no vectors")
+      const { metric, model } = settings
       if (minSimilarity !== undefined && metric !== "cosine") {
         return yield* refuse(at, "minSimilarity", `cannot be measured by ${metric}`, "only where the metric is cosine")
       }
-      const hits = yield* vectors.search(collection, vector ?? [], {
+      const [duration, vector] = yield* Effect.timed(vectorFor(request, collection, settings, at))
+      const hits = yield* vectors.search(collection, vector, {
         k: depth,
         ...(filter === undefined ? {} : { filter }),
         ...(minSimilarity === undefined ? {} : { minScore: minSimilarity })
       })
-      return { collection, hits, metric }
+      // Moved to another model since: the vectors that were compared are not comparable.
+      const moved = request.vector === undefined && (yield* embedding.settings(collection))?.model !== model
+      return moved
+        ? yield* searchVectors(checked, collection, at)
+        : { collection, hits, metric, embedding: millis(duration) }
     })
 
   /** What the collections answer, side by side; a failure is kept for the report unless the request is at fault. */
   const legsOf = <A>(
     leg: FailedLeg["leg"],
+    { request }: Checked,
     collections: ReadonlyArray<string>,
     search: (collection: string) => Effect.Effect<A, DbError>
-  ): Effect.Effect<readonly [failed: ReadonlyArray<FailedLeg>, found: ReadonlyArray<A>], DbError> =>
+  ) =>
     Effect.map(
       Effect.forEach(
         collections,
         (collection) =>
           Effect.matchEffect(search(collection), {
             onFailure: (error) =>
-              isRequests(error)
+              isRequests(request, error)
                 ? Effect.fail(error)
                 : Effect.succeed(Either.left<FailedLeg>({ collection, leg, error })),
             onSuccess: (found) => Effect.succeed(Either.right(found))
@@ -193,7 +226,7 @@ export const make = (
         { concurrency: "unbounded" }
       ),
       Arr.separate
-    )
+    ).pipe(Effect.timed)
 
   /** A vector leg brings no texts of its own. */
   const withTexts = (results: ReadonlyArray<SearchResult>): Effect.Effect<ReadonlyArray<SearchResult>, DbError> =>
@@ -215,14 +248,21 @@ export const make = (
       }))
     })
 
-  const search = (collections: ReadonlyArray<string>, checked: Checked, at: Origin) =>
+  const search = (
+    collections: ReadonlyArray<string>,
+    embeddable: ReadonlyArray<string>,
+    checked: Checked,
+    at: Origin
+  ) =>
     Effect.gen(function* () {
+      const { mode, request } = checked
       const inTexts = (name: string) => searchTexts(checked, name)
       const inVectors = (name: string) => searchVectors(checked, name, at)
-      const [[failedTexts, foundTexts], [failedVectors, foundVectors]] = yield* Effect.all(
+      const ofVectors = request.vector === undefined ? embeddable : collections
+      const [[textTime, [failedTexts, foundTexts]], [vectorTime, [failedVectors, foundVectors]]] = yield* Effect.all(
         [
-          legsOf("text", checked.text === undefined ? [] : collections, inTexts),
-          legsOf("vector", checked.vector === undefined ? [] : collections, inVectors)
+          legsOf("text", checked, mode === "vector" ? [] : collections, inTexts),
+          legsOf("vector", checked, mode === "text" ? [] : ofVectors, inVectors)
         ],
         { concurrency: "unbounded" }
       )
@@ -238,7 +278,7 @@ export const make = (
       const vectorLeg = legOf(foundVectors, ({ score }) => score, checked.depth)
       const byText = new Map(textLeg.map((found, i) => [found.key, { ...found, rank: i + 1 }]))
       const byVector = new Map(vectorLeg.map((found, i) => [found.key, { ...found, rank: i + 1 }]))
-      const strategy = checked.request.fusion?.strategy ?? "rrf"
+      const strategy = request.fusion?.strategy ?? "rrf"
 
       const resultOf = (key: string, fused: number | undefined): SearchResult => {
         const [inTexts, inVectors] = [byText.get(key), byVector.get(key)]
@@ -258,63 +298,109 @@ export const make = (
         }
       }
 
-      const hybrid = checked.text !== undefined && checked.vector !== undefined
-      const results = hybrid
-        ? fuse(checked, textLeg, vectorLeg)
-            .slice(0, checked.limit)
-            .map(({ id, score }) => resultOf(id, score))
-        : [...textLeg, ...vectorLeg].map(({ key }) => resultOf(key, undefined))
-      return { results: yield* withTexts(results), failed } satisfies SearchAnswer
+      const results =
+        mode === "hybrid"
+          ? fuse(checked, textLeg, vectorLeg)
+              .slice(0, checked.limit)
+              .map(({ id, score }) => resultOf(id, score))
+          : [...textLeg, ...vectorLeg].map(({ key }) => resultOf(key, undefined))
+      return {
+        results: yield* withTexts(results),
+        failed,
+        mode,
+        timings: {
+          ...(mode === "vector" ? {} : { text: millis(textTime) }),
+          ...(mode === "text" ? {} : { vector: millis(vectorTime) }),
+          ...(mode === "text" || request.vector !== undefined
+            ? {}
+            : { embedding: Math.max(0, ...foundVectors.map(({ embedding }) => embedding)) })
+        }
+      }
     })
 
-  return {
-    createCollection: (name, { dimension, language, metric, model } = {}) =>
-      operation("createCollection", () => {
-        const create = texts.createCollection(name, language === undefined ? {} : { language })
-        if (dimension === undefined) return create
-        const settings = {
-          dimension,
-          ...(metric === undefined ? {} : { metric }),
-          ...(model === undefined ? {} : { model })
-        }
-        return backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
-      }),
+  /** The collections whose model can embed a question, where the request needs that. */
+  const embeddableOf = (names: ReadonlyArray<string>, { mode, text, vector }: SearchRequest) => {
+    const needed = embeddings !== undefined && vector === undefined && typeof text === "string" && text.trim() !== ""
+    if (!needed || mode === "text") return Effect.succeed([])
+    return Effect.matchEffect(embedding.settingsOf(names), {
+      onSuccess: (found) => Effect.succeed(names.filter((name) => (found.get(name)?.model ?? null) !== null)),
+      // The store tells what the matter is in words of its own.
+      onFailure: (error) => Effect.zipRight(vectors.get(names[0] ?? "", []), Effect.fail(error))
+    })
+  }
 
-    index: (collection, records) =>
-      operation("index", (at) => {
-        if (!Array.isArray(records)) return Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
-        const embedded = records.filter(({ vector }) => vector !== undefined)
-        // The vector of an earlier text would find what is no longer there.
-        const stale = records.filter(({ vector }) => vector === undefined).map(({ id }) => id)
-        return backend.transaction(
-          Effect.gen(function* () {
-            yield* texts.insertMany(collection, records)
-            if (stale.length > 0) yield* noneThere(vectors.delete(collection, stale), 0)
-            if (embedded.length > 0) {
-              yield* vectors.insertMany(
-                collection,
-                embedded.map(({ id, metadata = {}, vector = [] }) => ({ id, vector, metadata }))
-              )
-            }
-          })
-        )
-      }),
+  const createCollection = (
+    name: string,
+    options: SearchCollectionOptions,
+    at: Origin
+  ): Effect.Effect<void, DbError> => {
+    const { language, metric } = options
+    const create = texts.createCollection(name, language === undefined ? {} : { language })
+    if (options.model === true && embeddings === undefined) {
+      return Effect.fail(refuse(at, "model", "is not at hand", "true only where Embeddings are provided"))
+    }
+    const model = options.model === true ? embeddings?.model : options.model
+    const dimension = options.dimension ?? (model === embeddings?.model ? embeddings?.dimension : undefined)
+    if (dimension === undefined) {
+      return model === undefined
+        ? create
+        : Effect.fail(refuse(at, "dimension", "is missing", "that of the vectors, for a model that is not at hand"))
+    }
+    const settings = {
+      dimension,
+      ...(metric === undefined ? {} : { metric }),
+      ...(model === undefined ? {} : { model })
+    }
+    return backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
+  }
+
+  const checkList = (records: unknown, at: Origin): Effect.Effect<void, InvalidInput> =>
+    Array.isArray(records) ? Effect.void : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+
+  return {
+    createCollection: (name, options = {}) =>
+      operation("createCollection", (at) => createCollection(name, options, at)),
+
+    index: (collection, given) =>
+      operation("index", (at) =>
+        Effect.gen(function* () {
+          yield* checkList(given, at)
+          const { records, ...report } = yield* embedding.embed(collection, given, at)
+          const pending = yield* backend.transaction(embedding.write(collection, records, at), { retryConflicts })
+          return { ...report, pending }
+        })
+      ),
+
+    embed: (collection, records) =>
+      operation("embed", (at) => Effect.zipRight(checkList(records, at), embedding.embed(collection, records, at))),
+
+    embedPending: (collection, { onProgress = () => Effect.void } = {}) =>
+      operation("embedPending", (at) => embedding.embedPending(collection, onProgress, at)),
+
+    reembed: (collection, { embeddings, onProgress = () => Effect.void } = {}) =>
+      operation("reembed", (at) => embedding.reembed(collection, embeddings, onProgress, at)),
 
     delete: (collection, ids) =>
       operation("delete", () =>
         backend.transaction(
           Effect.gen(function* () {
+            yield* embedding.lock(collection, "forShare")
             const deleted = yield* texts.delete(collection, ids)
-            yield* noneThere(vectors.delete(collection, ids), 0)
+            yield* embedding.forget(collection, ids)
             return deleted
-          })
+          }),
+          { retryConflicts }
         )
       ),
 
     dropCollection: (name) =>
       operation("dropCollection", () =>
         backend.transaction(
-          Effect.zipRight(texts.dropCollection(name), noneThere(vectors.dropCollection(name), undefined))
+          Effect.gen(function* () {
+            yield* embedding.lock(name, "forUpdate")
+            yield* texts.dropCollection(name)
+            yield* embedding.drop(name)
+          })
         )
       ),
 
@@ -323,14 +409,27 @@ export const make = (
         Effect.gen(function* () {
           const names = Array.from(new Set(typeof collections === "string" ? [collections] : collections))
           if (names.length === 0) return yield* refuse(at, "collections", "are none", "the name of at least one")
-          return yield* search(names, yield* check(request, at), at)
+          const embeddable = yield* embeddableOf(names, request)
+          const checked = yield* check(request, embeddable.length > 0, at)
+          const [duration, answer] = yield* Effect.timed(search(names, embeddable, checked, at))
+          return { ...answer, timings: { ...answer.timings, total: millis(duration) } } satisfies SearchAnswer
         })
       )
   }
 }
 
+const withoutVectors = (at: Origin, message: string): NotFound => new NotFound({ ...at, entity: "collection", message })
+
 /**
+ * Embeds records and questions where `Embeddings` are provided, in collections of their model.
+ *
  * @since 0.1.0
  * @category layers
  */
-export const SearchLive: Layer.Layer<Search, never, Backend> = Layer.effect(Search, Effect.map(Backend, make))
+export const SearchLive: Layer.Layer<Search, never, Backend> = Layer.effect(
+  Search,
+  Effect.gen(function* () {
+    const embeddings = yield* Effect.serviceOption(Embeddings)
+    return make(yield* Backend, Option.getOrUndefined(embeddings))
+  })
+)

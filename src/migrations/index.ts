@@ -7,6 +7,7 @@
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
+import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
@@ -50,5 +51,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   sessionScores,
   texts,
   primary,
-  settingOwners
+  settingOwners,
+  embeddings
 ].map((step, index) => ({ ...step, id: index + 1 }))
