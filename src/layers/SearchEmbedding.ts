@@ -160,6 +160,16 @@ export const make = (
     return Effect.succeed(found)
   }
 
+  /** The vector of a question by the collection's model, and which one that is. */
+  const embedQuestion = (collection: string, text: string, at: Origin) =>
+    Effect.gen(function* () {
+      const found = yield* settings(collection)
+      const model = found?.model ?? null
+      if (found === undefined || model === null) return yield* withoutModel(at)
+      const embedder = yield* embedderOf(collection, { ...found, model }, at)
+      return { model, vector: yield* embedder.embed(text) }
+    })
+
   /** The vectors that are there for texts that are there. */
   const stored = (collection: string, records: ReadonlyArray<SearchRecord>) =>
     Effect.gen(function* () {
@@ -529,5 +539,5 @@ export const make = (
       yield* dropVectors(collection)
     })
 
-  return { settingsOf, settings, embedderOf, embed, lock, write, forget, embedPending, reembed, drop }
+  return { settingsOf, settings, embedQuestion, embed, lock, write, forget, embedPending, reembed, drop }
 }

@@ -21,6 +21,7 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
@@ -52,5 +53,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   texts,
   primary,
   settingOwners,
+  textPostings,
   embeddings
 ].map((step, index) => ({ ...step, id: index + 1 }))

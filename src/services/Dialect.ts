@@ -61,6 +61,8 @@ export interface Dialect {
    * collection clears what is left.
    */
   readonly dropTextTables: ReadonlyArray<string>
+  /** Gives the text collections of an earlier version their table of terms, and takes it away. */
+  readonly textPostings: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
   /**
    * Taken first in every migration transaction, so that processes which start together migrate one after the other;
    * empty where beginning the transaction already takes the write lock.

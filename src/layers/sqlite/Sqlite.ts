@@ -61,7 +61,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       agentSql: SqliteAgentSql.make(resolved),
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
-      ...(memory || resolved.readOnly ? {} : { sharing: yield* sharing(client) }),
+      ...(memory ? {} : { sharing: yield* sharing(client) }),
       vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
       text: SqlTextStore.make(basics, SqliteText.make(client, resolved.name)),
       migrator,

@@ -49,6 +49,8 @@ export const dialect: Dialect = {
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up, down },
   dropTextTables: [],
+  // FTS5 keeps them.
+  textPostings: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }
