@@ -45,6 +45,7 @@ export const dialect: Dialect = {
   },
   ...Upsert.onConflict,
   forUpdate: " FOR UPDATE",
+  forShare: " FOR SHARE",
   skipLocked: " FOR UPDATE SKIP LOCKED",
   writerOrder: WriterOrder.writerOrder,
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
