@@ -28,6 +28,7 @@ import { skillSuite } from "./SkillSuite.js"
 import { statementBatchSuite } from "./StatementBatchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
+import { unreadableSuite } from "./UnreadableSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { workspaceSuite } from "./WorkspaceSuite.js"
@@ -60,7 +61,8 @@ const suites: Readonly<Record<string, Suite>> = {
   ScheduledJobStore: scheduledJobSuite,
   SkillStore: skillSuite,
   PromptTemplateStore: promptTemplateSuite,
-  SessionScoreStore: sessionScoreSuite
+  SessionScoreStore: sessionScoreSuite,
+  "unreadable rows": unreadableSuite
 }
 
 /**

@@ -189,7 +189,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
 
     /** The place up to which changes were forgotten. */
     const forgotten: Effect.Effect<Place, DbError> = Effect.map(
-      backend.query("SELECT writer, change_id AS id FROM db_hub_forgotten_changes"),
+      backend.query("SELECT writer, change_id AS id FROM db_hub_forgotten_changes WHERE feed = 1"),
       ([row]) => (row === undefined ? [0, 0] : placeOf(row))
     )
 
