@@ -24,6 +24,7 @@ import { searchSuite } from "./SearchSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { storeSearchSuite } from "./StoreSearchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
@@ -38,6 +39,7 @@ const suites: Readonly<Record<string, Suite>> = {
   VectorStore: vectorSuite,
   TextStore: textSuite,
   Search: searchSuite,
+  "Search in stores": storeSearchSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
