@@ -27,7 +27,13 @@ const recording = (backend: BackendShape, statements: Map<string, readonly [sql:
       statements.set(shapeOf(sql), [sql, params.length])
       return run(...args)
     }
-  return { ...backend, query: note(backend.query), execute: note(backend.execute), stream: note(backend.stream) }
+  return {
+    ...backend,
+    query: note(backend.query),
+    execute: note(backend.execute),
+    enqueue: note(backend.enqueue),
+    stream: note(backend.stream)
+  }
 }
 
 const plan = (backend: BackendShape, [sql, parameters]: readonly [string, number]) =>
