@@ -10,6 +10,7 @@ import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { conversationSuite } from "./ConversationSuite.js"
+import { embeddingSuite } from "./EmbeddingSuite.js"
 import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
@@ -40,6 +41,7 @@ const suites: Readonly<Record<string, Suite>> = {
   TextStore: textSuite,
   Search: searchSuite,
   "Search in stores": storeSearchSuite,
+  Embeddings: embeddingSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
