@@ -25,6 +25,7 @@ import { searchSuite } from "./SearchSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { statementBatchSuite } from "./StatementBatchSuite.js"
 import { storeSearchSuite } from "./StoreSearchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
@@ -45,6 +46,7 @@ const suites: Readonly<Record<string, Suite>> = {
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
+  StatementBatch: statementBatchSuite,
   SettingsStore: settingsSuite,
   WorkspaceStore: workspaceSuite,
   UserScope: userScopeSuite,

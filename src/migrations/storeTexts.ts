@@ -45,7 +45,7 @@ const chunk = (row: Row): TextRecord =>
     { id: String(row["id"]), text: String(row["text"]) }
   )
 
-/** Makes a collection anew, of rows read page by page, in an order of their own after the key of the page before. */
+/** Fills a collection anew, of rows read page by page, in an order of their own after the key of the page before. */
 const fillCollection = (
   { query, text }: FillFrom,
   collection: string,
@@ -54,8 +54,8 @@ const fillCollection = (
   recordOf: (row: Row) => TextRecord
 ): Effect.Effect<void, DbError> =>
   Effect.gen(function* () {
-    yield* Effect.catchTag(text.dropCollection(collection), "NotFound", () => Effect.void)
     yield* text.createCollection(collection)
+    yield* text.deleteWhere(collection, {})
     let rows = yield* query(...page([]))
     while (rows.length > 0) {
       yield* text.insertMany(collection, rows.map(recordOf))
