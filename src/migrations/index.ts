@@ -10,6 +10,7 @@ import { changeFeed } from "./changeFeed.js"
 import { conversations } from "./conversations.js"
 import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
+import { ingestedFiles } from "./ingestedFiles.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
 import { primary } from "./primary.js"
@@ -22,6 +23,7 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { storeTexts } from "./storeTexts.js"
 import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
@@ -56,5 +58,7 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   settingOwners,
   textPostings,
   embeddings,
+  ingestedFiles,
+  storeTexts,
   changeFeed
 ].map((step, index) => ({ ...step, id: index + 1 }))
