@@ -87,7 +87,7 @@ describe("query plans", () => {
         )
         assert.deepStrictEqual(unused, [], "no such statement is run any more")
       }).pipe(Effect.provide(Sqlite.SqliteMemory)),
-    120_000
+    300_000
   )
 
   it.live("a plan that reads too much is seen", () =>

@@ -11,7 +11,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
 import type { UnreadableRow } from "../../services/Model.js"
-import * as Check from "./Check.js"
+import * as Check from "../Check.js"
 
 /**
  * The column of a field: `created_at` of `createdAt`.
