@@ -22,6 +22,7 @@ import { settings } from "./settings.js"
 import { skills } from "./skills.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
+import { vectorGraphs } from "./vectorGraphs.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
@@ -50,5 +51,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   sessionScores,
   texts,
   primary,
-  settingOwners
+  settingOwners,
+  vectorGraphs
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -50,6 +50,7 @@ export const dialect: Dialect = {
     settled: "writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
   },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
+  vectorGraphTables: { up: [], down: [] },
   dropTextTables: [
     `DO $hub$
 DECLARE

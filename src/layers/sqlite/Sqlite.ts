@@ -62,7 +62,12 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       ...(memory || resolved.readOnly ? {} : { sharing: yield* sharing(client) }),
-      vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
+      vector: yield* SqliteVectorStore.make(client, {
+        backend: resolved.name,
+        memoryBytes: resolved.vectorMemory,
+        graphFrom: resolved.vectorIndex === "exact" ? Number.POSITIVE_INFINITY : resolved.vectorGraphFrom,
+        recall: resolved.vectorRecall
+      }),
       text: SqlTextStore.make(basics, SqliteText.make(client, resolved.name)),
       migrator,
       health: SqliteHealth.make(client, migrator)

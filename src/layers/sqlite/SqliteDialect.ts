@@ -6,7 +6,7 @@
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
 import * as Upsert from "../Upsert.js"
-import { down, up } from "./SqliteVectorTables.js"
+import * as VectorTables from "./SqliteVectorTables.js"
 
 /**
  * @since 0.1.0
@@ -46,7 +46,8 @@ export const dialect: Dialect = {
   forUpdate: "",
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
-  vectorTables: { up, down },
+  vectorTables: { up: VectorTables.up, down: VectorTables.down },
+  vectorGraphTables: { up: VectorTables.graphsUp, down: VectorTables.graphsDown },
   dropTextTables: [],
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
