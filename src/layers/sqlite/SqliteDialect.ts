@@ -44,11 +44,14 @@ export const dialect: Dialect = {
   ...Upsert.onConflict,
   // A transaction has the write lock from its beginning.
   forUpdate: "",
+  forShare: "",
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
   vectorGraphTables: { up: VectorTables.graphsUp, down: VectorTables.graphsDown },
   dropTextTables: [],
+  // FTS5 keeps them.
+  textPostings: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }

@@ -35,7 +35,7 @@ export interface SqliteOptions {
    * and used if it finds enough; `exact` finds all that is nearest, in time proportional to the size of a collection.
    */
   readonly vectorIndex?: "auto" | "exact"
-  /** The lowest share of the ten nearest that a graph may find, above 0 and up to 1; default 0.98. */
+  /** The lowest share of the ten nearest that a graph may find, 0.5…1; default 0.98. One that finds less is not used. */
   readonly vectorRecall?: number
   /** Vectors from which on a collection is large; default 200000. */
   readonly vectorGraphFrom?: number
@@ -104,7 +104,7 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
       check("journalSizeLimit", within(resolved.journalSizeLimit, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
       check("vectorMemory", within(resolved.vectorMemory, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
       check("vectorIndex", ["auto", "exact"].includes(resolved.vectorIndex), "auto, exact"),
-      check("vectorRecall", resolved.vectorRecall > 0 && resolved.vectorRecall <= 1, "a number above 0, up to 1"),
+      check("vectorRecall", resolved.vectorRecall >= 0.5 && resolved.vectorRecall <= 1, "a number from 0.5 to 1"),
       check("vectorGraphFrom", within(resolved.vectorGraphFrom, 1, Number.MAX_SAFE_INTEGER), "a number of vectors"),
       check("migrate", !(resolved.migrate && resolved.readOnly), "false when readOnly is true")
     ]),
