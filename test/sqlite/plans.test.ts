@@ -14,7 +14,7 @@ const allowed: Readonly<Record<string, string>> = {
 }
 
 /** Suites of what stands on other tables than those of the stores, or on tables that the cases make. */
-const others = new Set(["Backend", "VectorStore", "Migrator", "HealthChecker"])
+const others = new Set(["Backend", "VectorStore", "Migrator", "HealthChecker", "StatementBatch"])
 
 const oneLine = (sql: string): string => sql.replaceAll(/\s+/g, " ").trim()
 

@@ -49,6 +49,7 @@ export const dialect: Dialect = {
   skipLocked: " FOR UPDATE SKIP LOCKED",
   writerOrder: WriterOrder.writerOrder,
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
+  vectorGraphTables: { up: [], down: [] },
   dropTextTables: TextTables.dropAll,
   textPostings: TextTables.postings,
   // Let go at the end of the transaction, whoever ends it. The number is the hub's own.
