@@ -158,24 +158,33 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
 
     const { settled } = dialect.writerOrder
 
-    /** The writer up to whom nobody can still commit; asked for before the changes are. */
-    const lastSettled: Effect.Effect<number, DbError> =
+    /** What is settled, as a condition and its parameter: asked for before the changes are. */
+    const untilSettled: Effect.Effect<readonly [condition: string, ...params: ReadonlyArray<number>], DbError> =
       settled === undefined
-        ? Effect.succeed(Number.MAX_SAFE_INTEGER)
-        : Effect.map(backend.query(settled), ([row]) => Number(row?.["settled"]))
+        ? Effect.succeed(["1 = 1"])
+        : Effect.map(backend.query(settled), ([row]) => ["writer <= ?", Number(row?.["settled"])])
 
     const placeOf = (row: Row): Place => [Number(row["writer"]), Number(row["id"])]
 
-    /** The settled changes after a place in the feed, a page at most. */
+    const changeColumns = "id, writer, store, operation, ids, created_at"
+
+    /**
+     * The settled changes after a place in the feed, a page at most: the rest of its writer's, then those of later
+     * writers, since an index serves each and not both.
+     */
     const page = ([writer, id]: Place): Effect.Effect<ReadonlyArray<readonly [Place, Change]>, DbError> =>
       Effect.gen(function* () {
-        const rows = yield* backend.query(
-          `SELECT id, writer, store, operation, ids, created_at FROM db_hub_changes
-           WHERE (writer > ? OR (writer = ? AND id > ?)) AND writer <= ?
-           ORDER BY writer, id LIMIT ${feedPage}`,
-          [writer, writer, id, yield* lastSettled]
+        const [condition, ...until] = yield* untilSettled
+        const rest = yield* backend.query(
+          `SELECT ${changeColumns} FROM db_hub_changes WHERE writer = ? AND id > ? ORDER BY id LIMIT ${feedPage}`,
+          [writer, id]
         )
-        return rows.map((row) => {
+        const later = yield* backend.query(
+          `SELECT ${changeColumns} FROM db_hub_changes WHERE writer > ? AND ${condition}
+           ORDER BY writer, id LIMIT ${feedPage}`,
+          [writer, ...until]
+        )
+        return rest.concat(later.slice(0, feedPage - rest.length)).map((row) => {
           const place = placeOf(row)
           const change: Change = {
             cursor: place.join(":"),
@@ -195,9 +204,10 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     )
 
     const now: Effect.Effect<Place, DbError> = Effect.gen(function* () {
+      const [condition, ...until] = yield* untilSettled
       const [row] = yield* backend.query(
-        "SELECT writer, id FROM db_hub_changes WHERE writer <= ? ORDER BY writer DESC, id DESC LIMIT 1",
-        [yield* lastSettled]
+        `SELECT writer, id FROM db_hub_changes WHERE ${condition} ORDER BY writer DESC, id DESC LIMIT 1`,
+        until
       )
       return row === undefined ? yield* forgotten : placeOf(row)
     })
@@ -214,10 +224,11 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     const forgetPage = (before: Date): Effect.Effect<number, DbError> =>
       backend.transaction(
         Effect.gen(function* () {
+          const [condition, ...until] = yield* untilSettled
           const rows = yield* backend.query(
-            `SELECT id, writer, created_at FROM db_hub_changes WHERE writer <= ?
+            `SELECT id, writer, created_at FROM db_hub_changes WHERE ${condition}
              ORDER BY writer, id LIMIT ${feedPage}${dialect.forUpdate}`,
-            [yield* lastSettled]
+            until
           )
           const young = rows.findIndex((row) => (row["created_at"] as Date) >= before)
           const old = young === -1 ? rows : rows.slice(0, young)
@@ -225,11 +236,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
           if (last === undefined) return 0
           const [writer, id] = placeOf(last)
           yield* backend.enqueue(forgetPlace, [1, writer, id])
-          yield* backend.enqueue("DELETE FROM db_hub_changes WHERE writer < ? OR (writer = ? AND id <= ?)", [
-            writer,
-            writer,
-            id
-          ])
+          yield* backend.enqueue("DELETE FROM db_hub_changes WHERE (writer, id) <= (?, ?)", [writer, id])
           return old.length
         })
       )
