@@ -133,6 +133,29 @@ const serialization = Layer.succeed(
   })
 )
 
+/** What is written in one turn of the event loop is one system call, and wakes the other process once. */
+const gathered = (socket: Socket): Socket => ({
+  ...socket,
+  writer: Effect.gen(function* () {
+    const write = yield* socket.writer
+    let waiting = ""
+    const flush = Effect.suspend(() => {
+      const text = waiting
+      waiting = ""
+      // A connection that broke ends its reader, which tells everyone who waits for an answer.
+      return text === "" ? Effect.void : Effect.ignore(write(text))
+    })
+    yield* Effect.addFinalizer(() => flush)
+    return (chunk) => {
+      if (typeof chunk !== "string") return Effect.zipRight(flush, write(chunk))
+      return Effect.sync(() => {
+        if (waiting === "") setImmediate(() => Effect.runFork(flush))
+        waiting += chunk
+      })
+    }
+  })
+})
+
 const folderPrefix = "effect-db-hub-"
 
 /** A folder that only this user can enter, with a name short enough for a socket's path. */
@@ -200,7 +223,12 @@ export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<str
         ),
         Layer.provide(authorized),
         Layer.provide(RpcServer.layerProtocolSocketServer),
-        Layer.provide(Layer.succeed(SocketServer, socketServer)),
+        Layer.provide(
+          Layer.succeed(SocketServer, {
+            ...socketServer,
+            run: (handler) => socketServer.run((socket) => handler(gathered(socket)))
+          })
+        ),
         Layer.provide(serialization)
       )
     )
@@ -238,7 +266,10 @@ export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbE
   Effect.gen(function* () {
     const socket = yield* NodeSocket.makeNet({ path: record.socket, openTimeout: "2 seconds" })
     const services = yield* Layer.build(
-      RpcClient.layerProtocolSocket().pipe(Layer.provide(Layer.succeed(Socket, socket)), Layer.provide(serialization))
+      RpcClient.layerProtocolSocket().pipe(
+        Layer.provide(Layer.succeed(Socket, gathered(socket))),
+        Layer.provide(serialization)
+      )
     )
     const client = yield* Effect.provide(RpcClient.make(WireGroup, { spanPrefix: "effect-db-hub.forward" }), services)
     const call = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>
