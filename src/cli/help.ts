@@ -18,6 +18,7 @@ COMMANDS
   backup [--output FILE]          copy the live database to a new file, and check the copy
   vector collections              vector collections
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
+  primary status|step-down        the process that writes for the others on a SQLite file
   config check|print|schema       check and print the configuration
   mcp [--allow write|admin]       serve the db_hub tools to agents; without --allow they only read
   doctor                          examine versions, permissions, the whole database file
@@ -49,6 +50,15 @@ EXAMPLE
 
 --help after either of them tells everything about it.`
 
+const primary = `USAGE
+  db-hub primary status       which process writes for the others on a SQLite file, and how its queue is
+  db-hub primary step-down    ask it to leave its place to another
+
+EXAMPLE
+  db-hub primary status --json
+
+--help after either of them tells everything about it.`
+
 const config = `USAGE
   db-hub config check     where the configuration comes from, and whether it is valid
   db-hub config print     the configuration with every default, without secrets
@@ -58,6 +68,8 @@ EXAMPLE
   db-hub config check --config production.yaml
 
 --help after any of them tells everything about it.`
+
+const groups: Readonly<Record<string, string>> = { vector, primary, config }
 
 /**
  * The overview that a command line asks for, if it asks for one.
@@ -69,5 +81,6 @@ export const overview = (args: ReadonlyArray<string>, version: string): string |
   const words = args.filter((arg) => arg !== "--help" && arg !== "-h")
   if (words.length === 0) return root(version)
   if (words.length > 1) return undefined
-  return words[0] === "vector" ? vector : words[0] === "config" ? config : undefined
+  const [word = ""] = words
+  return Object.hasOwn(groups, word) ? groups[word] : undefined
 }

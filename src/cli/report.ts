@@ -45,6 +45,10 @@ const byEntity: Record<string, string> = {
 
 const byCode: Record<string, string> = {
   HUB_NO_FILE: "`db-hub migrate` makes the database; `db-hub config check` tells which configuration is in use",
+  HUB_NO_PRIMARY:
+    "a program that opens the database with StoresShared() becomes the primary; none is needed to read or write",
+  HUB_PRIMARY_HANGS:
+    "a process that writes takes its place after some seconds, unless the hanging one is in a transaction",
   HUB_PARAMETERS: "give one --param per ? in the statement, such as --param 1 --param '\"text\"'",
   HUB_READ_ONLY: "`db-hub execute` runs statements that write"
 }

@@ -26,6 +26,7 @@ import { doctor } from "./commands/doctor.js"
 import { execute } from "./commands/execute.js"
 import { mcp } from "./commands/mcp.js"
 import { migrate } from "./commands/migrate.js"
+import { primary } from "./commands/primary.js"
 import { query } from "./commands/query.js"
 import { schema } from "./commands/schema.js"
 import { status } from "./commands/status.js"
@@ -38,7 +39,20 @@ import { version } from "./version.js"
 export { version } from "./version.js"
 
 const root = Command.make("db-hub").pipe(
-  Command.withSubcommands([status, backends, query, execute, schema, migrate, backup, vector, config, doctor, mcp])
+  Command.withSubcommands([
+    status,
+    backends,
+    query,
+    execute,
+    schema,
+    migrate,
+    backup,
+    vector,
+    primary,
+    config,
+    doctor,
+    mcp
+  ])
 )
 
 const names: ReadonlyArray<string> = Array.from(HashMap.keys(Command.getSubcommands(root))).sort()
@@ -89,6 +103,7 @@ const plain = (doc: HelpDoc.HelpDoc) =>
 
 const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
   vector: ["collections", "search"],
+  primary: ["status", "step-down"],
   config: ["check", "print", "schema"]
 }
 

@@ -86,10 +86,11 @@ const awkward = [
   "説明".repeat(2_000)
 ]
 
-const words = FastCheck.constantFrom("red", "green", "blue", "fish", "bird", "tree", "stone")
+const words = ["red", "green", "blue", "fish", "bird", "tree", "stone"]
+const word = FastCheck.constantFrom(...words)
 const records = FastCheck.array(
   FastCheck.record({
-    text: FastCheck.array(words, { maxLength: 8 }),
+    text: FastCheck.array(word, { maxLength: 8 }),
     n: FastCheck.integer({ min: 0, max: 3 })
   }),
   { maxLength: 20 }
@@ -256,7 +257,7 @@ export const textSuite: Suite = {
     const store = yield* TextStore
     const collection = yield* fresh("scores")
     yield* store.createCollection(collection)
-    const sample = FastCheck.tuple(records, FastCheck.uniqueArray(words, { minLength: 1, maxLength: 4 }))
+    const sample = FastCheck.tuple(records, FastCheck.uniqueArray(word, { minLength: 1, maxLength: 4 }))
     yield* property(sample, ([given, wanted]) =>
       Effect.gen(function* () {
         yield* store.deleteWhere(collection, {})
@@ -284,6 +285,43 @@ export const textSuite: Suite = {
         }
       })
     )
+  }),
+
+  "however many writers replace and delete at once, scores are those of what is left": Effect.gen(function* () {
+    const store = yield* TextStore
+    const collection = yield* fresh("writers")
+    yield* store.createCollection(collection, { language: "simple" })
+    const ids = Array.from({ length: 12 }, (_, i) => `r${i}`)
+    const textOf = (id: string, writer: number) => [...words, ...words].slice(Number(id.slice(1)) % 5, 6 + writer)
+    yield* Effect.forEach(
+      Array.from({ length: 90 }, (_, writer) => writer),
+      (writer) => {
+        const some = ids.filter((_, i) => (i + writer) % 3 !== 0)
+        return writer % 4 === 3
+          ? store.delete(collection, some)
+          : store.insertMany(
+              collection,
+              some.map((id) => ({ id, text: textOf(id, writer % 4).join(" ") }))
+            )
+      },
+      { concurrency: 4, discard: true }
+    )
+    yield* store.insert(collection, { id: "last", text: "stone" })
+    yield* store.delete(collection, ["r0"])
+    const left = (yield* store.get(collection, [...ids, "last"])).map(({ id, text }) => ({ id, text: text.split(" ") }))
+    const expected = new Map(
+      left.map(({ id, text }) => [
+        id,
+        bm25(
+          text,
+          left.map((each) => each.text),
+          words
+        )
+      ])
+    )
+    const hits = yield* store.search(collection, words.join(" "), { limit: 100 })
+    yield* equal(hits.map(({ id }) => id).sort(), [...expected.keys()].sort())
+    for (const { bm25, id } of hits) NodeAssert.ok(Math.abs(bm25 - expected.get(id)!) < 1e-9, `${id}: ${bm25}`)
   }),
 
   "a record is replaced, deleted and counted": withCollection({ a: "old words", b: "other" }, (store, collection) =>

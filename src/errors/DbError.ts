@@ -206,6 +206,45 @@ export class DimensionMismatch extends Schema.TaggedError<DimensionMismatch>("ef
 ) {}
 
 /**
+ * The vectors of a collection are of another embedding model than the one at hand: they cannot be compared.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ModelMismatch extends Schema.TaggedError<ModelMismatch>("effect-db-hub/ModelMismatch")("ModelMismatch", {
+  ...common({ retryable: false }),
+  collection: Schema.String,
+  /** The model that the collection records. */
+  expected: Schema.String,
+  /** The model at hand. */
+  actual: Schema.String
+}) {}
+
+/**
+ * An embedding model gave no vectors. The text that was to be embedded is not part of the error.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class EmbeddingError extends Schema.TaggedError<EmbeddingError>("effect-db-hub/EmbeddingError")(
+  "EmbeddingError",
+  {
+    ...common({ retryable: false }),
+    /**
+     * `rate-limited`, `timeout` and `unavailable` may pass; `refused` (the key, the model's name, a text too long),
+     * `bad-answer` (the wrong number of vectors, or no vectors) and `wrong-dimension` do not.
+     */
+    reason: Schema.Literal("rate-limited", "timeout", "unavailable", "refused", "bad-answer", "wrong-dimension"),
+    /** The model that was asked. */
+    model: Schema.String,
+    /** The HTTP status of the answer. */
+    status: Schema.optionalWith(Schema.Number, { exact: true }),
+    /** Milliseconds after which the server wants to be asked again. */
+    retryAfter: Schema.optionalWith(Schema.Number, { exact: true })
+  }
+) {}
+
+/**
  * The recorded migrations and the known steps do not fit together, or a step failed.
  *
  * @since 0.1.0
@@ -298,6 +337,8 @@ export const DbError = Schema.Union(
   NotFound,
   InvalidInput,
   DimensionMismatch,
+  ModelMismatch,
+  EmbeddingError,
   MigrationError,
   ConfigError,
   WriteTimeout,

@@ -9,10 +9,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type DbError, DbUnsupported } from "../errors/index.js"
+import { Embeddings } from "../services/Embeddings.js"
 import { type BackendFactory, Hub } from "../services/Hub.js"
 import type { HubConfig, PostgresConfig } from "../services/HubConfig.js"
 import { type BackendServices, servicesOf } from "./BackendLayer.js"
 import * as HubConfigFile from "./config/HubConfigFile.js"
+import * as ConfiguredEmbeddings from "./embeddings/ConfiguredEmbeddings.js"
 import * as HubMake from "./HubMake.js"
 import * as Sqlite from "./sqlite/Sqlite.js"
 import type { SqliteOptions } from "./sqlite/SqliteOptions.js"
@@ -60,14 +62,26 @@ const optionsOf = ({ connections, primary }: HubConfig): HubMake.HubOptions => (
 })
 
 /**
+ * What a hub provides: itself, the services of its primary, and the embedding model.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type HubServices = Hub | BackendServices | Embeddings
+
+/**
  * A hub, and the services of its primary, from a configuration.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (config: HubConfig): Layer.Layer<Hub | BackendServices, DbError> =>
+export const layer = (config: HubConfig): Layer.Layer<HubServices, DbError> =>
   Layer.scopedContext(
-    Effect.map(HubMake.make(optionsOf(config)), (hub) => Context.add(servicesOf(hub.primary), Hub, hub))
+    Effect.gen(function* () {
+      const hub = yield* HubMake.make(optionsOf(config))
+      const embeddings = yield* ConfiguredEmbeddings.make(config.embeddings, hub.primary)
+      return servicesOf(hub.primary).pipe(Context.add(Hub, hub), Context.add(Embeddings, embeddings))
+    })
   )
 
 /**
@@ -76,7 +90,7 @@ export const layer = (config: HubConfig): Layer.Layer<Hub | BackendServices, DbE
  * @since 0.1.0
  * @category layers
  */
-export const layerFile = (file?: string): Layer.Layer<Hub | BackendServices, DbError> =>
+export const layerFile = (file?: string): Layer.Layer<HubServices, DbError> =>
   Layer.unwrapEffect(Effect.map(HubConfigFile.resolve(file), layer)).pipe(
     Layer.provide(Layer.mergeAll(NodeFileSystem.layer, NodePath.layer))
   )
@@ -88,4 +102,4 @@ export const layerFile = (file?: string): Layer.Layer<Hub | BackendServices, DbE
  * @since 0.1.0
  * @category layers
  */
-export const HubLive: Layer.Layer<Hub | BackendServices, DbError> = layerFile()
+export const HubLive: Layer.Layer<HubServices, DbError> = layerFile()

@@ -11,6 +11,7 @@ import { nearest } from "../errors/nearest.js"
 import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
 import type { StoredText, TextStore } from "../services/TextStore.js"
 import {
+  compareCodePoints,
   Filter,
   Highlight,
   type JsonObject,
@@ -60,7 +61,7 @@ export interface TextEngine {
   readonly search: (
     collection: number,
     query: QuerySyntax.Query,
-    condition: Fragment,
+    condition: Fragment | undefined,
     limit: number
   ) => Effect.Effect<ReadonlyArray<Row>, DbError>
   /** The filter as a condition over `t.metadata`. */
@@ -161,7 +162,7 @@ export const make = (
         checked.set(record.id, record)
       }
       // Writers of the same ids meet them in the same order, and so wait for each other instead of blocking.
-      return Array.from(checked.values()).sort((a, b) => (a.id < b.id ? -1 : 1))
+      return Array.from(checked.values()).sort((a, b) => compareCodePoints(a.id, b.id))
     })
 
   const insert = (name: string, records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
@@ -229,11 +230,12 @@ export const make = (
         Effect.gen(function* () {
           if (typeof text !== "string") return yield* refuse(at, "text", "is not text", "a string")
           const limit = yield* Records.checkLimit(options.limit ?? 10, "limit", at)
-          const filter = options.filter === undefined ? Filter.everything : yield* Filter.parse(options.filter, at)
+          const filter =
+            options.filter === undefined ? undefined : engine.filter(yield* Filter.parse(options.filter, at))
           const collection = yield* get(name, at)
           const query = QuerySyntax.parse(text, collection.language, options.syntax)
           if (query.length === 0) return []
-          const rows = yield* engine.search(collection.id, query, engine.filter(filter), limit)
+          const rows = yield* engine.search(collection.id, query, filter, limit)
           return yield* Effect.forEach(rows, (row) =>
             Effect.map(readRow(row, at), (found) => ({
               ...found,

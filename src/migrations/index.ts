@@ -7,6 +7,7 @@
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
+import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
@@ -20,6 +21,7 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
 import { vectors } from "./vectors.js"
@@ -50,5 +52,7 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   sessionScores,
   texts,
   primary,
-  settingOwners
+  settingOwners,
+  textPostings,
+  embeddings
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -311,6 +311,60 @@ export type BackendConfig = typeof BackendConfig.Type
  */
 export const BackendName = Schema.String.pipe(Schema.pattern(/^[A-Za-z][A-Za-z0-9_-]{0,62}$/))
 
+const OpenAiUrl = Schema.String.pipe(
+  Schema.pattern(/^https?:\/\/[^\s@#]+$/),
+  expects("an http or https URL without a user or password, such as http://localhost:11434/v1", { type: "string" })
+).annotations({ arbitrary: () => (fc) => fc.webUrl() })
+
+/**
+ * Embeddings by feature hashing: offline, lexical.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const HashingConfig = Schema.Struct({
+  type: Schema.Literal("hashing"),
+  dimension: preset("dimension", whole(16, 65_535), 384, "The dimension of the vectors")
+})
+
+/**
+ * Embeddings by a server with the API of OpenAI: OpenAI, Ollama, LM Studio, vLLM and others.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const OpenAiConfig = Schema.Struct({
+  type: Schema.Literal("openai"),
+  url: preset("url", OpenAiUrl, "https://api.openai.com/v1", "Where the API begins; Ollama: http://localhost:11434/v1"),
+  model: required(Text, "The model, as the server names it"),
+  dimension: required(whole(1, 65_535), "The dimension of the model's vectors"),
+  apiKey: optional("api_key", Secret, "The key, best as ${VARIABLE}"),
+  batchSize: preset("batch_size", whole(1, 10_000), 64, "Texts in one request at most"),
+  concurrency: preset("concurrency", whole(1, 1000), 4, "Requests that run at once at most"),
+  timeout: preset("timeout", Millis, 60_000, "The longest wait for one answer"),
+  retries: preset("retries", whole(0, 100), 4, "How often a request that failed in passing is sent again"),
+  cacheSize: preset(
+    "cache_size",
+    whole(0, Number.MAX_SAFE_INTEGER),
+    100_000,
+    "Vectors kept in the primary at most, so that no text is embedded twice; 0 = none"
+  )
+})
+
+/**
+ * The embedding model, told apart by `type`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const EmbeddingsConfig = Schema.Union(HashingConfig, OpenAiConfig)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type EmbeddingsConfig = typeof EmbeddingsConfig.Type
+
 /**
  * The whole hub. The name `memory` answers with the primary unless there is a connection of that name.
  *
@@ -319,7 +373,9 @@ export const BackendName = Schema.String.pipe(Schema.pattern(/^[A-Za-z][A-Za-z0-
  */
 export const HubConfig = Schema.Struct({
   primary: BackendConfig,
-  connections: Schema.Record({ key: BackendName, value: BackendConfig })
+  connections: Schema.Record({ key: BackendName, value: BackendConfig }),
+  /** Feature hashing where there is none. */
+  embeddings: Schema.optionalWith(EmbeddingsConfig, { exact: true })
 })
 
 /**
@@ -337,12 +393,16 @@ export type HubConfig = typeof HubConfig.Type
 export const sqliteDefaults: SqliteConfig = Schema.decodeSync(SqliteConfig)({ type: "sqlite" })
 
 /**
- * SQLite in `./data/hub.db`, relative to the working directory.
+ * SQLite in `./data/hub.db`, relative to the working directory, and embeddings by feature hashing.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const defaults: HubConfig = { primary: sqliteDefaults, connections: {} }
+export const defaults: HubConfig = {
+  primary: sqliteDefaults,
+  connections: {},
+  embeddings: Schema.decodeSync(HashingConfig)({ type: "hashing" })
+}
 
 const target = {
   url: Schema.optionalWith(Text, { exact: true }).annotations({
@@ -397,7 +457,10 @@ export const DatabaseSection = Schema.Struct({
           })
         }),
         { exact: true }
-      ).annotations({ description: "An own SQLite file for the backend called memory" })
+      ).annotations({ description: "An own SQLite file for the backend called memory" }),
+      embeddings: Schema.optionalWith(EmbeddingsConfig, { exact: true }).annotations({
+        description: "The model that texts are embedded with; feature hashing, offline and lexical, where there is none"
+      })
     }),
     { exact: true }
   )

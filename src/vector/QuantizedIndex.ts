@@ -17,13 +17,17 @@ import * as Effect from "effect/Effect"
 import { dot, type Metric, scorer } from "./Distance.js"
 import * as Int8Search from "./Int8Search.js"
 import * as TopK from "./TopK.js"
-import type { VectorIndex } from "./VectorIndex.js"
+import { OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface QuantizedIndex extends VectorIndex {
+  readonly has: (key: number) => boolean
+  /** Adds the vector, or replaces the one of that key. */
+  readonly put: (key: number, vector: Float32Array) => void
+  readonly remove: (key: number) => void
   /** Whether so many vectors exceed the range that an index with another would be faster. */
   readonly outgrown: () => boolean
   /** The range that suits the vectors held now. */
@@ -199,15 +203,17 @@ export const make = (options: {
       : (reported) => -nearest(reported) * (1 - float64Slack)
   }
 
-  const search: VectorIndex["search"] = ({ fetch, k, minScore, query, within }) =>
+  const search: VectorIndex["search"] = ({ fetch, k, limit = Number.POSITIVE_INFINITY, minScore, query, within }) =>
     Effect.gen(function* () {
-      const total = within?.length ?? rowOf.size
+      let fetched = 0
       const best = TopK.make(k, minScore)
       const score = scorer(metric, query)
       const seen = new Set<number>()
       let floor = best.threshold()
       const rescore = (batch: ReadonlyArray<number>) =>
         Effect.gen(function* () {
+          fetched += batch.length
+          if (fetched > limit) return yield* new OutOfCandidates()
           for (let i = 0; i < batch.length; i += fetchLimit) {
             const candidates = yield* fetch(batch.slice(i, i + fetchLimit))
             for (const { id, key, vector } of candidates) best.offer({ key, id, score: score(vector) })
@@ -216,16 +222,21 @@ export const make = (options: {
         })
 
       let batchSize = Math.max(32, 2 * k)
-      if (total <= batchSize) {
+      if ((within?.length ?? rowOf.size) <= batchSize) {
         yield* rescore(within ?? Array.from(rowOf.keys()))
         return best.result()
       }
-      const rows: Rows = within === undefined ? { matrix, keys } : gather(within)
+      const known = within?.filter((key) => rowOf.has(key))
+      const total = known?.length ?? rowOf.size
+      const rows: Rows = known === undefined ? { matrix, keys } : gather(known)
+      // What is not held here may be anything.
+      for (const key of within ?? []) if (!rowOf.has(key)) seen.add(key)
       if (outliers.size > 0) {
         const members = within === undefined ? undefined : new Set(within)
         for (const key of outliers) if (members?.has(key) ?? true) seen.add(key)
-        yield* rescore(Array.from(seen))
       }
+      yield* rescore(Array.from(seen))
+      if (total === 0) return best.result()
 
       const quantized = new Int8Array(dimension)
       const bound = bestScore(query, quantized)

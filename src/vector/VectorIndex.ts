@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { Scored } from "./TopK.js"
 
@@ -26,11 +27,24 @@ export interface IndexSearch<E, R> {
   /** At least 1. */
   readonly k: number
   readonly minScore?: number | undefined
-  /** Search only these keys; all of them are in the index. */
+  /** Search only these keys, each of them. */
   readonly within?: ReadonlyArray<number> | undefined
-  /** The stored vectors of these keys, all of them, in any order. Called several times with few keys each. */
+  /** The most keys to fetch before giving up with `OutOfCandidates`. */
+  readonly limit?: number | undefined
+  /**
+   * The stored vectors of these keys, in any order, without those that shall not be found. Called several times with few
+   * keys each.
+   */
   readonly fetch: (keys: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Candidate>, E, R>
 }
+
+/**
+ * The index cannot tell the best k within the limit: search within the keys that shall be found.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class OutOfCandidates extends Data.TaggedError("OutOfCandidates") {}
 
 /**
  * @since 0.1.0
@@ -40,10 +54,6 @@ export interface VectorIndex {
   readonly size: () => number
   /** Memory held, in bytes. */
   readonly bytes: () => number
-  readonly has: (key: number) => boolean
-  /** Adds the vector, or replaces the one of that key. */
-  readonly put: (key: number, vector: Float32Array) => void
-  readonly remove: (key: number) => void
   /** The best by score, then id. The index may not change while a search is running. */
-  readonly search: <E, R>(request: IndexSearch<E, R>) => Effect.Effect<ReadonlyArray<Scored>, E, R>
+  readonly search: <E, R>(request: IndexSearch<E, R>) => Effect.Effect<ReadonlyArray<Scored>, E | OutOfCandidates, R>
 }

@@ -443,6 +443,8 @@ describe("usage", () => {
     ["backup"],
     ["vector", "collections"],
     ["vector", "search"],
+    ["primary", "status"],
+    ["primary", "step-down"],
     ["config", "check"],
     ["config", "print"],
     ["config", "schema"],
@@ -462,7 +464,7 @@ describe("usage", () => {
           assert.notInclude(out, "\u001b", name)
         }
       }
-      for (const group of [[], ["--help"], ["vector"], ["config", "--help"]]) {
+      for (const group of [[], ["--help"], ["vector"], ["primary"], ["config", "--help"]]) {
         const { code, out } = yield* cli(group)
         assert.strictEqual(code, 0)
         assert.include(out, "EXAMPLE")

@@ -1,33 +1,9 @@
-import { execFile, spawn } from "node:child_process"
+import { spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
-import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { temporaryFolder } from "../support/index.js"
-
-const bin = NodePath.resolve("bin/db-hub")
-
-interface Run {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-const hub = (
-  folder: string,
-  args: ReadonlyArray<string>,
-  options: { stdin?: string; env?: Record<string, string> } = {}
-) =>
-  Effect.async<Run>((resume) => {
-    const { DATABASE_URL: _, ...env } = process.env
-    const child = execFile(
-      process.execPath,
-      [bin, ...args],
-      { cwd: folder, env: { ...env, ...options.env } },
-      (error, out, err) => resume(Effect.succeed({ code: typeof error?.code === "number" ? error.code : 0, out, err }))
-    )
-    child.stdin?.on("error", () => {}).end(options.stdin ?? "")
-  })
+import { bin, hub } from "./support.js"
 
 describe("bin/db-hub", { timeout: 60_000 }, () => {
   it.scopedLive("works in an empty folder: nothing there, migrate, execute, query, status, backup", () =>

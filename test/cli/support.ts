@@ -1,3 +1,4 @@
+import { execFile } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -23,6 +24,32 @@ export interface Surroundings {
   readonly watched?: boolean
   readonly variables?: Readonly<Record<string, string>>
 }
+
+/** The real command. */
+export const bin = NodePath.resolve("bin/db-hub")
+
+export interface Run {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs the real command in a folder. */
+export const hub = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  options: { stdin?: string; env?: Record<string, string> } = {}
+) =>
+  Effect.async<Run>((resume) => {
+    const { DATABASE_URL: _, ...env } = process.env
+    const child = execFile(
+      process.execPath,
+      [bin, ...args],
+      { cwd: folder, env: { ...env, ...options.env } },
+      (error, out, err) => resume(Effect.succeed({ code: typeof error?.code === "number" ? error.code : 0, out, err }))
+    )
+    child.stdin?.on("error", () => {}).end(options.stdin ?? "")
+  })
 
 /** Runs the command in this process. */
 export const cli = (args: ReadonlyArray<string>, surroundings: Surroundings = {}): Effect.Effect<Outcome> =>

@@ -264,9 +264,61 @@ describe("DATABASE_URL", () => {
         const config = yield* fromEnv(variables)
         assert.deepStrictEqual(config, {
           primary: { ...HubConfig.sqliteDefaults, path: `${process.cwd()}/data/hub.db` },
-          connections: {}
+          connections: {},
+          embeddings: { type: "hashing", dimension: 384 }
         })
       }
+    })
+  )
+})
+
+describe("the embedding model", () => {
+  const section = (keys: string) => `database: { hub: { embeddings: { ${keys} } } }`
+
+  it.effect("is feature hashing unless the configuration names another", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual((yield* parse("database: {}")).embeddings, { type: "hashing", dimension: 384 })
+      const { embeddings } = yield* parse(
+        section("type: openai, url: 'http://localhost:11434/v1', model: nomic-embed-text, dimension: 768, timeout: 2m")
+      )
+      assert.deepStrictEqual(embeddings, {
+        type: "openai",
+        url: "http://localhost:11434/v1",
+        model: "nomic-embed-text",
+        dimension: 768,
+        batchSize: 64,
+        concurrency: 4,
+        timeout: 120_000,
+        retries: 4,
+        cacheSize: 100_000
+      })
+    })
+  )
+
+  it.effect("keeps its key from the environment, and never prints it", () =>
+    Effect.gen(function* () {
+      const text = section(`type: openai, model: m, dimension: 2, api_key: "\${KEY}"`)
+      const config = yield* parse(text, { KEY: "sk-secret" })
+      assert.isTrue(config.embeddings?.type === "openai" && config.embeddings.apiKey !== undefined)
+      assert.notInclude(yield* HubConfigFile.print(config), "sk-secret")
+      assert.notInclude(JSON.stringify(config), "sk-secret")
+    })
+  )
+
+  it.effect("is refused with the key that is wrong and what is allowed", () =>
+    Effect.gen(function* () {
+      for (const [keys, key, problem] of [
+        ["type: openai, model: m", "dimension", "is missing"],
+        ["type: openai, dimension: 3", "model", "is missing"],
+        ["type: openai, model: m, dimension: 0", "dimension", "must be a whole number from 1 to 65535"],
+        ["type: openai, model: m, dimension: 3, url: 'http://u:p@host/v1'", "url", "without a user or password"],
+        ["type: openai, model: m, dimension: 3, apikey: k", "apikey", "did you mean api_key?"]
+      ] as const) {
+        const error = yield* refusal(section(keys))
+        assert.strictEqual(error.key, `database.hub.embeddings.${key}`)
+        assert.include(error.message, problem)
+      }
+      assert.include((yield* refusal(section("type: ollama"))).message, "one of hashing, openai")
     })
   )
 })
@@ -301,9 +353,21 @@ describe("a printed configuration", () => {
   )
   const name = FastCheck.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{0,20}$/).filter((name) => name !== "primary")
 
+  const embeddings = Arbitrary.make(HubConfig.EmbeddingsConfig).map((config) => {
+    if (config.type === "hashing") return config
+    const { apiKey: _, ...rest } = config
+    return { ...rest, model: `m${rest.model}` }
+  })
+
   it.effect.prop(
     "is read back as the same configuration",
-    [FastCheck.record({ primary: located, connections: FastCheck.dictionary(name, located, { maxKeys: 3 }) })],
+    [
+      FastCheck.record({
+        primary: located,
+        connections: FastCheck.dictionary(name, located, { maxKeys: 3 }),
+        embeddings
+      })
+    ],
     ([config]) =>
       Effect.gen(function* () {
         const again = yield* parse(yield* HubConfigFile.print(config))

@@ -4,6 +4,8 @@ import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import * as SqlMigrator from "../../src/layers/SqlMigrator.js"
+import { hubMigrations } from "../../src/migrations/index.js"
+import { textPostings } from "../../src/migrations/textPostings.js"
 import type { MigrationStep } from "../../src/services/Migrator.js"
 import { failureOf } from "../support/index.js"
 import { noPooler, noServer, optionsFor, poolerUrl, temporaryDatabase } from "../support/postgres.js"
@@ -85,6 +87,46 @@ describe.skipIf(noServer)("steps outside of a transaction", () => {
       const backend = yield* opened(poolerUrl)
       const error = yield* failureOf(SqlMigrator.make(backend, steps, "app").migrate())
       assert.deepStrictEqual([error._tag, error.code], ["DbUnsupported", "HUB_TRANSACTION_POOLER"])
+    })
+  )
+})
+
+describe.skipIf(noServer)("text collections of an earlier version", () => {
+  it.scopedLive("are searched as before once they are migrated, and can go back", () =>
+    Effect.gen(function* () {
+      const backend = yield* opened()
+      const before = hubMigrations.findIndex(({ name }) => name === textPostings.name)
+      yield* backend.migrator.migrate({ target: before })
+      yield* backend.execute("INSERT INTO db_hub_text_collections (name, language) VALUES ('notes', 'english')")
+      yield* backend.execute(`CREATE TABLE db_hub_texts_1 (
+        id TEXT COLLATE "C" PRIMARY KEY, metadata JSONB NOT NULL, text TEXT NOT NULL, terms TSVECTOR NOT NULL,
+        length INTEGER NOT NULL
+      )`)
+      yield* backend.execute("CREATE INDEX db_hub_texts_1_terms ON db_hub_texts_1 USING gin (terms)")
+      yield* backend.execute(
+        `INSERT INTO db_hub_texts_1 VALUES
+          ('tea', '{"n": 1}', 'green tea, green', $$'green':1,3 'tea':2$$, 3), ('sea', '{}', 'sea', $$'sea':1$$, 1)`
+      )
+      yield* backend.migrator.migrate()
+      yield* backend.text.createCollection("fresh")
+      yield* backend.text.insertMany("fresh", [
+        { id: "tea", text: "green tea, green", metadata: { n: 1 } },
+        { id: "sea", text: "sea" }
+      ])
+      for (const question of ["green", "tea or sea", "nothing"]) {
+        assert.deepStrictEqual(
+          yield* backend.text.search("notes", question),
+          yield* backend.text.search("fresh", question)
+        )
+      }
+      assert.strictEqual((yield* backend.text.search("notes", "green")).length, 1)
+      assert.strictEqual(yield* backend.text.delete("notes", ["tea"]), 1)
+      assert.deepStrictEqual(yield* backend.text.search("notes", "green"), [])
+      yield* backend.migrator.migrate({ target: before })
+      assert.deepStrictEqual(yield* backend.query("SELECT id FROM db_hub_texts_1 WHERE terms @@ 'sea'"), [
+        { id: "sea" }
+      ])
+      yield* backend.migrator.migrate({ target: "empty" })
     })
   )
 })

@@ -54,6 +54,17 @@ describe.skipIf(noServer)("a server without TLS", () => {
       )
     })
   )
+
+  it.scopedLive("is found out once by connections that are opened at the same time", () =>
+    Effect.gen(function* () {
+      const { query } = yield* client({ sslMode: "prefer" })
+      const rows = yield* Effect.all(
+        [1, 2, 3, 4].map(() => query(encrypted)),
+        { concurrency: 4 }
+      )
+      assert.deepStrictEqual(rows, Array(4).fill([{ ssl: false }]))
+    })
+  )
 })
 
 describe.skipIf(noServer)("a server with TLS", () => {

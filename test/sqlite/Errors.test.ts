@@ -109,6 +109,8 @@ describe("errors", () => {
     new Errors.NotFound({ ...base, entity: "table" }),
     new Errors.InvalidInput({ ...base, field: "k", allowed: "1" }),
     new Errors.DimensionMismatch({ ...base, collection: "c", expected: 1, actual: 2 }),
+    new Errors.ModelMismatch({ ...base, collection: "c", expected: "a", actual: "b" }),
+    new Errors.EmbeddingError({ ...base, reason: "rate-limited", model: "a", status: 429, retryAfter: 1000 }),
     new Errors.MigrationError({ ...base, reason: "drift", step: 3 }),
     new Errors.ConfigError({ ...base, key: "a.b" }),
     new Errors.WriteTimeout(base),

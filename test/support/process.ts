@@ -1,10 +1,10 @@
 /** Processes that are started first and begin together: the side of the test. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { fileURLToPath } from "node:url"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { bundled } from "./bundle.js"
 
 export interface Started<A> {
   /** Lets it begin, and succeeds with its report once it has ended well. */
@@ -19,8 +19,7 @@ export const startProcess = <A>(
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(async () => {
-        const file = fileURLToPath(new URL(script, import.meta.url))
-        const child = spawn(process.execPath, ["--import", "tsx", file, ...args])
+        const child = spawn(process.execPath, [await bundled(script), ...args])
         const output = { out: "", err: "" }
         child.stdout.on("data", (chunk) => {
           output.out += chunk

@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { bundled } from "./bundle.js"
 
 export interface OtherProcess {
   readonly child: ChildProcessWithoutNullStreams
@@ -11,17 +11,16 @@ export interface OtherProcess {
   readonly ended: Effect.Effect<void>
 }
 
-const script = fileURLToPath(new URL("./forward-process.ts", import.meta.url))
-
-/** Starts a writing process; it is killed with the scope. */
-export const startWriter = (
+/** Starts a script of this folder; the process is killed with the scope. */
+export const startScript = (
+  script: string,
   ...args: ReadonlyArray<string | number | object>
 ): Effect.Effect<OtherProcess, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => {
+      Effect.promise(async () => {
         const texts = args.map((arg) => (typeof arg === "object" ? JSON.stringify(arg) : String(arg)))
-        const child = spawn(process.execPath, ["--import", "tsx", script, ...texts])
+        const child = spawn(process.execPath, [await bundled(script), ...texts])
         child.stderr.on("data", (data) => process.stderr.write(data))
         child.stdin.on("error", () => {})
         return child
@@ -66,3 +65,7 @@ export const startWriter = (
       }
     }
   )
+
+/** A process that writes to a shared database; see `forward-process.ts`. */
+export const startWriter = (...args: ReadonlyArray<string | number | object>) =>
+  startScript("forward-process.ts", ...args)

@@ -1,15 +1,10 @@
 /** Statements made from others, the same ones for the same seed. */
+import { assert } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 
-/** Numbers from 0 up to 1 (mulberry32). */
-export const random = (seed: number): (() => number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
+import { random, seedOfRun } from "../support/random.js"
 
 const pieces = (sql: string): ReadonlyArray<string> =>
   sql.match(/--[^\n]*|\/\*.*?\*\/|'[^']*'|"[^"]*"|\w+|\s+|[^\w\s]/gs) ?? []
@@ -104,5 +99,46 @@ export const mutated = (next: () => number, corpus: ReadonlyArray<string>): stri
 /** How many statements, and from which seed. */
 export const fuzzing = (): { readonly count: number; readonly seed: number } => ({
   count: Number(process.env["DB_HUB_FUZZ"] ?? 4_000),
-  seed: Number(process.env["DB_HUB_SEED"] ?? Math.floor(Math.random() * 2 ** 31))
+  seed: seedOfRun()
 })
+
+type Corpus = Parameters<typeof statement>[1]
+
+export function* statements(count: number, seed: number, corpus: Corpus): Iterable<string> {
+  const next = random(seed)
+  for (let n = 0; n < count; n++) yield statement(next, corpus)
+}
+
+/** Statements between two looks. */
+const window = 250
+
+/**
+ * Runs statements and looks, after each window of them, whether anything of the database changed. What `look` sees has
+ * to tell more than how things are: it holds marks that only ever move forward (times of files, numbers of transactions)
+ * and that every change moves. Where they stand still over a window, there was no moment within it at which anything had
+ * changed, which is what a hash after each statement would show. At a difference the window runs again, one by one, to
+ * name the statement. Succeeds with how many were reads.
+ */
+export const unchangedBy = <E>(
+  statements: Iterable<string>,
+  query: (sql: string) => Effect.Effect<unknown, unknown>,
+  look: Effect.Effect<string, E>
+): Effect.Effect<number, E> =>
+  Effect.gen(function* () {
+    const accepts = (sql: string) => Effect.map(Effect.either(query(sql)), Either.isRight)
+    let reads = 0
+    const before = yield* look
+    for (const some of Chunk.chunksOf(Chunk.fromIterable(statements), window)) {
+      const accepted = yield* Effect.forEach(some, accepts, { concurrency: 4 })
+      reads += accepted.filter(Boolean).length
+      const after = yield* look
+      if (after === before) continue
+      for (const sql of some) {
+        const between = yield* look
+        yield* accepts(sql)
+        assert.strictEqual(yield* look, between, `changed by ${JSON.stringify(sql)}`)
+      }
+      assert.strictEqual(after, before, `changed by one of ${JSON.stringify(Chunk.toReadonlyArray(some))}`)
+    }
+    return reads
+  })

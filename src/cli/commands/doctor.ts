@@ -152,6 +152,25 @@ const guardedMigrations = (backend: BackendShape) =>
     Effect.succeed(fail("migrations", error.message, "use the version of this program that the database was made with"))
   )
 
+const primaryCheck = (backend: BackendShape) =>
+  Effect.promise(() => import("../../layers/write/ForwardingWrites.js")).pipe(
+    Effect.flatMap(({ probePrimary }) => probePrimary(backend)),
+    Effect.map(({ completed, depth, dropped, epoch, failed, maxDepth, overloaded, pid }) => {
+      const turnedAway = `${failed} failed, ${dropped} dropped, ${overloaded} overloaded`
+      const queue = `${depth} waiting (at most ${maxDepth}), ${completed} done, ${turnedAway}`
+      return ok("primary", `process ${pid} writes for the others, epoch ${epoch}; its queue: ${queue}`)
+    }),
+    Effect.catchIf(
+      ({ code }) => code === "HUB_NO_PRIMARY",
+      () => Effect.succeed(ok("primary", "no process writes for others at the moment"))
+    ),
+    Effect.catchAll((error) =>
+      Effect.succeed(
+        warn("primary", error.message, "look at the process that holds the file: kill -CONT if it was stopped")
+      )
+    )
+  )
+
 const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>
   Effect.gen(function* () {
     if (!NodeFs.existsSync(file)) {
@@ -176,7 +195,8 @@ const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>
       guarded("integrity", integrityCheck(backend.right)),
       guarded("foreign_keys", foreignKeyCheck(backend.right)),
       guarded("journal_mode", journalCheck(backend.right, settings)),
-      guardedMigrations(backend.right)
+      guardedMigrations(backend.right),
+      primaryCheck(backend.right)
     ])
     return [...outside, ...inside]
   }).pipe(Effect.scoped)

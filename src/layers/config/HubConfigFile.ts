@@ -281,7 +281,11 @@ const normalise = (
       connections[name] = yield* backendOf(connection, at, resolve)
     }
     const memory = hub.memory === undefined ? {} : yield* memoryOf(hub.memory, hub, resolve)
-    return { primary, connections: { ...connections, ...memory } }
+    const embeddings = yield* decode(HubConfig.EmbeddingsConfig)(
+      hub.embeddings ?? { type: "hashing" },
+      `${key}.embeddings`
+    )
+    return { primary, connections: { ...connections, ...memory }, embeddings }
   })
 
 const fromData = (data: unknown, source: string, resolve: Resolve) =>
@@ -370,7 +374,7 @@ export const fromEnv: Effect.Effect<HubConfig.HubConfig, ConfigError, Path.Path>
   const parts = Either.all({ type: engineOf(url), section: sectionOf(url) })
   if (Either.isLeft(parts)) return yield* problem(key, parts.left)
   const { section, type } = parts.right
-  return { primary: yield* backendOf({ type, ...section }, key, path.resolve), connections: {} }
+  return { ...HubConfig.defaults, primary: yield* backendOf({ type, ...section }, key, path.resolve) }
 }).pipe(Effect.mapError(configError("config.env")))
 
 /**
@@ -393,9 +397,9 @@ export const resolve = (
  */
 export const print = (config: HubConfig.HubConfig): Effect.Effect<string, ConfigError> =>
   Schema.encode(HubConfig.HubConfig)(config).pipe(
-    Effect.map(({ connections, primary: { type, ...primary } }) =>
+    Effect.map(({ primary: { type, ...primary }, ...others }) =>
       Yaml.stringify(
-        { database: { hub: { backend: type, [type]: primary, connections } } },
+        { database: { hub: { backend: type, [type]: primary, ...others } } },
         (_, value: unknown) => (typeof value === "string" ? Environment.escape(value) : value),
         { lineWidth: 0 }
       )

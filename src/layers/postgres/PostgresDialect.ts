@@ -6,6 +6,7 @@
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
 import * as Upsert from "../Upsert.js"
+import * as TextTables from "./PostgresTextTables.js"
 import * as VectorTables from "./PostgresVectorTables.js"
 
 /**
@@ -43,6 +44,7 @@ export const dialect: Dialect = {
   },
   ...Upsert.onConflict,
   forUpdate: " FOR UPDATE",
+  forShare: " FOR SHARE",
   skipLocked: " FOR UPDATE SKIP LOCKED",
   // Numbers of rows are given out before the commit; whatever transaction is older than all that run has ended.
   writerOrder: {
@@ -50,17 +52,8 @@ export const dialect: Dialect = {
     settled: "writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
   },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
-  dropTextTables: [
-    `DO $hub$
-DECLARE
-  collection bigint;
-BEGIN
-  FOR collection IN SELECT id FROM db_hub_text_collections LOOP
-    EXECUTE format('DROP TABLE db_hub_texts_%s', collection);
-  END LOOP;
-END
-$hub$`
-  ],
+  dropTextTables: TextTables.dropAll,
+  textPostings: TextTables.postings,
   // Let go at the end of the transaction, whoever ends it. The number is the hub's own.
   migrationLock: ["SELECT pg_advisory_xact_lock(7234201530118)"]
 }

@@ -141,19 +141,14 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
   }
 
   const connect = (done: Acquired, tries = 2) => {
+    // Another connection, opened at the same time, may have changed it meanwhile.
+    const tried = tls
     pool.connect((error, client) => {
       if (client !== undefined) return done(undefined, client as unknown as Connection)
-      if (options.sslMode === "prefer" && tries > 1) {
-        if (tls !== false && isTlsTrouble(error)) {
-          setTls(false)
-          return connect(done, tries - 1)
-        }
-        if (tls === false && wantsTls(error)) {
-          setTls(tlsOf(options))
-          return connect(done, tries - 1)
-        }
-      }
-      done(error)
+      const retry = tried === false ? wantsTls(error) : isTlsTrouble(error)
+      if (options.sslMode !== "prefer" || tries < 2 || !retry) return done(error)
+      setTls(tried === false ? tlsOf(options) : false)
+      connect(done, tries - 1)
     })
   }
 

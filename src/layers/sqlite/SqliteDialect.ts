@@ -44,10 +44,13 @@ export const dialect: Dialect = {
   ...Upsert.onConflict,
   // A transaction has the write lock from its beginning.
   forUpdate: "",
+  forShare: "",
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up, down },
   dropTextTables: [],
+  // FTS5 keeps them.
+  textPostings: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
   migrationLock: []
 }

@@ -66,12 +66,24 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       return db
     }
 
-    const records = (): Database => {
+    /** Who only looks makes no file. */
+    const published = (): unknown => {
+      if (!handles.has("primary") && !NodeFs.existsSync(`${file}-primary`)) return undefined
+      const db = open("primary")
+      return db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'record'").get() === undefined
+        ? undefined
+        : db.prepare("SELECT record FROM record WHERE database = ?").pluck().get(database)
+    }
+
+    const publish = (record: PrimaryRecord): void => {
       const db = open("primary")
       db.exec(
         "CREATE TABLE IF NOT EXISTS record (database TEXT PRIMARY KEY, epoch INTEGER NOT NULL, record TEXT NOT NULL)"
       )
-      return db
+      db.prepare(
+        `INSERT INTO record (database, epoch, record) VALUES (?, ?, ?) ON CONFLICT (database) DO UPDATE
+         SET epoch = excluded.epoch, record = excluded.record WHERE excluded.epoch > epoch`
+      ).run(database, record.epoch, JSON.stringify(record))
     }
 
     const tryLock = (slot: number): Effect.Effect<boolean, DbError> =>
@@ -99,22 +111,9 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       slots,
       inTransaction: client.inTransaction,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
-      read: Effect.map(
-        retryBusy(recordBudget, context, () =>
-          records().prepare("SELECT record FROM record WHERE database = ?").pluck().get(database)
-        ),
-        (text) => Either.getOrUndefined(decodeRecord(text))
+      read: Effect.map(retryBusy(recordBudget, context, published), (text) =>
+        Either.getOrUndefined(decodeRecord(text))
       ),
-      publish: (record) =>
-        Effect.asVoid(
-          retryBusy(recordBudget, context, () =>
-            records()
-              .prepare(
-                `INSERT INTO record (database, epoch, record) VALUES (?, ?, ?) ON CONFLICT (database) DO UPDATE
-                 SET epoch = excluded.epoch, record = excluded.record WHERE excluded.epoch > epoch`
-              )
-              .run(database, record.epoch, JSON.stringify(record))
-          )
-        )
+      publish: (record) => retryBusy(recordBudget, context, () => publish(record))
     }
   })

@@ -70,7 +70,7 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
     }),
 
   // Texts are read last, only those of the results.
-  search: (n, query, { params, sql }, limit) =>
+  search: (n, query, { params, sql } = { params: [], sql: "TRUE" }, limit) =>
     client.query(
       `WITH best AS MATERIALIZED (
           SELECT t.row_id, t.id, f.score

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import { type Origin, QuantizedIndex } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import * as Matches from "./SqliteVectorMatches.js"
 import * as Rows from "./SqliteVectorRows.js"
 
 /** The rows that a search found were changed before all of them could be read. */
@@ -19,6 +20,7 @@ export class TooLarge extends Data.TaggedError("TooLarge") {}
 export interface Snapshot {
   readonly index: QuantizedIndex.QuantizedIndex
   readonly seq: number
+  readonly matches: Matches.SqliteVectorMatches
 }
 
 export interface SqliteVectorCache {
@@ -35,8 +37,11 @@ export interface SqliteVectorCache {
 interface Entry {
   index: QuantizedIndex.QuantizedIndex | undefined
   seq: number
+  readonly matches: Matches.SqliteVectorMatches
   readonly lock: Effect.Semaphore
 }
+
+const bytesOf = ({ index, matches }: Entry): number => (index?.bytes() ?? 0) + matches.bytes()
 
 const pageRows = 1000
 
@@ -50,13 +55,18 @@ export const make = (client: SqliteClient, memoryBytes: number): SqliteVectorCac
   const entries = new Map<number, Entry>()
 
   const entryOf = ({ id }: Rows.Collection): Entry => {
-    const entry = entries.get(id) ?? { index: undefined, seq: 0, lock: Effect.unsafeMakeSemaphore(1) }
+    const entry = entries.get(id) ?? {
+      index: undefined,
+      seq: 0,
+      matches: Matches.make(client),
+      lock: Effect.unsafeMakeSemaphore(1)
+    }
     entries.delete(id)
     entries.set(id, entry)
     return entry
   }
 
-  const bytes = () => Array.from(entries.values()).reduce((sum, { index }) => sum + (index?.bytes() ?? 0), 0)
+  const bytes = () => Array.from(entries.values()).reduce((sum, entry) => sum + bytesOf(entry), 0)
 
   /** Lets go of other indexes until so many bytes for this collection's fit beside the rest. */
   const makeRoom = (collection: Rows.Collection, wanted: number): Effect.Effect<void, TooLarge> =>
@@ -66,10 +76,10 @@ export const make = (client: SqliteClient, memoryBytes: number): SqliteVectorCac
         return new TooLarge()
       }
       let held = wanted + bytes() - (entries.get(collection.id)?.index?.bytes() ?? 0)
-      for (const [id, { index }] of entries) {
+      for (const [id, entry] of entries) {
         if (held <= memoryBytes) break
         if (id === collection.id) continue
-        held -= index?.bytes() ?? 0
+        held -= bytesOf(entry)
         entries.delete(id)
       }
       return Effect.void
@@ -121,8 +131,8 @@ export const make = (client: SqliteClient, memoryBytes: number): SqliteVectorCac
   ): Effect.Effect<Snapshot, DbError | Moved | TooLarge> =>
     Effect.gen(function* () {
       for (let round = 0, head = collection; round < maxRounds; round++) {
-        const { index, seq } = entry
-        if (index !== undefined && seq >= head.seq && !index.outgrown()) return { index, seq }
+        const { index, matches, seq } = entry
+        if (index !== undefined && seq >= head.seq && !index.outgrown()) return { index, seq, matches }
         yield* load(entry, head, at)
         head = yield* Rows.getCollection(client, collection.name, at)
         if (head.id !== collection.id) break

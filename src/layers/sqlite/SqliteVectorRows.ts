@@ -5,7 +5,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
-import type { Row } from "../../services/Backend.js"
+import type { Row, SqlValue } from "../../services/Backend.js"
 import { fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
@@ -61,15 +61,17 @@ export const getCollection = (client: SqliteClient, name: string, at: Origin): E
 /** Keys looked up in one statement. */
 const lookupLimit = 1024
 
+/** The rows of these keys that are there; `params` are those of the columns. */
 export const getRows = (
   client: SqliteClient,
   collection: Collection,
   columns: string,
-  keys: ReadonlyArray<number>
+  keys: ReadonlyArray<number>,
+  params: ReadonlyArray<SqlValue> = []
 ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
   // The + keeps SQLite from walking the collection instead of looking up the rows.
   const sql = `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`
-  const lookup = (keys: ReadonlyArray<number>) => client.query(sql, [collection.id, JSON.stringify(keys)])
+  const lookup = (keys: ReadonlyArray<number>) => client.query(sql, [...params, collection.id, JSON.stringify(keys)])
   if (keys.length <= lookupLimit) return lookup(keys)
   return Effect.map(
     Effect.forEach(Chunk.chunksOf(Chunk.fromIterable(keys), lookupLimit), (some) =>

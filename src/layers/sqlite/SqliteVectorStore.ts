@@ -35,8 +35,11 @@ export interface SqliteVectorStoreOptions {
 /** Records in one INSERT. */
 const insertSizes = [100, 10, 1]
 
-/** Rows whose filter is evaluated in one statement. */
-const filterRows = 5000
+/**
+ * Candidates whose filter is evaluated one by one before all rows are: for as long as that takes no longer than reading
+ * the metadata of all rows would.
+ */
+const lookedAt = (rows: number): number => Math.max(64, rows / 25)
 
 /** Rows scored from one statement. */
 const scanRows = 1000
@@ -103,50 +106,64 @@ export const make = (
         return found
       })
 
-    /** The rows that match, found without reading vectors, some thousand at a time. */
-    const matching = (collection: Rows.Collection, filter: Filter.Filter, { index, seq }: Cache.Snapshot) =>
-      Effect.gen(function* () {
-        const { params, sql } = SqliteFilter.compile(filter)
-        const statement = `SELECT json_group_array(row_id) AS keys, json_group_array(seq) AS seqs,
-          (SELECT json_object('seq', seq, 'row_id', row_id)
-            FROM (${Rows.pageSql("row_id, seq", filterRows)}) LIMIT 1 OFFSET ${filterRows - 1}) AS last
-          FROM (${Rows.pageSql("row_id, seq, metadata", filterRows)}) WHERE ${sql}`
-        const within: Array<number> = []
-        let last = Rows.after(0)
-        while (true) {
-          const cursor = Rows.pageParameters(collection, last)
-          const [row] = yield* client.query(statement, [...cursor, ...cursor, ...params])
-          const keys: ReadonlyArray<number> = JSON.parse(String(row?.keys))
-          const seqs: ReadonlyArray<number> = JSON.parse(String(row?.seqs))
-          for (let i = 0; i < keys.length; i++) {
-            if (seqs[i]! > seq || !index.has(keys[i]!)) return yield* new Cache.Moved()
-            within.push(keys[i]!)
+    /** Without the vectors of rows that do not match. */
+    const fetchFrom =
+      ({ at, collection }: Search, { seq }: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
+      (keys: ReadonlyArray<number>) =>
+        Effect.gen(function* () {
+          const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
+          const columns = `row_id, seq, id, ${vector}`
+          const rows = yield* Rows.getRows(client, collection, columns, keys, condition?.params)
+          if (rows.length < keys.length) return yield* new Cache.Moved()
+          const candidates = []
+          for (const row of rows) {
+            if ((row.seq as number) > seq) return yield* new Cache.Moved()
+            if (row.vector === null) continue
+            const stored = yield* Rows.readVector(row, collection, at)
+            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
           }
-          if (row?.last === null) return within
-          last = JSON.parse(String(row?.last))
+          return candidates
+        })
+
+    /** Fails if anything was written to the collection since the snapshot. */
+    const unchangedSince = ({ seq }: Cache.Snapshot, { at, collection }: Search) =>
+      Effect.filterOrFail(
+        Rows.getCollection(client, collection.name, at),
+        (head) => head.id === collection.id && head.seq === seq,
+        () => new Cache.Moved()
+      )
+
+    /** Candidates are looked at one by one if many rows match; if few do, these are found first. */
+    const searchFiltered = (search: Search, filter: Filter.Filter, snapshot: Cache.Snapshot) =>
+      Effect.gen(function* () {
+        const { k, minScore, vector: query } = search
+        const { index, matches } = snapshot
+        const condition = SqliteFilter.compile(filter)
+        const head = yield* unchangedSince(snapshot, search)
+        const within = (keys: ReadonlySet<number>) => {
+          const fetch = fetchFrom(search, snapshot, undefined)
+          return Effect.zipRight(
+            unchangedSince(snapshot, search),
+            index.search({ query, k, minScore, within: Array.from(keys), fetch })
+          )
         }
+        const known = yield* matches.recall(head, condition)
+        if (known !== undefined) return yield* within(known)
+        const fetch = fetchFrom(search, snapshot, condition)
+        return yield* Effect.catchTag(
+          index.search({ query, k, minScore, limit: lookedAt(index.size()), fetch }),
+          "OutOfCandidates",
+          () => Effect.flatMap(matches.find(head, condition), within)
+        )
       })
 
     const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
       Effect.gen(function* () {
-        const { at, collection, filter, k, minScore, vector } = search
-        const fetch = (keys: ReadonlyArray<number>) =>
-          Effect.gen(function* () {
-            const rows = yield* Rows.getRows(client, collection, "row_id, seq, id, vector", keys)
-            if (rows.length < keys.length) return yield* new Cache.Moved()
-            const candidates = []
-            for (const row of rows) {
-              if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
-              const stored = yield* Rows.readVector(row, collection, at)
-              candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
-            }
-            return candidates
-          })
-        const within =
+        const { at, collection, filter, k, minScore, vector: query } = search
+        const scored =
           filter === undefined
-            ? undefined
-            : yield* Rows.explained(client, collection, at)(matching(collection, filter, snapshot))
-        const scored = yield* snapshot.index.search({ query: vector, k, minScore, within, fetch })
+            ? yield* snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot, undefined) })
+            : yield* Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
         return yield* hits(search, scored, snapshot.seq)
       })
 
@@ -202,10 +219,9 @@ export const make = (
         })
         const inTransaction = Effect.flatMap(prepared, scanTransaction)
         const outside = Effect.flatMap(prepared, (search) =>
-          Effect.catchTag(
+          Effect.catchTags(
             cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
-            "TooLarge",
-            () => scanSnapshot(search)
+            { TooLarge: () => scanSnapshot(search), OutOfCandidates: () => scanSnapshot(search) }
           )
         )
         return yield* ((yield* client.inTransaction) ? inTransaction : outside).pipe(

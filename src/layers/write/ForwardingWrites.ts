@@ -13,7 +13,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { DbConnection, type DbError, PrimaryUnreachable, UnknownOperation, WriteTimeout } from "../../errors/index.js"
+import {
+  DbConnection,
+  type DbError,
+  DbUnsupported,
+  PrimaryUnreachable,
+  UnknownOperation,
+  WriteTimeout
+} from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
@@ -483,7 +490,8 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
   Layer.unwrapEffect(
     Effect.map(Backend, (backend) => {
       const { strategy = "local-first" } = options
-      if (backend.sharing === undefined || strategy === "local-only") return LocalWrites.layer
+      const { capabilities, sharing } = backend
+      if (sharing === undefined || !capabilities.writable || strategy === "local-only") return LocalWrites.layer
       const settings: Settings = {
         strategy,
         timeout: Duration.toMillis(options.timeout ?? "5 seconds"),
@@ -493,12 +501,13 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
         deadAfter: Duration.toMillis(options.deadAfter ?? "3 seconds"),
         keepKeys: Duration.toMillis(options.keepKeys ?? "7 days")
       }
-      return Layer.scoped(WriteChannel, make(backend, backend.sharing, settings))
+      return Layer.scoped(WriteChannel, make(backend, sharing, settings))
     })
   )
 
 /**
- * What the primary of a database says of itself; `DbConnection` if no process is primary or it does not answer.
+ * What the primary of a database says of itself. `DbConnection` if there is none (`HUB_NO_PRIMARY`) or if it does not
+ * answer (`HUB_PRIMARY_HANGS`); `DbUnsupported` where every process writes for itself.
  *
  * @since 0.1.0
  * @category status
@@ -507,7 +516,7 @@ export const probePrimary = (backend: BackendShape): Effect.Effect<Wire.PrimaryS
   withPrimary(backend, (client) => client.status)
 
 /**
- * Asks the primary to leave its place to another process; what it has taken it finishes first.
+ * Asks the primary to leave its place to another process; what it has taken it finishes first. Fails as `probePrimary`.
  *
  * @since 0.1.0
  * @category status
@@ -515,23 +524,33 @@ export const probePrimary = (backend: BackendShape): Effect.Effect<Wire.PrimaryS
 export const stepDown = (backend: BackendShape): Effect.Effect<void, DbError> =>
   withPrimary(backend, (client) => client.stepDown)
 
+/** A connection of its own, so that the question does not wait behind writes. */
 const withPrimary = <A>(
-  { name, sharing }: BackendShape,
+  { kind, name, sharing }: BackendShape,
   ask: (client: Wire.PrimaryClient) => Effect.Effect<A, DbError>
 ): Effect.Effect<A, DbError> => {
+  const context = { backend: name, operation: "primary.status" }
   const none = new DbConnection({
-    backend: name,
-    operation: "primary.status",
+    ...context,
     code: "HUB_NO_PRIMARY",
-    message: "No process writes for the others: none has this database open for forwarded writes, or it does not answer"
+    message: "No process writes for the others: none has this database open for forwarded writes"
   })
-  if (sharing === undefined) return Effect.fail(none)
+  const hangs = new DbConnection({
+    ...context,
+    code: "HUB_PRIMARY_HANGS",
+    message: "The process that writes for the others does not answer: it hangs, or was stopped"
+  })
+  if (sharing === undefined) {
+    const message = `Every process writes for itself on this ${kind} backend: there is no primary`
+    return Effect.fail(new DbUnsupported({ ...context, message }))
+  }
   return Effect.flatMap(sharing.read, (record) =>
     record === undefined
       ? Effect.fail(none)
       : Effect.scoped(Effect.flatMap(Wire.connect(record), ask)).pipe(
-          Effect.timeoutFail({ duration: "2 seconds", onTimeout: () => none }),
-          Effect.mapError((error) => (error._tag === "PrimaryUnreachable" ? none : error))
+          Effect.timeoutFail({ duration: "2 seconds", onTimeout: () => hangs }),
+          Effect.mapError((error) => (error._tag === "PrimaryUnreachable" ? none : error)),
+          Effect.withClock(realClock)
         )
   )
 }

@@ -1,0 +1,30 @@
+/**
+ * An embedding model: texts become vectors that are near to each other where the texts are.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { DbError } from "../errors/index.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface EmbeddingsShape {
+  /** The name that collections record. */
+  readonly model: string
+  /** Of every vector. */
+  readonly dimension: number
+  readonly embed: (text: string) => Effect.Effect<Float32Array, DbError>
+  /** One vector for each text, in the order of the texts; all or none. */
+  readonly embedMany: (texts: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Float32Array>, DbError>
+}
+
+/**
+ * Fails with `EmbeddingError`, whose `reason` tells what passes by itself. No error and no span carries a text or a key.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Embeddings extends Context.Tag("effect-db-hub/Embeddings")<Embeddings, EmbeddingsShape>() {}
