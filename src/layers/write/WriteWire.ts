@@ -139,20 +139,24 @@ const gathered = (socket: Socket): Socket => ({
   writer: Effect.gen(function* () {
     const write = yield* socket.writer
     let waiting = ""
-    const flush = Effect.suspend(() => {
+    const flush = () => {
       const text = waiting
       waiting = ""
       // A connection that broke ends its reader, which tells everyone who waits for an answer.
-      return text === "" ? Effect.void : Effect.ignore(write(text))
-    })
-    yield* Effect.addFinalizer(() => flush)
-    return (chunk) => {
-      if (typeof chunk !== "string") return Effect.zipRight(flush, write(chunk))
-      return Effect.sync(() => {
-        if (waiting === "") setImmediate(() => Effect.runFork(flush))
-        waiting += chunk
-      })
+      if (text !== "") Effect.runFork(Effect.ignore(write(text)))
     }
+    // Nobody waits for it here: a connection that was never made would be waited for without end.
+    yield* Effect.addFinalizer(() => Effect.sync(flush))
+    return (chunk) =>
+      Effect.suspend(() => {
+        if (typeof chunk !== "string") {
+          flush()
+          return write(chunk)
+        }
+        if (waiting === "") setImmediate(flush)
+        waiting += chunk
+        return Effect.void
+      })
   })
 })
 
