@@ -135,13 +135,17 @@ const holdLock = async () => {
 }
 
 /** Writes before the measured ones, so that code is compiled; in all processes at once, like those. */
-const warmUp = 3_000
+const warmUp = 2_000
 
 const measure = async (write: Write) => {
   say("ready")
   await told()
   for (let n = -warmUp; n < 0; n++) {
-    await write(n, `${name}:${n}`)
+    try {
+      await write(n, `${name}:${n}`)
+    } catch (cause) {
+      process.stderr.write(`while warming up: ${String(cause)}\n`)
+    }
     await turn()
   }
   say("warm")

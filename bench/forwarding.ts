@@ -146,7 +146,6 @@ const contenders = {
   "hub, forward-always": ["hub", { strategy: "forward-always" }],
   "hub, local-first, 8 fibers each": ["hub", { fibers: 8 }],
   "hub, forward-always, 8 fibers each": ["hub", { strategy: "forward-always", fibers: 8 }],
-  "hub, local-only": ["hub", { strategy: "local-only" }],
   "raw, the same statements": ["raw", {}],
   "raw, one bare INSERT": ["bare", {}]
 } as const

@@ -25,7 +25,7 @@ import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
  * wrote last at hand, and is not to be interrupted at every write by all who wait.
  */
 const firstPause = 2
-const longestPause = 40
+const longestPause = 20
 
 /**
  * Tries until SQLite no longer answers BUSY, for `budget` milliseconds; the event loop runs on in between.

@@ -105,6 +105,11 @@ interface Job extends WaitingWrite<unknown> {
 /** Deadlines are those of other processes, so they are read from the wall clock, also under a test's clock. */
 const realClock = Clock.make()
 
+/** Between two groups others get their chance at the lock, and those who were answered send what they write next. */
+const gap = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -277,7 +282,10 @@ export const make = (
 
     const worker = Effect.gen(function* () {
       for (;;) {
-        while (depth > 0) yield* Effect.uninterruptible(group)
+        while (depth > 0) {
+          yield* Effect.uninterruptible(group)
+          yield* gap
+        }
         isIdle = true
         yield* filled.close
         yield* idle.open

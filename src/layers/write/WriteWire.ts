@@ -236,6 +236,12 @@ export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<str
         Layer.provide(serialization)
       )
     )
+    // What was answered in this turn goes out before the connections are closed.
+    yield* Effect.addFinalizer(() =>
+      Effect.async<void>((resume) => {
+        setImmediate(() => resume(Effect.void))
+      })
+    )
     return path
   })
 
