@@ -1,9 +1,9 @@
 /**
  * Vector search through the store, exact and through a graph, against sqlite-vec, libSQL's vector index, a loop in
- * JavaScript and usearch by itself, all in one run: `npm run bench -- vector` at 10,000, 50,000 and 200,000 vectors, with
- * `--million` at 1,000,000, with `--sizes=20000` at sizes
- * of your own. Vectors have 384 components and lie in clusters of
- * about 170, as those of texts on one subject do; queries come from the same clusters.
+ * JavaScript and usearch by itself, all in one run: `npm run bench -- vector` at 10,000, 50,000 and 200,000 vectors,
+ * `--million` at 1,000,000, `--sizes=20000,30000` at sizes of your own, `--no-libsql` without the slowest of them.
+ * Vectors have 384 components and lie in clusters of about 170, as those of texts on one subject do; queries come from
+ * the same clusters.
  */
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
