@@ -22,6 +22,7 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { storeTexts } from "./storeTexts.js"
 import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
@@ -56,5 +57,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   settingOwners,
   textPostings,
   embeddings,
-  ingestedFiles
+  ingestedFiles,
+  storeTexts
 ].map((step, index) => ({ ...step, id: index + 1 }))

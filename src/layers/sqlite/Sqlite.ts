@@ -38,7 +38,8 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
     const resolved = yield* resolve(options)
     const client = yield* Effect.provide(SqliteClient.make(resolved), Reactivity.layer)
     const basics = { ...client, name: resolved.name, dialect }
-    const migrator = SqlMigrator.make(basics, hubMigrations, "hub")
+    const text = SqlTextStore.make(basics, SqliteText.make(client, resolved.name))
+    const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
     const memory = resolved.path === ":memory:"
     return {
@@ -64,7 +65,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),
       vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
-      text: SqlTextStore.make(basics, SqliteText.make(client, resolved.name)),
+      text,
       migrator,
       health: SqliteHealth.make(client, migrator)
     } satisfies BackendShape
