@@ -26,6 +26,7 @@ import { storeTexts } from "./storeTexts.js"
 import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
+import { vectorGraphs } from "./vectorGraphs.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
@@ -58,5 +59,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   textPostings,
   embeddings,
   ingestedFiles,
-  storeTexts
+  storeTexts,
+  vectorGraphs
 ].map((step, index) => ({ ...step, id: index + 1 }))

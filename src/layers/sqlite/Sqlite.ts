@@ -64,7 +64,12 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),
-      vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
+      vector: yield* SqliteVectorStore.make(client, {
+        backend: resolved.name,
+        memoryBytes: resolved.vectorMemory,
+        graphFrom: resolved.vectorIndex === "exact" ? Number.POSITIVE_INFINITY : resolved.vectorGraphFrom,
+        recall: resolved.vectorRecall
+      }),
       text,
       migrator,
       health: SqliteHealth.make(client, migrator)
