@@ -111,6 +111,17 @@ describe("writes of your own through another process", () => {
   )
 
   it.scopedLive(
+    "over TCP on the loopback it is the same",
+    () =>
+      Effect.gen(function* () {
+        const { backend, two } = yield* pair({ transport: "tcp" })
+        assert.match((yield* backend.sharing!.read)!.socket, /^tcp:/)
+        assert.deepStrictEqual(yield* two.ask("vote a"), { result: { votes: 1 } })
+      }),
+    60_000
+  )
+
+  it.scopedLive(
     "an operation that the primary does not have is named as such",
     () =>
       Effect.gen(function* () {
