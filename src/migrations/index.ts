@@ -9,6 +9,7 @@ import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
 import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
+import { ingestedFiles } from "./ingestedFiles.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
 import { primary } from "./primary.js"
@@ -21,9 +22,11 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { storeTexts } from "./storeTexts.js"
 import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
+import { vectorGraphs } from "./vectorGraphs.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
@@ -54,5 +57,8 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   primary,
   settingOwners,
   textPostings,
-  embeddings
+  embeddings,
+  ingestedFiles,
+  storeTexts,
+  vectorGraphs
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -22,7 +22,8 @@ export interface SearchCollectionOptions {
   readonly metric?: Metric
   /**
    * The embedding model, so that vectors of another are not mixed in by mistake. `true` is that of `Embeddings`, with its
-   * dimension: records and questions without vectors are then embedded.
+   * dimension: records and questions without vectors are then embedded; `ModelMismatch` if the collection is there with
+   * another.
    */
   readonly model?: string | true
 }
@@ -118,8 +119,8 @@ export interface SearchResult {
   readonly collection: string
   readonly id: string
   readonly score: number
-  /** What `score` is. */
-  readonly scoreKind: "rrf" | "weighted" | "bm25" | Metric
+  /** What `score` is; `ranking`: that of the store, as it says. */
+  readonly scoreKind: "rrf" | "weighted" | "bm25" | "ranking" | Metric
   /** The position in the text leg, counted from 1. */
   readonly textRank?: number
   readonly vectorRank?: number
@@ -213,6 +214,38 @@ export interface EmbedOptions {
 }
 
 /**
+ * What is asked of the search of a store: words, an embedding, or both. Vectors of each model are kept apart.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreSearchRequest extends Omit<SearchRequest, "filter" | "vector"> {
+  readonly embedding?: { readonly model: string; readonly vector: ReadonlyArray<number> }
+}
+
+/**
+ * How well a result fits, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Ranks = Pick<
+  SearchResult,
+  "score" | "scoreKind" | "textRank" | "vectorRank" | "cosine" | "bm25" | "highlights"
+>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreSearchAnswer<A> {
+  /** Best first, equal ones by id, unless `mmr` chose them. */
+  readonly results: ReadonlyArray<A & Ranks>
+  /** Legs that gave nothing because they failed; empty when all is well. */
+  readonly failed: ReadonlyArray<FailedLeg>
+}
+
+/**
  * Fails with `NotFound` for an unknown collection, `InvalidInput` for a bad request, `DimensionMismatch`, `ModelMismatch`
  * where a collection has another model than the one at hand, and with a leg's own error when there is no other leg that
  * succeeded. Writes inside a transaction of the same backend belong to it; what a model is asked is asked before the
@@ -245,6 +278,8 @@ export class Search extends Context.Tag("effect-db-hub/Search")<
     ) => Effect.Effect<EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> }, DbError>
     /** Gives pending records their vectors; what the model refuses one by one stays pending. */
     readonly embedPending: (collection: string, options?: EmbedOptions) => Effect.Effect<EmbeddingReport, DbError>
+    /** The number of records that wait for their vectors. */
+    readonly pending: (collection: string) => Effect.Effect<number, DbError>
     /**
      * Moves a collection to another model, by default the one at hand. The old vectors answer until all texts have new
      * ones, then all change at once. Others may write meanwhile, and nothing of that is lost. After a crash, or where the

@@ -4,9 +4,9 @@
  *
  * @since 0.1.0
  */
-import { Worker } from "node:worker_threads"
 import Sqlite from "better-sqlite3"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
+import { dieWithParent } from "./ChildProgram.js"
 
 /**
  * @since 0.1.0
@@ -70,13 +70,6 @@ const answer = (task: Task): Answer => {
   }
 }
 
-// A thread beside the statement, since one that runs without end would outlive a parent that was killed.
-const watch = `
-const parent = process.ppid
-setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, "SIGKILL") }, 500)
-`
-new Worker(watch, { eval: true, execArgv: [] }).unref()
-
-process.on("disconnect", () => process.exit(0))
+dieWithParent()
 process.on("message", (task: Task) => process.send!(answer(task)))
 process.send!({ type: "ready" } satisfies Answer)
