@@ -139,7 +139,7 @@ describe("writes of your own through another process", () => {
         assert.hasAllKeys(yield* two.ask("vote a"), ["result"])
         const [here, there] = [spansOf(`${path}.two`), spansOf(`${path}.one`)]
         const call = here.find(({ name }) => name === "vote a")
-        const sent = here.find(({ parent }) => parent === call?.id)
+        const sent = here.find(({ name, parent }) => parent === call?.id && name.endsWith(".Forward"))
         const done = there.find(({ parent }) => parent === sent?.id)
         assert.deepStrictEqual(
           [sent?.name, done?.name],
