@@ -46,6 +46,25 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
 
   drop: (n) => [`DROP TABLE db_hub_terms_${n}`, `DROP TABLE db_hub_texts_${n}`],
 
+  addsAtOnce: false,
+
+  add: (n, records) =>
+    Effect.gen(function* () {
+      const added = JSON.stringify(
+        records.map(({ id, metadata, terms, text }) => [id, metadata, text, terms.join(" ")])
+      )
+      yield* client.execute(
+        `INSERT INTO db_hub_texts_${n} (id, metadata, text)
+          SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)`,
+        [added]
+      )
+      yield* client.execute(
+        `INSERT INTO db_hub_terms_${n} (rowid, terms)
+          SELECT t.row_id, r.value ->> 3 FROM json_each(?) AS r CROSS JOIN db_hub_texts_${n} AS t ON t.id = r.value ->> 0`,
+        [added]
+      )
+    }),
+
   write: (n, records) =>
     Effect.gen(function* () {
       yield* client.execute(

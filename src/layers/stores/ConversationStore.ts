@@ -179,7 +179,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       const records = found
         .filter(({ content }) => content.trim() !== "")
         .map((entry) => StoreTexts.ofMessage(user, entry))
-      return records.length === 0 ? Effect.void : backend.text.insertMany(texts, records)
+      return records.length === 0 ? Effect.void : backend.text.add(texts, records)
     }
 
     const dropTexts = (conversationId: string, matching: string, params: ReadonlyArray<SqlValue>) =>

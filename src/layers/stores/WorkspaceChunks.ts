@@ -102,7 +102,7 @@ export const make = (backend: BackendShape) => {
         { discard: true }
       )
       if (numbered.length > 0) {
-        yield* backend.text.insertMany(
+        yield* backend.text.add(
           StoreTexts.collections.chunks,
           numbered.map((chunk) => StoreTexts.ofChunk(owner, chunk))
         )
