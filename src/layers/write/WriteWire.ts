@@ -136,6 +136,33 @@ const serialization = Layer.succeed(
   })
 )
 
+/** What is written in one turn of the event loop is one system call, and wakes the other process once. */
+const gathered = (socket: Socket): Socket => ({
+  ...socket,
+  writer: Effect.gen(function* () {
+    const write = yield* socket.writer
+    let waiting = ""
+    const flush = () => {
+      const text = waiting
+      waiting = ""
+      // A connection that broke ends its reader, which tells everyone who waits for an answer.
+      if (text !== "") Effect.runFork(Effect.ignore(write(text)))
+    }
+    // Nobody waits for it here: a connection that was never made would be waited for without end.
+    yield* Effect.addFinalizer(() => Effect.sync(flush))
+    return (chunk) =>
+      Effect.suspend(() => {
+        if (typeof chunk !== "string") {
+          flush()
+          return write(chunk)
+        }
+        if (waiting === "") setImmediate(flush)
+        waiting += chunk
+        return Effect.void
+      })
+  })
+})
+
 /** What only one who has the secret can answer to a nonce. */
 const proofOf = (secret: string, nonce: string): string =>
   NodeCrypto.createHmac("sha256", secret).update(nonce).digest("base64url")
@@ -181,9 +208,20 @@ export const serve = (
         ),
         Layer.provide(authorized),
         Layer.provide(RpcServer.layerProtocolSocketServer),
-        Layer.provide(Layer.succeed(SocketServer, socketServer)),
+        Layer.provide(
+          Layer.succeed(SocketServer, {
+            ...socketServer,
+            run: (handler) => socketServer.run((socket) => handler(gathered(socket)))
+          })
+        ),
         Layer.provide(serialization)
       )
+    )
+    // What was answered in this turn goes out before the connections are closed.
+    yield* Effect.addFinalizer(() =>
+      Effect.async<void>((resume) => {
+        setImmediate(() => resume(Effect.void))
+      })
     )
     return address
   })
@@ -228,7 +266,10 @@ export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbE
   Effect.gen(function* () {
     const socket = yield* NodeSocket.makeNet({ ...Endpoint.connectOptions(record.socket), openTimeout: "2 seconds" })
     const services = yield* Layer.build(
-      RpcClient.layerProtocolSocket().pipe(Layer.provide(Layer.succeed(Socket, socket)), Layer.provide(serialization))
+      RpcClient.layerProtocolSocket().pipe(
+        Layer.provide(Layer.succeed(Socket, gathered(socket))),
+        Layer.provide(serialization)
+      )
     )
     const client = yield* Effect.provide(RpcClient.make(WireGroup, { spanPrefix: "effect-db-hub.forward" }), services)
     const answered = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>
