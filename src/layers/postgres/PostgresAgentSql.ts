@@ -15,7 +15,7 @@ import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import type { Connection, Request, Result } from "./PostgresConnection.js"
+import { type Connection, type Request, type Result, start } from "./PostgresConnection.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect, lexical } from "./PostgresDialect.js"
 import * as Pool from "./PostgresPool.js"
@@ -110,11 +110,7 @@ export const make =
         limits: AgentLimits
       ) =>
         Effect.gen(function* () {
-          yield* run({ text: begin, simple: true })
-          const [found] = (yield* run({
-            text: AllowList.volatileQuery,
-            values: AllowList.volatileValues(accepted)
-          })).rows
+          const [found] = (yield* run({ text: `${begin}; ${AllowList.volatileQuery(accepted)}`, simple: true })).rows
           if (found !== undefined) return yield* AllowList.isVolatile(context, String(found["name"]))
           const rows = collector(limits)
           const add = (result: Result) => {
@@ -126,13 +122,14 @@ export const make =
             add(result)
             return { columns: columnsOf(result), ...rows.result() }
           }
-          yield* run({ ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` })
-          const fetch = run({
-            text: `FETCH FORWARD ${Math.min(chunk, limits.maxRows + 1)} FROM hub_read`,
-            rowMode: "array"
-          })
-          let result = yield* fetch
-          while (add(result) && result.rows.length > 0) result = yield* fetch
+          const size = Math.min(chunk, limits.maxRows + 1)
+          const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
+          const declare = `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}`
+          // Both in one round trip where nothing has to be bound.
+          const alone = request.values === undefined || request.values.length === 0
+          if (!alone) yield* run({ ...request, text: declare })
+          let result = yield* run(alone ? { ...fetch, begin: declare } : fetch)
+          while (add(result) && result.rows.length === size) result = yield* run(fetch)
           return { columns: columnsOf(result), ...rows.result() }
         })
 
@@ -149,7 +146,6 @@ export const make =
           (connection) => {
             const run = (part: Request) => Dedicated.run(connection, context, part)
             return limited(connection, context, read(run, request, accepted, limits)).pipe(
-              Effect.zipLeft(run({ text: "ROLLBACK", simple: true })),
               // The server has not answered that it stopped: it is cut off behind the caller's back.
               Effect.disconnect,
               Effect.timeoutFail({ duration: deadline + grace, onTimeout: () => timeout }),
@@ -159,8 +155,15 @@ export const make =
           },
           (connection, exit) =>
             Effect.sync(() => {
-              if (Exit.isFailure(exit)) connection.destroy()
-              pool.release(connection)
+              if (Exit.isFailure(exit)) {
+                connection.destroy()
+                return pool.release(connection)
+              }
+              // Nobody waits for it, but nobody else gets the connection before.
+              start(connection, { text: "ROLLBACK", simple: true }, (error) => {
+                if (error) connection.destroy()
+                pool.release(connection)
+              })
             })
         )
 

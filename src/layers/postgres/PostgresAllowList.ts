@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Pg from "pg"
 import {
   type DbError,
   DbQuery,
@@ -190,8 +191,8 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
     }
   })
 
-const arrayOf = (names: ReadonlyArray<string>): string =>
-  `{${names.map((name) => `"${name.replace(/[\\"]/g, "\\$&")}"`).join(",")}}`
+const arrayOf = (names: Iterable<string>): string =>
+  `ARRAY[${Array.from(names, (name) => Pg.escapeLiteral(name)).join(", ")}]::pg_catalog.name[]`
 
 /**
  * Names what of a statement may change something by the database's own account: volatile functions, operators that call
@@ -200,22 +201,18 @@ const arrayOf = (names: ReadonlyArray<string>): string =>
  * @since 0.1.0
  * @category checks
  */
-export const volatileQuery = `
+export const volatileQuery = ({ attributes, functions, operators }: Accepted): string => `
 SELECT p.proname AS name FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY ($1::name[]) AND p.provolatile = 'v'
-  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY ($4::name[]))
+WHERE p.proname = ANY (${arrayOf(functions)}) AND p.provolatile = 'v'
+  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY (${arrayOf(harmless)}))
 UNION ALL
 SELECT o.oprname FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
-WHERE o.oprname = ANY ($2::name[]) AND p.provolatile = 'v'
+WHERE o.oprname = ANY (${arrayOf(operators)}) AND p.provolatile = 'v'
 UNION ALL
 SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY ($3::name[]) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
+WHERE p.proname = ANY (${arrayOf(attributes)}) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
   AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
 LIMIT 1`
-
-/** @internal */
-export const volatileValues = ({ attributes, functions, operators }: Accepted): ReadonlyArray<string> =>
-  [functions, operators, attributes, Array.from(harmless)].map(arrayOf)
 
 /** @internal */
 export const isVolatile = (context: ErrorContext, name: string): DbReadOnly =>

@@ -1,0 +1,28 @@
+// Puts the command into a few files, dist/bundle: loading hundreds of small ones takes most of the time in which it
+// starts. What is native, or installed only by those who need it, stays outside. After tsc.
+import { rmSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+rmSync(`${root}/dist/bundle`, { recursive: true, force: true })
+await build({
+  absWorkingDir: root,
+  // Beside each other: the second is started by code of the first, which looks for it there.
+  entryPoints: ["dist/cli/main.js", "dist/layers/sqlite/SqliteAgentWorker.js"],
+  outdir: "dist/bundle",
+  entryNames: "[name]",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  minifySyntax: true,
+  minifyWhitespace: true,
+  external: ["better-sqlite3", "usearch", "pg", "pg-cursor", "pg-native", "libpg-query", "@electric-sql/*"],
+  banner: {
+    js: 'import { createRequire as createRequireOfBundle } from "node:module"; const require = createRequireOfBundle(import.meta.url);'
+  },
+  logLevel: "warning"
+})
