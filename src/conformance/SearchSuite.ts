@@ -5,7 +5,7 @@ import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { Backend } from "../services/Backend.js"
-import { Search, type SearchAnswer, type SearchCollectionOptions } from "../services/Search.js"
+import { Search, type SearchAnswer, type SearchCollectionOptions, type SearchRequest } from "../services/Search.js"
 import { TextStore } from "../services/TextStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 import { Fusion } from "../vector/index.js"
@@ -136,6 +136,44 @@ export const searchSuite: Suite = {
         })
       )
     })
+  ),
+
+  "with mmr, what says the same again comes after what says something else": withCollection((search, collection) =>
+    Effect.gen(function* () {
+      yield* search.index(collection, [
+        { id: "a", text: "cat", vector: [1, 0] },
+        { id: "again", text: "cat and more words", vector: [1, 0.01] },
+        { id: "other", text: "cat and many more words", vector: [0.6, 0.8] },
+        { id: "far", text: "dog", vector: [-1, 0] }
+      ])
+      const ids = (request: SearchRequest) => Effect.map(search.search(collection, request), idsOf)
+      yield* equal(yield* ids({ vector: [1, 0], limit: 3 }), ["a", "again", "other"])
+      yield* equal(yield* ids({ vector: [1, 0], limit: 2, mmr: {} }), ["a", "again"])
+      yield* equal(yield* ids({ vector: [1, 0], limit: 2, mmr: { lambda: 0.4 } }), ["a", "far"])
+      yield* equal(yield* ids({ text: "cat", limit: 2, mmr: { lambda: 0.1 } }), ["a", "other"])
+      yield* equal(yield* ids({ text: "cat", vector: [1, 0], limit: 3, mmr: { lambda: 1 } }), ["a", "again", "other"])
+      const texts = yield* fresh("no_vectors")
+      yield* search.createCollection(texts)
+      yield* search.index(texts, [{ id: "a", text: "cat" }])
+      yield* failsWith("InvalidInput", search.search(texts, { text: "cat", mmr: {} }))
+      yield* failsWith("InvalidInput", search.search(collection, { text: "cat", mmr: { lambda: 2 } }))
+    })
+  ),
+
+  "where the model knows words only, words weigh more": withCollection(
+    (search, collection) =>
+      Effect.gen(function* () {
+        yield* search.index(collection, animals)
+        const request = { text: "cat", vector: [0, 1] }
+        const byDefault = yield* search.search(collection, request)
+        const fusion = { strategy: "weighted", textWeight: 0.7, vectorWeight: 0.3 } as const
+        yield* equal(byDefault, yield* search.search(collection, { ...request, fusion }))
+        yield* equal(byDefault.results[0]?.scoreKind, "weighted")
+        yield* equal(byDefault, yield* search.search(collection, { ...request, fusion: { strategy: "weighted" } }))
+        const rrf = yield* search.search(collection, { ...request, fusion: { strategy: "rrf" } })
+        yield* equal(rrf.results[0]?.scoreKind, "rrf")
+      }),
+    { dimension: 2, model: "hashing-2" }
   ),
 
   "a filter holds in every leg, and does not cost results": withCollection((search, collection) =>
@@ -277,7 +315,9 @@ export const searchSuite: Suite = {
         { ...both, filter: { a: { $near: 1 } } },
         { ...both, minSimilarity: 2 },
         { ...both, fusion: { strategy: "weighted", textWeight: 0, vectorWeight: 0 } },
-        { ...both, fusion: { strategy: "rrf", textWeight: Number.NaN } }
+        { ...both, fusion: { strategy: "rrf", textWeight: Number.NaN } },
+        { ...both, fusion: { strategy: "sum" } },
+        { ...both, fusion: { strategy: "weighted", normalization: "softmax" } }
       ]) {
         yield* failsWith("InvalidInput", search.search(collection, request as never))
       }

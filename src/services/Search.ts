@@ -43,8 +43,9 @@ export interface SearchRecord {
 export type SearchMode = "text" | "vector" | "hybrid"
 
 /**
- * How the legs of a hybrid search become one ranking. Weights are at least 0 and not both 0; default 0.3 for text and
- * 0.7 for vectors where scores are added, and 1 for both under RRF.
+ * How the legs of a hybrid search become one ranking. Weights are at least 0 and not both 0; default 1 for both under
+ * RRF; where scores are added, 0.3 for text and 0.7 for vectors, and the other way round if the model is lexical
+ * (`hashing-…`): it knows no more than the words do, and BM25 weighs them better.
  *
  * @since 0.1.0
  * @category models
@@ -82,12 +83,18 @@ export interface SearchRequest {
   readonly filter?: FilterInput
   /** Default `plain`. */
   readonly syntax?: QuerySyntax.Syntax
-  /** Default RRF. */
+  /** Default RRF, and `weighted` where the model is lexical. */
   readonly fusion?: FusionOptions
   /** Results of each leg that are fused; default 50, and never less than `limit`. */
   readonly preFusionLimit?: number
   /** Leave out of the vector leg what has a smaller cosine; a text match is not measured by it. */
   readonly minSimilarity?: number
+  /**
+   * Choose among the best `preFusionLimit` those that are good and unlike each other, by the cosine of their vectors
+   * (maximal marginal relevance): results are in the order in which they were chosen. `lambda`, default 0.7, is how much
+   * being good counts for against being unlike, from 0 to 1. `InvalidInput` where there are no vectors.
+   */
+  readonly mmr?: { readonly lambda?: number }
 }
 
 /**
@@ -128,7 +135,7 @@ export interface FailedLeg {
  * @category models
  */
 export interface SearchAnswer {
-  /** Best first, equal ones by id, then by collection. */
+  /** Best first, equal ones by id, then by collection, unless `mmr` chose them. */
   readonly results: ReadonlyArray<SearchResult>
   /** Legs that gave nothing because they failed; empty when all is well. */
   readonly failed: ReadonlyArray<FailedLeg>

@@ -48,10 +48,13 @@ export interface Fused {
 export type Normalization = "min-max" | "z-score"
 
 /**
+ * Of added scores. A model that is lexical knows no more than the words do, and text search weighs words better.
+ *
  * @since 0.1.0
  * @category constants
  */
-export const defaultWeights = { text: 0.3, vector: 0.7 } as const
+export const defaultWeightsOf = (lexical: boolean): { readonly text: number; readonly vector: number } =>
+  lexical ? { text: 0.7, vector: 0.3 } : { text: 0.3, vector: 0.7 }
 
 /**
  * The constant of RRF: how little the first ranks count for more than the next.

@@ -23,6 +23,14 @@ export interface HashingEmbedder {
   readonly embedMany: (texts: ReadonlyArray<string>) => ReadonlyArray<Float32Array>
 }
 
+/**
+ * Whether a model's name is that of one which is lexical, as this one is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const isLexical = (model: string): boolean => /^hashing-\d+$/.test(model)
+
 /** FNV-1a over UTF-16 units, then mixed: its low bits alone are not spread well enough for small dimensions. */
 const hash = (text: string): number => {
   let h = 0x811c9dc5

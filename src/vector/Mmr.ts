@@ -16,6 +16,14 @@ export interface Candidate {
 }
 
 /**
+ * How much being good counts for against being unlike.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const defaultLambda = 0.7
+
+/**
  * Chooses one after the other whatever has most of `lambda * score - (1 - lambda) * its greatest similarity to those
  * chosen`; equal ones by id. `lambda` 1 is the order of scores, 0 only looks for what is unlike.
  *
@@ -27,7 +35,7 @@ export const select = <A extends Candidate>(
   similarity: (a: A, b: A) => number,
   options: { readonly limit: number; readonly lambda?: number }
 ): ReadonlyArray<A> => {
-  const { lambda = 0.7, limit } = options
+  const { lambda = defaultLambda, limit } = options
   const left = candidates.toSorted((a, b) => b.score - a.score || compareCodePoints(a.id, b.id))
   const nearest = new Map<A, number>()
   const chosen: Array<A> = []
