@@ -148,7 +148,7 @@ else {
   await client.query("DROP TABLE IF EXISTS notes; CREATE TABLE notes (id int PRIMARY KEY, body text, at text)")
   await client.query("INSERT INTO notes SELECT n, 'note ' || n, '2026-01-01' FROM generate_series(1, 1000) n")
   await compare("PostgreSQL", [
-    ours({ cwd: folder, env: { DATABASE_URL: postgres.url } }),
+    ours({ cwd: folder, env: { DATABASE_URL: `${postgres.url}?sslmode=disable` } }),
     theirs(`${postgres.url}?sslmode=disable`)
   ])
   await client.query("DROP TABLE notes")

@@ -139,3 +139,20 @@ export const bytes = (count: number): string => {
  * @category numbers
  */
 export const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
+
+const barWidth = 30
+
+/**
+ * Shows how far long work is, where somebody watches.
+ *
+ * @since 0.1.0
+ * @category output
+ */
+export const barOf = (what: string, progress: ((line: string) => void) | undefined) =>
+  progress === undefined
+    ? undefined
+    : ({ done, total }: { readonly done: number; readonly total: number }) => {
+        const part = done / Math.max(total, 1)
+        const filled = Math.round(part * barWidth)
+        progress(`${what} [${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ${Math.floor(part * 100)}%`)
+      }
