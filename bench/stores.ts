@@ -100,6 +100,7 @@ const recording = (backend: BackendShape, sent: Array<Sent>): BackendShape => {
     ...backend,
     query: (sql, params) => Effect.zipRight(note(sql, params), backend.query(sql, params)),
     execute: (sql, params) => Effect.zipRight(note(sql, params), backend.execute(sql, params)),
+    enqueue: (sql, params) => Effect.zipRight(note(sql, params), backend.enqueue(sql, params)),
     transaction: (effect, options) =>
       Effect.zipRight(
         note(backend.dialect.name === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN"),

@@ -29,6 +29,9 @@ const ids = (backend: BackendShape, table: string) =>
 const insert = (backend: BackendShape, table: string, id: number, note = "x") =>
   backend.execute(`INSERT INTO ${table} (id, note) VALUES (?, ?)`, [id, note])
 
+const enqueue = (backend: BackendShape, table: string, id: number) =>
+  backend.enqueue(`INSERT INTO ${table} (id, note) VALUES (?, ?)`, [id, "x"])
+
 /**
  * What every `Backend` promises.
  *
@@ -289,6 +292,67 @@ export const backendSuite: Suite = {
         })
       )
       yield* equal(yield* ids(backend, table), [1, 2])
+    })
+  ),
+
+  "an enqueued statement takes effect in its order, and alone at once": withTable((backend, table) =>
+    Effect.gen(function* () {
+      yield* enqueue(backend, table, 1)
+      yield* equal(yield* ids(backend, table), [1])
+      yield* backend.transaction(
+        Effect.gen(function* () {
+          yield* enqueue(backend, table, 2)
+          yield* equal(yield* ids(backend, table), [1, 2])
+          yield* backend.enqueue(`UPDATE ${table} SET note = ? WHERE id = ?`, ["first", 2])
+          yield* backend.enqueue(`UPDATE ${table} SET note = ? WHERE id = ?`, ["last", 2])
+        })
+      )
+      yield* equal(yield* backend.query(`SELECT note FROM ${table} WHERE id = ?`, [2]), [{ note: "last" }])
+      // More than are left to one statement.
+      const many = Array.from({ length: 250 }, (_, n) => n + 10)
+      yield* backend.transaction(Effect.forEach(many, (id) => enqueue(backend, table, id), { discard: true }))
+      yield* equal(yield* ids(backend, table), [1, 2, ...many])
+    })
+  ),
+
+  "enqueued statements are undone with their transaction, nested ones alone": withTable((backend, table) =>
+    Effect.gen(function* () {
+      yield* Effect.flip(backend.transaction(Effect.zipRight(enqueue(backend, table, 1), Effect.fail("no"))))
+      yield* backend.transaction(
+        Effect.gen(function* () {
+          yield* enqueue(backend, table, 2)
+          yield* Effect.flip(backend.transaction(Effect.zipRight(enqueue(backend, table, 3), Effect.fail("no"))))
+          yield* backend.transaction(enqueue(backend, table, 4))
+          yield* enqueue(backend, table, 5)
+        })
+      )
+      yield* equal(yield* ids(backend, table), [2, 4, 5])
+    })
+  ),
+
+  "an enqueued statement that fails fails its transaction as a whole, a nested one alone": withTable((backend, table) =>
+    Effect.gen(function* () {
+      yield* enqueue(backend, table, 1)
+      const twice = Effect.zipRight(enqueue(backend, table, 2), enqueue(backend, table, 1))
+      yield* failsWith("DbConflict", backend.transaction(twice))
+      yield* failsWith("DbConflict", backend.transaction(Effect.zipRight(twice, ids(backend, table))))
+      yield* equal(yield* ids(backend, table), [1])
+      yield* backend.transaction(
+        Effect.gen(function* () {
+          yield* enqueue(backend, table, 3)
+          yield* failsWith("DbConflict", backend.transaction(twice))
+          yield* enqueue(backend, table, 4)
+        })
+      )
+      yield* equal(yield* ids(backend, table), [1, 3, 4])
+    })
+  ),
+
+  "an enqueued statement is refused like any other before anything is sent": withTable((backend, table) =>
+    Effect.gen(function* () {
+      const refused = backend.enqueue(`INSERT INTO ${table} (id) VALUES (?)`, [1, 2])
+      yield* failsWith("InvalidInput", backend.transaction(Effect.ignore(refused)).pipe(Effect.zipRight(refused)))
+      yield* equal(yield* ids(backend, table), [])
     })
   ),
 

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { Backend } from "../services/Backend.js"
+import { ConversationStore } from "../services/ConversationStore.js"
 import { JobQueue, type JobStatus, JobStore, JobStoreAdmin, jobTransitions } from "../services/JobStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
@@ -37,6 +38,9 @@ const jobIn = (user: string, status: JobStatus) =>
 const claimFor = (user: string, leaseMillis = 60_000) =>
   Effect.flatMap(JobQueue, (queue) => queue.claim({ worker: "worker", leaseMillis, user }))
 
+const conversationOf = (user: string) =>
+  Effect.flatMap(ConversationStore, (conversations) => conversations.create({ user, channel: "jobs" }))
+
 /** A claim that must find a job. */
 const claimed = (user: string, leaseMillis?: number) =>
   Effect.filterOrFail(
@@ -53,11 +57,12 @@ export const jobSuite: Suite = {
   "a saved job comes back whole, with its owner": Effect.gen(function* () {
     const jobs = yield* JobStore
     const user = yield* fresh("user")
+    const conversationId = yield* conversationOf(user)
     const description = {
       title: "Übersetzen",
       description: "\u{1F600}\n'x'",
       requesterId: "requester",
-      conversationId: "conversation",
+      conversationId,
       category: "translation",
       budgetAmount: "12345678901234567890.000000000000000001",
       budgetToken: "NEAR",
@@ -84,7 +89,8 @@ export const jobSuite: Suite = {
   "saving a job again replaces its description, and never its status or costs": Effect.gen(function* () {
     const jobs = yield* JobStore
     const [user, id] = [yield* fresh("user"), yield* fresh("job")]
-    yield* jobs.save({ user, id, title: "one", description: "", category: "c", conversationId: "x", budgetAmount: "1" })
+    const conversationId = yield* conversationOf(user)
+    yield* jobs.save({ user, id, title: "one", description: "", category: "c", conversationId, budgetAmount: "1" })
     yield* jobs.transition({ user, id, to: "in_progress" })
     yield* jobs.recordLlmCall({
       user,
@@ -114,6 +120,8 @@ export const jobSuite: Suite = {
       jobs.failureReason(bob, id),
       jobs.transitions(bob, id),
       jobs.actions(bob, id),
+      jobs.llmCalls(bob, { job: id }),
+      jobs.llmUsage(bob, id),
       jobs.estimations(bob, id),
       jobs.save({ user: bob, id, title: "mine now", description: "" }),
       jobs.transition({ user: bob, id, to: "cancelled" }),
@@ -130,6 +138,22 @@ export const jobSuite: Suite = {
     yield* equal([job.userId, job.title, job.status, job.actualCost], [ada, "a job", "pending", "0"])
     yield* equal((yield* jobs.estimations(ada, id))[0]?.actualCost, null)
     yield* equal([yield* jobs.list(bob), (yield* jobs.llmUsage(bob)).calls], [[], 0])
+  }),
+
+  "a job and a call of a model belong to no conversation of somebody else": Effect.gen(function* () {
+    const jobs = yield* JobStore
+    const [ada, bob] = [yield* fresh("ada"), yield* fresh("bob")]
+    const conversation = yield* conversationOf(ada)
+    const [id, mine] = [yield* fresh("job"), yield* aJob(bob)]
+    const job = { user: bob, title: "t", description: "" }
+    const call = { user: bob, provider: "p", model: "m", inputTokens: 1, outputTokens: 1, cost: "1" }
+    for (const of of [conversation, yield* fresh("nowhere")]) {
+      yield* failsWith("NotFound", jobs.save({ ...job, id, conversationId: of }))
+      yield* failsWith("NotFound", jobs.save({ ...job, id: mine, conversationId: of }))
+      yield* failsWith("NotFound", jobs.recordLlmCall({ ...call, conversation: of }))
+    }
+    yield* failsWith("NotFound", jobs.get(bob, id))
+    yield* equal([(yield* jobs.get(bob, mine)).conversationId, (yield* jobs.llmUsage(bob)).calls], [null, 0])
   }),
 
   "a change to a job that is not there is NotFound": Effect.gen(function* () {
@@ -346,8 +370,9 @@ export const jobSuite: Suite = {
     const jobs = yield* JobStore
     const user = yield* fresh("user")
     const job = yield* aJob(user)
+    const conversation = yield* conversationOf(user)
     const call = { user, provider: "p", model: "m", inputTokens: 1, outputTokens: 1, cost: "0.25" }
-    const alone = yield* jobs.recordLlmCall({ ...call, conversation: "conversation", purpose: "title" })
+    const alone = yield* jobs.recordLlmCall({ ...call, conversation, purpose: "title" })
     const withJob = yield* jobs.recordLlmCall({ ...call, job })
     yield* jobs.addAction({ user, job, toolName: "t", input: null, success: true })
     yield* jobs.delete({ user, id: job })
@@ -361,7 +386,7 @@ export const jobSuite: Suite = {
       ]),
       [
         [withJob, null, null, null],
-        [alone, null, "conversation", "title"]
+        [alone, null, conversation, "title"]
       ]
     )
     yield* equal((yield* jobs.llmUsage(user)).cost, "0.50")

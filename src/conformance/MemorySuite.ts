@@ -135,6 +135,24 @@ export const memorySuite: Suite = {
     })
   ),
 
+  "a field of the metadata is replaced whole, null included; a merge follows RFC 7396": withUser((store, user) =>
+    Effect.gen(function* () {
+      const { id } = yield* store.store({ user, content: "x", metadata: { first: { y: 2 } } })
+      const metadata = Effect.map(store.get(user, id), (memory) => memory.metadata)
+      yield* store.setField({ user, id, path: ["first"], value: { x: 1 } })
+      yield* store.setField({ user, id, path: ["second"], value: null })
+      yield* equal(yield* metadata, { first: { x: 1 }, second: null })
+      yield* store.mergeMetadata({ user, id, patch: { first: { x: null, z: [1] }, second: null } })
+      yield* equal(yield* metadata, { first: { z: [1] } })
+      const fields = Array.from({ length: 8 }, (_, i) => store.setField({ user, id, path: [`k${i}`], value: i }))
+      yield* Effect.all(fields, { concurrency: "unbounded" })
+      yield* equal(Object.keys(yield* metadata).length, 9)
+      yield* failsWith("InvalidInput", store.setField({ user, id, path: ["k0", "deeper"], value: 1 }))
+      yield* failsWith("NotFound", store.setField({ user: "another", id, path: ["a"], value: 1 }))
+      yield* failsWith("NotFound", store.mergeMetadata({ user: "another", id, patch: {} }))
+    })
+  ),
+
   "a memory stored twice under one idempotency key is the first one both times": withUser((store, user) =>
     Effect.gen(function* () {
       const key = yield* fresh("key")

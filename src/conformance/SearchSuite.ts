@@ -5,7 +5,13 @@ import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { Backend } from "../services/Backend.js"
-import { Search, type SearchAnswer, type SearchCollectionOptions, type SearchRequest } from "../services/Search.js"
+import {
+  type FusionOptions,
+  Search,
+  type SearchAnswer,
+  type SearchCollectionOptions,
+  type SearchRequest
+} from "../services/Search.js"
 import { TextStore } from "../services/TextStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 import { Fusion } from "../vector/index.js"
@@ -165,13 +171,16 @@ export const searchSuite: Suite = {
       Effect.gen(function* () {
         yield* search.index(collection, animals)
         const request = { text: "cat", vector: [0, 1] }
-        const byDefault = yield* search.search(collection, request)
-        const fusion = { strategy: "weighted", textWeight: 0.7, vectorWeight: 0.3 } as const
-        yield* equal(byDefault, yield* search.search(collection, { ...request, fusion }))
-        yield* equal(byDefault.results[0]?.scoreKind, "weighted")
-        yield* equal(byDefault, yield* search.search(collection, { ...request, fusion: { strategy: "weighted" } }))
-        const rrf = yield* search.search(collection, { ...request, fusion: { strategy: "rrf" } })
-        yield* equal(rrf.results[0]?.scoreKind, "rrf")
+        const found = (fusion?: FusionOptions) =>
+          Effect.map(
+            search.search(collection, { ...request, ...(fusion === undefined ? {} : { fusion }) }),
+            ({ results }) => results
+          )
+        const byDefault = yield* found()
+        yield* equal(byDefault, yield* found({ strategy: "weighted", textWeight: 0.7, vectorWeight: 0.3 }))
+        yield* equal(byDefault[0]?.scoreKind, "weighted")
+        yield* equal(byDefault, yield* found({ strategy: "weighted" }))
+        yield* equal((yield* found({ strategy: "rrf" }))[0]?.scoreKind, "rrf")
       }),
     { dimension: 2, model: "hashing-2" }
   ),

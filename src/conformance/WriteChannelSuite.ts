@@ -49,6 +49,15 @@ export const writeChannelSuite: Suite = {
     yield* equal((yield* settings.get(user, "a")).value, 1)
   }),
 
+  "the order of keys in a payload's JSON makes no other write": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const [user, key] = [yield* fresh("user"), yield* fresh("key")]
+    const set = (value: unknown) => withIdempotencyKey(key)(settings.set({ user, key: "a", value }))
+    yield* set({ one: 1, nested: [{ two: 2, three: 3 }] })
+    yield* set({ nested: [{ three: 3, two: 2 }], one: 1 })
+    yield* failsWith("InvalidInput", set({ one: 1, nested: [{ two: 3, three: 2 }] }))
+  }),
+
   "a write that failed leaves its idempotency key free": Effect.gen(function* () {
     const settings = yield* SettingsStore
     const [user, key] = [yield* fresh("user"), yield* fresh("key")]

@@ -10,6 +10,7 @@ import { auditSuite } from "./AuditSuite.js"
 import { backendSuite } from "./BackendSuite.js"
 import { type Case, casesOf, type Suite } from "./Case.js"
 import { conversationSuite } from "./ConversationSuite.js"
+import { embeddingSuite } from "./EmbeddingSuite.js"
 import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
 import { jobSuite } from "./JobSuite.js"
@@ -24,6 +25,7 @@ import { searchSuite } from "./SearchSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
+import { statementBatchSuite } from "./StatementBatchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
@@ -38,9 +40,11 @@ const suites: Readonly<Record<string, Suite>> = {
   VectorStore: vectorSuite,
   TextStore: textSuite,
   Search: searchSuite,
+  Embeddings: embeddingSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,
+  StatementBatch: statementBatchSuite,
   SettingsStore: settingsSuite,
   WorkspaceStore: workspaceSuite,
   UserScope: userScopeSuite,

@@ -79,7 +79,7 @@ export const layer = (config: HubConfig): Layer.Layer<HubServices, DbError> =>
   Layer.scopedContext(
     Effect.gen(function* () {
       const hub = yield* HubMake.make(optionsOf(config))
-      const embeddings = yield* ConfiguredEmbeddings.make(config.embeddings)
+      const embeddings = yield* ConfiguredEmbeddings.make(config.embeddings, hub.primary)
       return servicesOf(hub.primary).pipe(Context.add(Hub, hub), Context.add(Embeddings, embeddings))
     })
   )

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type DbError, type InvalidInput, NotFound } from "../errors/index.js"
@@ -14,7 +15,8 @@ import type {
   SearchAnswer,
   SearchMode,
   SearchRequest,
-  SearchResult
+  SearchResult,
+  SearchTimings
 } from "../services/Search.js"
 import type { TextHit } from "../services/TextStore.js"
 import type { SearchHit } from "../services/VectorStore.js"
@@ -316,13 +318,15 @@ export const make = (
       const inTexts = mode === "vector" ? [] : sources
       const inVectors =
         mode === "text" ? [] : sources.filter(({ embedded }) => request.vector !== undefined || embedded !== undefined)
-      const [[failedTexts, foundTexts], [failedVectors, foundVectors]] = yield* Effect.all(
+      const inBoth = Effect.all(
         [
-          legsOf("text", checked, inTexts, (source) => searchTexts(checked, source)),
-          legsOf("vector", checked, inVectors, (source) => searchVectors(checked, source, at))
+          Effect.timed(legsOf("text", checked, inTexts, (source) => searchTexts(checked, source))),
+          Effect.timed(legsOf("vector", checked, inVectors, (source) => searchVectors(checked, source, at)))
         ],
         { concurrency: "unbounded" }
       )
+      const [total, [text, vector]] = yield* Effect.timed(inBoth)
+      const [[textTime, [failedTexts, foundTexts]], [vectorTime, [failedVectors, foundVectors]]] = [text, vector]
       const failed = [...failedTexts, ...failedVectors]
       const [first] = failed
       if (first !== undefined && foundTexts.length + foundVectors.length === 0) return yield* Effect.fail(first.error)
@@ -366,6 +370,11 @@ export const make = (
           : [...textLeg, ...vectorLeg].map(({ key }) => candidateOf(key, undefined))
       const chosen =
         checked.lambda === undefined ? candidates.slice(0, checked.limit) : yield* diversify(candidates, checked, at)
-      return { results: chosen.map(({ result }) => result), failed }
+      const timings: SearchTimings = {
+        total: Duration.toMillis(total),
+        ...(inTexts.length === 0 ? {} : { text: Duration.toMillis(textTime) }),
+        ...(inVectors.length === 0 ? {} : { vector: Duration.toMillis(vectorTime) })
+      }
+      return { results: chosen.map(({ result }) => result), failed, mode, timings }
     })
 }

@@ -4,25 +4,40 @@
  * @since 0.1.0
  */
 import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { DbError } from "../errors/index.js"
+import * as Option from "effect/Option"
+import type { DbError, InvalidInput } from "../errors/index.js"
 import { Backend, type BackendShape } from "../services/Backend.js"
-import { Search, type SearchResult } from "../services/Search.js"
+import { Embeddings, type EmbeddingsShape } from "../services/Embeddings.js"
+import {
+  Search,
+  type SearchAnswer,
+  type SearchCollectionOptions,
+  type SearchRequest,
+  type SearchResult
+} from "../services/Search.js"
 import { type Origin, refuse } from "../vector/index.js"
 import * as HybridSearch from "./HybridSearch.js"
+import * as SearchEmbedding from "./SearchEmbedding.js"
 
 const { noneThere } = HybridSearch
+
+/** Transactions that lose to another one are run again so often. */
+const retryConflicts = 5
 
 /**
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
-  backend: Pick<BackendShape, "name" | "query" | "transaction" | "text" | "vector">
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "text" | "vector" | "dialect">,
+  embeddings?: EmbeddingsShape
 ): Context.Tag.Service<Search> => {
   const { text: texts, vector: vectors } = backend
   const hybrid = HybridSearch.make(backend)
+  const embedding = SearchEmbedding.make(backend, embeddings)
 
   const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
     Effect.suspend(() => body({ operation: `Search.${name}`, backend: backend.name }))
@@ -43,54 +58,122 @@ export const make = (
       }))
     })
 
-  return {
-    createCollection: (name, { dimension, language, metric, model } = {}) =>
-      operation("createCollection", () => {
-        const create = texts.createCollection(name, language === undefined ? {} : { language })
-        if (dimension === undefined) return create
-        const settings = {
-          dimension,
-          ...(metric === undefined ? {} : { metric }),
-          ...(model === undefined ? {} : { model })
-        }
-        return backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
-      }),
+  /** The collections whose model can embed a question, where the request needs that. */
+  const embeddableOf = (names: ReadonlyArray<string>, { mode, text, vector }: SearchRequest) => {
+    const needed = embeddings !== undefined && vector === undefined && typeof text === "string" && text.trim() !== ""
+    if (!needed || mode === "text") return Effect.succeed([])
+    return Effect.matchEffect(embedding.settingsOf(names), {
+      onSuccess: (found) => Effect.succeed(names.filter((name) => (found.get(name)?.model ?? null) !== null)),
+      // The store tells what the matter is in words of its own.
+      onFailure: (error) => Effect.zipRight(vectors.get(names[0] ?? "", []), Effect.fail(error))
+    })
+  }
 
-    index: (collection, records) =>
-      operation("index", (at) => {
-        if (!Array.isArray(records)) return Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
-        const embedded = records.filter(({ vector }) => vector !== undefined)
-        // The vector of an earlier text would find what is no longer there.
-        const stale = records.filter(({ vector }) => vector === undefined).map(({ id }) => id)
-        return backend.transaction(
+  const search = (
+    names: ReadonlyArray<string>,
+    request: SearchRequest,
+    at: Origin
+  ): Effect.Effect<SearchAnswer, DbError> =>
+    Effect.gen(function* () {
+      const embeddable = new Set(yield* embeddableOf(names, request))
+      const checked = yield* HybridSearch.check(request, at, embeddable.size > 0)
+      let embeddingTime: number | undefined
+      const sources = names.map((name): HybridSearch.Source => {
+        const source = { name, texts: name, vectors: name }
+        if (!embeddable.has(name)) return source
+        const embedded: NonNullable<HybridSearch.Source["embedded"]> = (leg) =>
           Effect.gen(function* () {
-            yield* texts.insertMany(collection, records)
-            if (stale.length > 0) yield* noneThere(vectors.delete(collection, stale), 0)
-            if (embedded.length > 0) {
-              yield* vectors.insertMany(
-                collection,
-                embedded.map(({ id, metadata = {}, vector = [] }) => ({ id, vector, metadata }))
-              )
-            }
+            const [duration, { model, vector }] = yield* Effect.timed(
+              embedding.embedQuestion(name, request.text ?? "", at)
+            )
+            embeddingTime = Math.max(embeddingTime ?? 0, Duration.toMillis(duration))
+            const found = yield* leg(vector)
+            // Moved to another model since: the vectors that were compared are not comparable.
+            const moved = (yield* embedding.settings(name))?.model !== model
+            return moved ? yield* embedded(leg) : found
           })
-        )
-      }),
+        return { ...source, embedded }
+      })
+      const answer = yield* hybrid(sources, checked, at)
+      return {
+        ...answer,
+        results: yield* withTexts(answer.results),
+        timings: { ...answer.timings, ...(embeddingTime === undefined ? {} : { embedding: embeddingTime }) }
+      }
+    })
+
+  const createCollection = (
+    name: string,
+    options: SearchCollectionOptions,
+    at: Origin
+  ): Effect.Effect<void, DbError> => {
+    const { language, metric } = options
+    const create = texts.createCollection(name, language === undefined ? {} : { language })
+    if (options.model === true && embeddings === undefined) {
+      return Effect.fail(refuse(at, "model", "is not at hand", "true only where Embeddings are provided"))
+    }
+    const model = options.model === true ? embeddings?.model : options.model
+    const dimension = options.dimension ?? (model === embeddings?.model ? embeddings?.dimension : undefined)
+    if (dimension === undefined) {
+      return model === undefined
+        ? create
+        : Effect.fail(refuse(at, "dimension", "is missing", "that of the vectors, for a model that is not at hand"))
+    }
+    const settings = {
+      dimension,
+      ...(metric === undefined ? {} : { metric }),
+      ...(model === undefined ? {} : { model })
+    }
+    return backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
+  }
+
+  const checkList = (records: unknown, at: Origin): Effect.Effect<void, InvalidInput> =>
+    Array.isArray(records) ? Effect.void : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+
+  return {
+    createCollection: (name, options = {}) =>
+      operation("createCollection", (at) => createCollection(name, options, at)),
+
+    index: (collection, given) =>
+      operation("index", (at) =>
+        Effect.gen(function* () {
+          yield* checkList(given, at)
+          const { records, ...report } = yield* embedding.embed(collection, given, at)
+          const pending = yield* backend.transaction(embedding.write(collection, records, at), { retryConflicts })
+          return { ...report, pending }
+        })
+      ),
+
+    embed: (collection, records) =>
+      operation("embed", (at) => Effect.zipRight(checkList(records, at), embedding.embed(collection, records, at))),
+
+    embedPending: (collection, { onProgress = () => Effect.void } = {}) =>
+      operation("embedPending", (at) => embedding.embedPending(collection, onProgress, at)),
+
+    reembed: (collection, { embeddings, onProgress = () => Effect.void } = {}) =>
+      operation("reembed", (at) => embedding.reembed(collection, embeddings, onProgress, at)),
 
     delete: (collection, ids) =>
       operation("delete", () =>
         backend.transaction(
           Effect.gen(function* () {
+            yield* embedding.lock(collection, "forShare")
             const deleted = yield* texts.delete(collection, ids)
-            yield* noneThere(vectors.delete(collection, ids), 0)
+            yield* embedding.forget(collection, ids)
             return deleted
-          })
+          }),
+          { retryConflicts }
         )
       ),
 
     dropCollection: (name) =>
       operation("dropCollection", () =>
         backend.transaction(
-          Effect.zipRight(texts.dropCollection(name), noneThere(vectors.dropCollection(name), undefined))
+          Effect.gen(function* () {
+            yield* embedding.lock(name, "forUpdate")
+            yield* texts.dropCollection(name)
+            yield* embedding.drop(name)
+          })
         )
       ),
 
@@ -99,16 +182,23 @@ export const make = (
         Effect.gen(function* () {
           const names = Array.from(new Set(typeof collections === "string" ? [collections] : collections))
           if (names.length === 0) return yield* refuse(at, "collections", "are none", "the name of at least one")
-          const sources = names.map((name) => ({ name, texts: name, vectors: name }))
-          const answer = yield* hybrid(sources, yield* HybridSearch.check(request, at), at)
-          return { ...answer, results: yield* withTexts(answer.results) }
+          const [duration, answer] = yield* Effect.timed(search(names, request, at))
+          return { ...answer, timings: { ...answer.timings, total: Duration.toMillis(duration) } }
         })
       )
   }
 }
 
 /**
+ * Embeds records and questions where `Embeddings` are provided, in collections of their model.
+ *
  * @since 0.1.0
  * @category layers
  */
-export const SearchLive: Layer.Layer<Search, never, Backend> = Layer.effect(Search, Effect.map(Backend, make))
+export const SearchLive: Layer.Layer<Search, never, Backend> = Layer.effect(
+  Search,
+  Effect.gen(function* () {
+    const embeddings = yield* Effect.serviceOption(Embeddings)
+    return make(yield* Backend, Option.getOrUndefined(embeddings))
+  })
+)

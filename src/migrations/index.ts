@@ -7,6 +7,7 @@
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
+import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
@@ -52,5 +53,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   texts,
   primary,
   settingOwners,
-  textPostings
+  textPostings,
+  embeddings
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -190,6 +190,11 @@ export interface BackendShape {
   readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
   /** Runs one statement that writes; waits for the write lock up to `busy_timeout`. */
   readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
+  /**
+   * Runs one statement that writes and whose answer nobody needs. Inside a transaction it may be sent together with what
+   * comes next, the COMMIT at the latest; if it fails, that fails, and the transaction with it.
+   */
+  readonly enqueue: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<void, DbError>
   /** Rows one by one in bounded memory, from one snapshot. */
   readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
   /**

@@ -45,7 +45,9 @@ export interface Dialect {
   readonly upsert: (table: string, columns: ReadonlyArray<string>, key: ReadonlyArray<string>) => string
   /** Ends a SELECT inside a transaction whose rows nobody else may change before its end. */
   readonly forUpdate: string
-  /** The same, passing over rows that somebody else holds. */
+  /** Ends a SELECT inside a transaction whose rows others may lock like this as well, but not `forUpdate`. */
+  readonly forShare: string
+  /** The same as `forUpdate`, passing over rows that somebody else holds. */
   readonly skipLocked: string
   /**
    * How the change feed tells what is settled: the type and default of a column that orders writers, and a condition

@@ -342,7 +342,13 @@ export const OpenAiConfig = Schema.Struct({
   batchSize: preset("batch_size", whole(1, 10_000), 64, "Texts in one request at most"),
   concurrency: preset("concurrency", whole(1, 1000), 4, "Requests that run at once at most"),
   timeout: preset("timeout", Millis, 60_000, "The longest wait for one answer"),
-  retries: preset("retries", whole(0, 100), 4, "How often a request that failed in passing is sent again")
+  retries: preset("retries", whole(0, 100), 4, "How often a request that failed in passing is sent again"),
+  cacheSize: preset(
+    "cache_size",
+    whole(0, Number.MAX_SAFE_INTEGER),
+    100_000,
+    "Vectors kept in the primary at most, so that no text is embedded twice; 0 = none"
+  )
 })
 
 /**

@@ -252,7 +252,8 @@ export type JobLease = typeof JobLease.Type
 
 /**
  * Writes what describes a job, new (then it is `pending`) or not; what is left out is empty then. It never touches the
- * status, costs and counters. Succeeds with the id. `NotFound` if the id is a job of somebody else.
+ * status, costs and counters. Succeeds with the id. `NotFound` if the id is a job of somebody else, or the conversation
+ * is.
  *
  * @since 0.1.0
  * @category operations
@@ -334,7 +335,8 @@ export const AddJobAction = operation("JobStore.addAction", {
 })
 
 /**
- * Records a call of a model, for a job or not; its tokens and cost are added to the job's. Succeeds with its id.
+ * Records a call of a model, for a job or a conversation of the user or neither; its tokens and cost are added to the
+ * job's. Succeeds with its id. `NotFound` if the job or the conversation is somebody else's.
  *
  * @since 0.1.0
  * @category operations

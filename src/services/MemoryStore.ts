@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, JsonRecord, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import { Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -138,6 +138,27 @@ export const UpdateMemory = operation("MemoryStore.update", {
 })
 
 /**
+ * Replaces exactly one path of the metadata; null is stored as null. Objects that are missing on the way are made; a path
+ * through anything else is `InvalidInput`.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const SetMemoryField = operation("MemoryStore.setField", {
+  payload: { user: UserId, id: Id, path: Schema.NonEmptyArray(Text), value: JsonValue }
+})
+
+/**
+ * Merges into the metadata (RFC 7396): null takes a key away.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const MergeMemoryMetadata = operation("MemoryStore.mergeMetadata", {
+  payload: { user: UserId, id: Id, patch: JsonRecord }
+})
+
+/**
  * Deletes a memory and its vector.
  *
  * @since 0.1.0
@@ -239,6 +260,8 @@ export class MemoryStore extends Context.Tag("effect-db-hub/MemoryStore")<
   {
     readonly store: Submit<typeof StoreMemory>
     readonly update: Submit<typeof UpdateMemory>
+    readonly setField: Submit<typeof SetMemoryField>
+    readonly mergeMetadata: Submit<typeof MergeMemoryMetadata>
     readonly delete: Submit<typeof DeleteMemory>
     readonly recordAccess: Submit<typeof RecordMemoryAccess>
     readonly prune: Submit<typeof PruneMemories>

@@ -5,8 +5,9 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type { DbError } from "../errors/index.js"
+import type { DbError, EmbeddingError } from "../errors/index.js"
 import type { FilterInput, Fusion, Highlight, JsonObject, Metric, QuerySyntax, TextAnalysis } from "../vector/index.js"
+import type { EmbeddingsShape } from "./Embeddings.js"
 
 /**
  * @since 0.1.0
@@ -15,12 +16,15 @@ import type { FilterInput, Fusion, Highlight, JsonObject, Metric, QuerySyntax, T
 export interface SearchCollectionOptions {
   /** Default `english`. */
   readonly language?: TextAnalysis.Language
-  /** Dimensions of the vectors; without it the collection has texts only. */
+  /** Dimensions of the vectors; without it and a model the collection has texts only. */
   readonly dimension?: number
   /** Default `cosine`. */
   readonly metric?: Metric
-  /** The embedding model, so that vectors of another are not mixed in by mistake. */
-  readonly model?: string
+  /**
+   * The embedding model, so that vectors of another are not mixed in by mistake. `true` is that of `Embeddings`, with its
+   * dimension: records and questions without vectors are then embedded.
+   */
+  readonly model?: string | true
 }
 
 /**
@@ -31,8 +35,13 @@ export interface SearchRecord {
   /** Unique within its collection. */
   readonly id: string
   readonly text: string
-  /** Without one the record is found by its text alone, until it gets one. */
-  readonly vector?: ReadonlyArray<number> | Float32Array
+  /**
+   * Without one the model of the collection embeds the text, if it is at hand; until then, and with null, the record is
+   * found by its text alone.
+   */
+  readonly vector?: ReadonlyArray<number> | Float32Array | null
+  /** The model that made the vector: one that the collection does not have is refused. */
+  readonly model?: string
   readonly metadata?: JsonObject
 }
 
@@ -73,9 +82,12 @@ export type FusionOptions =
 export interface SearchRequest {
   /** What is looked for in words. */
   readonly text?: string
-  /** What is looked for as a vector. */
+  /** What is looked for as a vector; without one, the text is embedded by the model of each collection. */
   readonly vector?: ReadonlyArray<number> | Float32Array
-  /** Default: what the request brings, `hybrid` if both. */
+  /**
+   * Default: what the request brings, `hybrid` if both. A text is embedded where that is needed and a model at hand, so
+   * that it alone is `hybrid`, too.
+   */
   readonly mode?: SearchMode
   /** How many results at most, 1 to 10000; default 10. */
   readonly limit?: number
@@ -139,12 +151,72 @@ export interface SearchAnswer {
   readonly results: ReadonlyArray<SearchResult>
   /** Legs that gave nothing because they failed; empty when all is well. */
   readonly failed: ReadonlyArray<FailedLeg>
+  readonly mode: SearchMode
+  readonly timings: SearchTimings
 }
 
 /**
- * Fails with `NotFound` for an unknown collection, `InvalidInput` for a bad request, `DimensionMismatch`, and with a
- * leg's own error when there is no other leg that succeeded. Writes inside a transaction of the same backend belong to
- * it.
+ * Milliseconds; the legs run side by side.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchTimings {
+  readonly total: number
+  /** Of the text leg. */
+  readonly text?: number
+  /** Of the vector leg, the embedding of the question included. */
+  readonly vector?: number
+  /** Of the embedding of the question. */
+  readonly embedding?: number
+}
+
+/**
+ * What became of the vectors of records.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EmbeddingReport {
+  /** Records that the model embedded. */
+  readonly embedded: number
+  /** Records that wait for their vectors, found by text alone until `embedPending` has given them these. */
+  readonly pending: number
+  /** Why they wait; absent where none do, or where no model is at hand. */
+  readonly failed?: EmbeddingError
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReembedReport extends EmbeddingReport {
+  /** False where the model failed before all was embedded: call again to go on from there. */
+  readonly moved: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface EmbedProgress {
+  readonly done: number
+  readonly total: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface EmbedOptions {
+  readonly onProgress?: (progress: EmbedProgress) => Effect.Effect<void>
+}
+
+/**
+ * Fails with `NotFound` for an unknown collection, `InvalidInput` for a bad request, `DimensionMismatch`, `ModelMismatch`
+ * where a collection has another model than the one at hand, and with a leg's own error when there is no other leg that
+ * succeeded. Writes inside a transaction of the same backend belong to it; what a model is asked is asked before the
+ * writes, so embed before a transaction rather than in it.
  *
  * @since 0.1.0
  * @category tags
@@ -154,8 +226,34 @@ export class Search extends Context.Tag("effect-db-hub/Search")<
   {
     /** Does nothing if the collection is there with the same settings; `DbConflict` if with others. */
     readonly createCollection: (name: string, options?: SearchCollectionOptions) => Effect.Effect<void, DbError>
-    /** Inserts records or replaces those of the same ids, text and vector together, all or nothing. */
-    readonly index: (collection: string, records: ReadonlyArray<SearchRecord>) => Effect.Effect<void, DbError>
+    /**
+     * Inserts records or replaces those of the same ids, text and vector together, all or nothing. A record without a
+     * vector whose text is there already keeps the vector that is there; another is embedded by the collection's model.
+     * Where the model fails, the texts are stored all the same and the vectors are pending.
+     */
+    readonly index: (
+      collection: string,
+      records: ReadonlyArray<SearchRecord>
+    ) => Effect.Effect<EmbeddingReport, DbError>
+    /**
+     * Writes nothing: the same records with the vectors that `index` would give them, null where it would leave them
+     * pending. For those who index in a transaction of their own.
+     */
+    readonly embed: (
+      collection: string,
+      records: ReadonlyArray<SearchRecord>
+    ) => Effect.Effect<EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> }, DbError>
+    /** Gives pending records their vectors; what the model refuses one by one stays pending. */
+    readonly embedPending: (collection: string, options?: EmbedOptions) => Effect.Effect<EmbeddingReport, DbError>
+    /**
+     * Moves a collection to another model, by default the one at hand. The old vectors answer until all texts have new
+     * ones, then all change at once. Others may write meanwhile, and nothing of that is lost. After a crash, or where the
+     * model failed, call it again: it goes on from there. It is long; run it in a fiber of its own.
+     */
+    readonly reembed: (
+      collection: string,
+      options?: EmbedOptions & { readonly embeddings?: EmbeddingsShape }
+    ) => Effect.Effect<ReembedReport, DbError>
     /** Succeeds with the number of records deleted. */
     readonly delete: (collection: string, ids: ReadonlyArray<string>) => Effect.Effect<number, DbError>
     readonly dropCollection: (name: string) => Effect.Effect<void, DbError>

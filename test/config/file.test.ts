@@ -289,7 +289,8 @@ describe("the embedding model", () => {
         batchSize: 64,
         concurrency: 4,
         timeout: 120_000,
-        retries: 4
+        retries: 4,
+        cacheSize: 100_000
       })
     })
   )

@@ -47,6 +47,18 @@ describe("examples", () => {
     })
   )
 
+  it.scopedLive("processes that write to one file at once count every vote", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const runs = yield* Effect.all(
+        [1, 2, 3].map(() => run("shared-writes.ts", folder)),
+        { concurrency: "unbounded" }
+      )
+      const votes = runs.map(({ stdout }) => Number(/^(\d+) votes for soup; closed 1 poll$/m.exec(stdout)?.[1]))
+      assert.strictEqual(Math.max(...votes), 33)
+    })
+  )
+
   it.scopedLive("the main job answers from a folder and embeds again only what changed", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -76,3 +76,61 @@ describe.skipIf(noServer)("the first statement of a transaction", () => {
     })
   )
 })
+
+describe.skipIf(noServer)("enqueued statements", () => {
+  const insert = "INSERT INTO single VALUES (?)"
+
+  it.scopedLive("go with the COMMIT: before it, the server knows of no transaction", () =>
+    Effect.gen(function* () {
+      const [one, other] = [yield* client({ maxOpenConns: 1, applicationName: "enqueues" }), yield* client()]
+      yield* one.execute("CREATE TEMPORARY TABLE single (n INT PRIMARY KEY)")
+      const states = yield* one.transaction(
+        Effect.zipRight(
+          one.enqueue(insert, [1]),
+          other.query("SELECT state FROM pg_stat_activity WHERE application_name = 'enqueues'")
+        )
+      )
+      NodeAssert.deepEqual(states, [{ state: "idle" }])
+      NodeAssert.deepEqual(yield* one.query("SELECT n FROM single"), [{ n: 1 }])
+    })
+  )
+
+  it.scopedLive("are cancelled with the COMMIT when their fiber is interrupted, and undone", () =>
+    Effect.gen(function* () {
+      const [one, other] = [yield* client({ maxOpenConns: 1 }), yield* client({ maxOpenConns: 1 })]
+      yield* other.execute("CREATE TABLE IF NOT EXISTS enqueued_single (n INT PRIMARY KEY)")
+      const waits = "INSERT INTO enqueued_single VALUES (?)"
+      yield* Effect.flip(
+        other.transaction(
+          Effect.gen(function* () {
+            yield* other.execute(waits, [1])
+            yield* one.transaction(one.enqueue(waits, [1])).pipe(Effect.timeout("50 millis"), Effect.flip)
+            NodeAssert.deepEqual(yield* one.query("SELECT n FROM enqueued_single"), [])
+            return yield* Effect.fail("undo")
+          })
+        )
+      )
+      yield* one.transaction(one.enqueue(waits, [1]))
+      NodeAssert.deepEqual(yield* other.query("SELECT n FROM enqueued_single"), [{ n: 1 }])
+      yield* other.execute("DROP TABLE enqueued_single")
+    })
+  )
+
+  it.scopedLive("keep what is prepared right where one of them fails, again and again", () =>
+    Effect.gen(function* () {
+      const one = yield* client({ maxOpenConns: 1 })
+      yield* one.execute("CREATE TEMPORARY TABLE single (n INT PRIMARY KEY)")
+      yield* one.execute(insert, [1])
+      for (let round = 2; round < 6; round++) {
+        const never = one.enqueue(`INSERT INTO single SELECT ?::int WHERE ${round} > 0`, [round])
+        const failing = one.transaction(Effect.zipRight(one.enqueue(insert, [1]), never))
+        NodeAssert.equal((yield* Effect.flip(failing))._tag, "DbConflict")
+        yield* one.transaction(never)
+      }
+      NodeAssert.deepEqual(
+        yield* one.query("SELECT n FROM single ORDER BY n"),
+        [1, 2, 3, 4, 5].map((n) => ({ n }))
+      )
+    })
+  )
+})

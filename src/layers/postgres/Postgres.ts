@@ -107,6 +107,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       sql: client.sql,
       query: client.query,
       execute: client.execute,
+      enqueue: client.enqueue,
       stream: client.stream,
       transaction: client.transaction,
       alone: basics.alone,

@@ -15,9 +15,10 @@ import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { type Connection, type Request, type Result, start } from "./PostgresConnection.js"
+import { type Connection, start } from "./PostgresConnection.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect, lexical } from "./PostgresDialect.js"
+import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
 import { notReading } from "./PostgresText.js"
 import * as Values from "./PostgresValues.js"
@@ -124,11 +125,8 @@ export const make =
           }
           const size = Math.min(chunk, limits.maxRows + 1)
           const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
-          const declare = `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}`
-          // Both in one round trip where nothing has to be bound.
-          const alone = request.values === undefined || request.values.length === 0
-          if (!alone) yield* run({ ...request, text: declare })
-          let result = yield* run(alone ? { ...fetch, begin: declare } : fetch)
+          const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
+          let result = yield* run({ ...fetch, before: [declare] })
           while (add(result) && result.rows.length === size) result = yield* run(fetch)
           return { columns: columnsOf(result), ...rows.result() }
         })

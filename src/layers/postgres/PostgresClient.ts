@@ -32,8 +32,9 @@ import {
 import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../SqlTemplates.js"
-import { type Connection, cancel, type Job, type Request, type Result, start } from "./PostgresConnection.js"
+import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
+import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
 import * as Text from "./PostgresText.js"
 import * as Values from "./PostgresValues.js"
@@ -47,6 +48,7 @@ export interface PostgresClient {
   readonly sql: SqlClient.SqlClient
   readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
   readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
+  readonly enqueue: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<void, DbError>
   readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
   readonly transaction: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
@@ -65,8 +67,10 @@ interface Session {
   readonly connection: Connection
   readonly queue: Array<() => void>
   busy: boolean
-  /** The BEGIN that goes with the first statement; undefined once it has gone. */
-  begin: string | undefined
+  /** What goes with the next statement: a BEGIN, and what nobody waits for the answer of. */
+  readonly pending: Array<Request>
+  /** The first statement has gone, and the BEGIN with it. */
+  begun: boolean
 }
 
 /** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
@@ -82,6 +86,9 @@ interface Transaction {
 
 /** Rows that a stream reads in one round trip. */
 const streamChunk = 256
+
+/** Statements that wait for the next one, at most. */
+const pendingLimit = 100
 
 /** Milliseconds for the statements that end a transaction which failed. */
 const undoBudget = 5_000
@@ -169,12 +176,10 @@ export const make = (
         )
       })
 
-    /** The statement, and the BEGIN with it if it is the first of a transaction. */
-    const first = (session: Session, request: Request): Request => {
-      const { begin } = session
-      if (begin === undefined) return request
-      session.begin = undefined
-      return { ...request, begin }
+    /** The statement, and what goes before it. */
+    const withPending = (session: Session, request: Request): Request => {
+      session.begun = true
+      return session.pending.length === 0 ? request : { ...request, before: session.pending.splice(0) }
     }
 
     /** Sends a statement on a session, after those that were asked for before. */
@@ -182,7 +187,7 @@ export const make = (
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(turn(session, restore), () =>
           Effect.ensuring(
-            Effect.tapError(restore(send(session.connection, first(session, request))), (cause) =>
+            Effect.tapError(restore(send(session.connection, withPending(session, request))), (cause) =>
               Effect.sync(() => {
                 if (endsConnection(cause)) session.connection.failure ??= cause
               })
@@ -303,6 +308,19 @@ export const make = (
       params: ReadonlyArray<unknown>,
       form: { readonly portable: boolean; readonly prepare?: boolean; readonly rowMode?: "array" }
     ): Effect.Effect<Result, DbError> =>
+      withPrepared(operation, sql, params, form, (prepared, transaction) =>
+        transaction === undefined
+          ? autocommit(operation, prepared.request, prepared.text.reads ? "no" : "unknown")
+          : inTransaction(transaction, operation, prepared.request)
+      )
+
+    const withPrepared = <A>(
+      operation: string,
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      form: { readonly portable: boolean; readonly prepare?: boolean; readonly rowMode?: "array" },
+      run: (prepared: Prepared, transaction: Transaction | undefined) => Effect.Effect<A, DbError>
+    ): Effect.Effect<A, DbError> =>
       Effect.withFiberRuntime((fiber) => {
         let prepared: Prepared
         try {
@@ -310,14 +328,9 @@ export const make = (
         } catch (cause) {
           return Effect.fail(toError(cause, operation, "no"))
         }
-        const transaction = transactionOf(fiber.currentContext)
-        const result =
-          transaction === undefined
-            ? autocommit(operation, prepared.request, prepared.text.reads ? "no" : "unknown")
-            : inTransaction(transaction, operation, prepared.request)
         return prepared.text.verb === ""
           ? Effect.fail(invalidInput(operation, "sql", "holds no statement", "exactly one statement"))
-          : result
+          : run(prepared, transactionOf(fiber.currentContext))
       })
 
     const query = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<Row>, DbError> =>
@@ -329,6 +342,20 @@ export const make = (
         lastInsertId: null,
         rows
       }))
+
+    /** Leaves a statement to the next one of its transaction, which takes it along. */
+    const enqueue = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<void, DbError> =>
+      withPrepared("execute", sql, params, { portable: true }, ({ request, text }, transaction) => {
+        if (transaction === undefined) {
+          return Effect.asVoid(autocommit("execute", request, text.reads ? "no" : "unknown"))
+        }
+        const { lane, open, session } = transaction
+        // The types of a list's parameters are asked for first.
+        const waits = open && !lane.isHeld() && session.pending.length < pendingLimit && !Values.hasList(params)
+        if (!waits) return Effect.asVoid(inTransaction(transaction, "execute", request))
+        session.pending.push(request)
+        return Effect.void
+      })
 
     // ------------------------------------------------------------ transactions
 
@@ -350,22 +377,20 @@ export const make = (
             })
           ),
           Effect.tap((connection) => Effect.addFinalizer(() => Effect.sync(() => pool.release(connection)))),
-          Effect.map((connection): Session => ({ connection, queue: [], busy: false, begin: undefined }))
+          Effect.map((connection): Session => ({ connection, queue: [], busy: false, pending: [], begun: false }))
         )
       })
-
-    const control = (session: Session, text: string): Effect.Effect<Result, unknown> =>
-      inSession(session, { text, simple: true })
 
     /** Undoes what is left; a connection on which that fails is closed, and the server undoes it. */
     const undo = (session: Session, text: string): Effect.Effect<void> =>
       Effect.suspend(() => {
         const { connection } = session
+        session.pending.length = 0
         if (connection.failure !== undefined || connection.getTransactionStatus() === "I") return Effect.void
         let timer: NodeJS.Timeout | undefined
         return Effect.suspend(() => {
           timer = setTimeout(() => connection.destroy(), undoBudget)
-          return control(session, text)
+          return inSession(session, { text, simple: true })
         }).pipe(
           Effect.catchAll(() => Effect.sync(() => connection.destroy())),
           Effect.ensuring(Effect.sync(() => clearTimeout(timer))),
@@ -379,6 +404,7 @@ export const make = (
       transaction: Transaction,
       statements: {
         readonly begin: Effect.Effect<unknown, DbError>
+        /** What was left to it may wait for others, and is interrupted in that. */
         readonly keep: Effect.Effect<unknown, DbError>
         readonly undo: Effect.Effect<void>
       }
@@ -393,18 +419,25 @@ export const make = (
             // The body's own error is the one to report.
             if (Exit.isFailure(exit)) return Effect.zipRight(statements.undo, exit)
             const { failure } = transaction.root ?? transaction
-            const kept = failure === undefined ? statements.keep : Effect.fail(failure)
+            const left = transaction.session.pending.length > 0
+            const kept =
+              failure !== undefined ? Effect.fail(failure) : left ? restore(statements.keep) : statements.keep
             return Effect.zipRight(
-              Effect.tapError(kept, () => statements.undo),
+              Effect.onExit(kept, (ended) => (Exit.isSuccess(ended) ? Effect.void : statements.undo)),
               exit
             )
           })
         })
       )
 
+    /** One of the hub's own statements that begin, keep or end a transaction. */
+    const control = (text: string): Request => ({ text, prepare: options.preparedStatements })
+
     const commit = (session: Session): Effect.Effect<void, DbError> =>
       Effect.flatMap(
-        Effect.mapError(control(session, "COMMIT"), (cause) => toError(cause, "transaction.commit", "unknown")),
+        Effect.mapError(inSession(session, control("COMMIT")), (cause) =>
+          toError(cause, "transaction.commit", "unknown")
+        ),
         // Where a statement failed and its error was caught, the server answers COMMIT with ROLLBACK.
         ({ command }) => (command === "ROLLBACK" ? Effect.fail(rolledBack(context("transaction.commit"))) : Effect.void)
       )
@@ -426,9 +459,10 @@ export const make = (
           }
           return level(effect as Effect.Effect<A, E>, transaction, {
             begin: Effect.sync(() => {
-              session.begin = isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`
+              session.pending.push(control(isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`))
             }),
-            keep: Effect.suspend(() => (session.begin === undefined ? commit(session) : Effect.void)),
+            // Where nothing was asked for, nothing has begun.
+            keep: Effect.suspend(() => (session.begun || session.pending.length > 1 ? commit(session) : Effect.void)),
             undo: undo(session, "ROLLBACK")
           })
         })
@@ -453,8 +487,8 @@ export const make = (
         context("transaction.begin"),
         budget,
         level(effect, transaction, {
-          begin: within(outer, "transaction.begin", { text: `SAVEPOINT ${savepoint}`, simple: true }),
-          keep: within(outer, "transaction.commit", { text: `RELEASE SAVEPOINT ${savepoint}`, simple: true }),
+          begin: within(outer, "transaction.begin", control(`SAVEPOINT ${savepoint}`)),
+          keep: within(outer, "transaction.commit", control(`RELEASE SAVEPOINT ${savepoint}`)),
           undo: undo(session, `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`)
         })
       )
@@ -704,6 +738,7 @@ export const make = (
       sql,
       query,
       execute,
+      enqueue,
       stream: (text, params = []) => streamOf(text, params, true),
       transaction,
       inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),

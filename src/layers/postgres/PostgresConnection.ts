@@ -8,6 +8,14 @@ import * as NodeNet from "node:net"
 import * as NodeTls from "node:tls"
 import * as Pg from "pg"
 import { endsConnection, isServerError } from "../../errors/index.js"
+import {
+  Pipeline,
+  type PreparedStatements,
+  type Reader,
+  type Request,
+  type Result,
+  type Wire
+} from "./PostgresPipeline.js"
 import * as Values from "./PostgresValues.js"
 
 /** Statements that one connection keeps prepared. */
@@ -15,20 +23,6 @@ const preparedLimit = 256
 
 /** Statements whose parameter types are remembered. */
 const typesLimit = 1024
-
-/** What the driver has and its types do not tell. */
-interface Wire {
-  readonly stream: NodeNet.Socket
-  readonly parsedStatements: Record<string, string>
-  readonly parse: (query: { readonly text: string; readonly name: string }) => void
-  readonly bind: (what: { readonly statement: string }) => void
-  readonly execute: (what: { readonly portal: string }) => void
-  readonly describe: (what: { readonly type: "S" | "P"; readonly name: string }) => void
-  readonly close: (what: { readonly type: "S" | "P"; readonly name: string }) => void
-  readonly sync: () => void
-  readonly once: (event: string, listener: (message: never) => void) => void
-  readonly off: (event: string, listener: (message: never) => void) => void
-}
 
 interface Internals {
   readonly connection: Wire
@@ -56,13 +50,15 @@ export interface ConnectionConfig extends Pg.ClientConfig {
  * @since 0.1.0
  * @category models
  */
-export class Connection extends Pg.Client {
+export class Connection extends Pg.Client implements PreparedStatements {
   readonly born: number = performance.now()
   /** Why it is of no more use, once it is. */
   failure: unknown
   /** Set by whoever closes it on purpose. */
   discarded = false
   readonly types = new Map<string, ReadonlyArray<number>>()
+  readonly readers = new Map<string, Reader>()
+  readonly parsing: Array<{ readonly name: string; readonly text: string }> = []
   readonly tls: Pg.ClientConfig["ssl"]
   private readonly prepared = new Map<string, string>()
   private names = 0
@@ -77,13 +73,17 @@ export class Connection extends Pg.Client {
     this.on("error", (error) => {
       this.failure ??= error
     })
+    const wire = this.internals.connection
+    wire.on("parseComplete", () => {
+      const parsed = this.parsing.shift()
+      if (parsed !== undefined && parsed.name !== "") wire.parsedStatements[parsed.name] = parsed.text
+    })
   }
 
   get internals(): Internals {
     return this as unknown as Internals
   }
 
-  /** The name under which a text is prepared, and the one that gives way to it. */
   nameOf(text: string): { readonly name: string; readonly evicted: string | undefined } {
     const known = this.prepared.get(text)
     if (known !== undefined) {
@@ -96,18 +96,15 @@ export class Connection extends Pg.Client {
     if (this.prepared.size <= preparedLimit) return { name, evicted: undefined }
     const [oldest, evicted] = this.prepared.entries().next().value!
     this.prepared.delete(oldest)
+    this.readers.delete(evicted)
+    delete this.internals.connection.parsedStatements[evicted]
     return { name, evicted }
-  }
-
-  /** Whether a text is prepared, and the server has said so. */
-  has(text: string): boolean {
-    const name = this.prepared.get(text)
-    return name !== undefined && this.internals.connection.parsedStatements[name] !== undefined
   }
 
   /** Forgets all that was prepared here; the server may keep it under names that are not used again. */
   forget(): void {
     this.prepared.clear()
+    this.readers.clear()
     this.types.clear()
   }
 
@@ -115,34 +112,6 @@ export class Connection extends Pg.Client {
     this.discarded = true
     this.internals.connection.stream.destroy()
   }
-}
-
-/**
- * One statement as it is sent.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Request {
-  readonly text: string
-  readonly values?: ReadonlyArray<unknown>
-  readonly prepare?: boolean
-  readonly rowMode?: "array"
-  /** A BEGIN that is sent just before the statement, in the same round trip where that can be. */
-  readonly begin?: string
-  /** By the simple protocol, which takes several statements at once; for the hub's own texts alone. */
-  readonly simple?: boolean
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Result {
-  readonly command: string | null
-  readonly rowCount: number | null
-  readonly rows: Array<Record<string, unknown>>
-  readonly fields: ReadonlyArray<Pg.FieldDef>
 }
 
 /**
@@ -173,53 +142,18 @@ const whenReady = (connection: Connection, error: unknown, done: () => void) => 
   wire.once("end", finish)
 }
 
-const submit = (connection: Connection, request: Request, values: ReadonlyArray<unknown>, done: Done) => {
-  const { begin, ...alone } = request
-  // The driver takes the answer to the first of two texts to parse for the answer to the one that has a name.
-  if (begin !== undefined && (request.simple === true || (request.prepare === true && !connection.has(request.text)))) {
-    return submit(connection, { text: begin, simple: true }, [], (error) =>
-      error ? done(error, undefined) : submit(connection, alone, values, done)
+const submit = (connection: Connection, request: Request, done: Done) => {
+  const { before = [], ...last } = request
+  if (before.length > 0 && request.simple === true) {
+    return submit(connection, { ...before[before.length - 1]!, before: before.slice(0, -1) }, (error) =>
+      error ? done(error, undefined) : submit(connection, last, done)
     )
   }
-  const { name, evicted } =
-    request.prepare === true ? connection.nameOf(request.text) : { name: undefined, evicted: undefined }
-  const query = new Pg.Query(
-    {
-      text: request.text,
-      values: values as Array<unknown>,
-      types: Values.types,
-      ...(name === undefined ? {} : { name }),
-      ...(request.rowMode === undefined ? {} : { rowMode: request.rowMode }),
-      ...(request.simple === true ? {} : { queryMode: "extended" })
-    } as Pg.QueryConfig,
-    (error: unknown, result: unknown) => {
-      if (error) return whenReady(connection, error, () => done(error, undefined))
-      const last = Array.isArray(result) ? result[result.length - 1] : result
-      done(undefined, last as Result)
-    }
-  )
-  if (evicted !== undefined || begin !== undefined) {
-    const send = query.submit.bind(query)
-    query.submit = (connected) => {
-      const wire = connected as unknown as Wire
-      wire.stream.cork()
-      try {
-        if (evicted !== undefined) {
-          wire.close({ type: "S", name: evicted })
-          delete wire.parsedStatements[evicted]
-        }
-        if (begin !== undefined) {
-          wire.parse({ text: begin, name: "" })
-          wire.bind({ statement: "" })
-          wire.execute({ portal: "" })
-        }
-        return send(connected)
-      } finally {
-        wire.stream.uncork()
-      }
-    }
-  }
-  connection.query(query)
+  const pipeline = new Pipeline(connection, [...before, last], (error, result) => {
+    if (error) whenReady(connection, error, () => done(error, undefined))
+    else done(undefined, result)
+  })
+  connection.query(pipeline as unknown as Pg.Submittable)
 }
 
 /** Asks the server for the types of a statement's parameters, once per text and connection. */
@@ -274,12 +208,12 @@ export const start = (connection: Connection, request: Request, done: Done): Job
     done(error, result)
   }
   const send = (values: ReadonlyArray<unknown>) =>
-    submit(connection, request, values, (error, result) => {
+    submit(connection, { ...request, values }, (error, result) => {
       if (!isStale(error) || request.prepare !== true) return settle(error, result)
       connection.forget()
       // Inside a transaction nothing can be sent again: it has failed as a whole.
       if (connection.getTransactionStatus() !== "I") return settle(error, result)
-      submit(connection, { ...request, prepare: false }, values, settle)
+      submit(connection, { ...request, values, prepare: false }, settle)
     })
   const { values = [] } = request
   if (!Values.hasList(values)) send(values)

@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DbError, type ErrorContext, fromPostgres } from "../../errors/index.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { Connection, cancel, type Request, type Result, start } from "./PostgresConnection.js"
+import { Connection, cancel, start } from "./PostgresConnection.js"
+import type { Request, Result } from "./PostgresPipeline.js"
 
 /**
  * A connection that goes with the scope. What it runs then is cut off.

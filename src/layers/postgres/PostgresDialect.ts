@@ -44,6 +44,7 @@ export const dialect: Dialect = {
   },
   ...Upsert.onConflict,
   forUpdate: " FOR UPDATE",
+  forShare: " FOR SHARE",
   skipLocked: " FOR UPDATE SKIP LOCKED",
   // Numbers of rows are given out before the commit; whatever transaction is older than all that run has ended.
   writerOrder: {

@@ -119,7 +119,7 @@ const builtinTimestamp = Pg.types.getTypeParser(1184) as (text: string) => unkno
 
 /** Sessions speak UTC and ISO. Microseconds are cut to milliseconds, as a Date has no more: CAST to TEXT keeps them. */
 const instant = (text: string): unknown => {
-  const date = new Date(`${text.slice(0, 10)}T${text.slice(11).replace(/([+-]\d\d)$/, "$1:00")}`)
+  const date = new Date(`${text.slice(0, 10)}T${text.slice(11)}:00`)
   // Before the year 1, after 9999, and infinity.
   return Number.isNaN(date.getTime()) ? builtinTimestamp(text) : date
 }

@@ -55,6 +55,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       sql: client.sql,
       query: client.query,
       execute: client.execute,
+      enqueue: (sql, params) => Effect.asVoid(client.execute(sql, params)),
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,

@@ -44,6 +44,7 @@ export const dialect: Dialect = {
   ...Upsert.onConflict,
   // A transaction has the write lock from its beginning.
   forUpdate: "",
+  forShare: "",
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
   vectorTables: { up, down },

@@ -45,6 +45,7 @@ import { Cost } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
 import { given, json, type Optional } from "./Fields.js"
+import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -88,14 +89,9 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const find = (user: string, id: string, operation: string, lock = "") =>
       Effect.flatMap(conversations.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), notFound(operation))
 
-    const belongsTo = (user: string, id: string) =>
-      Effect.map(
-        backend.query("SELECT 1 AS found FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
-        (found) => found.length > 0
-      )
+    const proved = Owner.ofConversation(backend)
 
-    const owned = (user: string, id: string, operation: string) =>
-      Effect.flatMap(belongsTo(user, id), (found) => notFound(operation)(found ? id : undefined))
+    const owned = (user: string, id: string, operation: string) => proved(user, id, `ConversationStore.${operation}`)
 
     /** Holds a conversation until the end of the transaction, so that its counters and numbers have one writer. */
     const hold = (user: string, id: string, { _tag }: { readonly _tag: string }) =>
@@ -108,10 +104,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       )
 
     /** Sets the fields that have a value; null is one, undefined is none. */
-    const change = (id: string, changes: Optional) => {
-      const fields = given(changes)
-      return Object.keys(fields).length === 0 ? Effect.void : conversations.update(fields, "id = ?", [id])
-    }
+    const change = (id: string, changes: Optional) => conversations.set(id, given(changes))
 
     /** What a new conversation starts with. */
     const beginning = (user: string, id: string): Table.Fields => {
@@ -255,25 +248,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         total
       )
 
-    const page = (
-      operation: string,
-      condition: string,
-      params: ReadonlyArray<SqlValue>,
-      options: ConversationPageOptions
-    ) =>
-      Effect.gen(function* () {
-        const at = { backend: backend.name, operation: `ConversationStore.${operation}` }
-        const limit = yield* Page.limit(options.limit, 50, at)
-        const place = yield* Page.parseCursor(options.cursor ?? undefined, at)
-        const older = "last_activity_at <= ? AND (last_activity_at < ? OR id < ?)"
-        const found = yield* conversations.all(
-          `WHERE ${condition}${place === undefined ? "" : ` AND ${older}`}
-            ORDER BY last_activity_at DESC, id DESC LIMIT ?`,
-          [...params, ...(place === undefined ? [] : [place.at, place.at, place.id]), limit + 1]
-        )
-        const { cursor, items } = Page.of(found, limit, ({ id, lastActivityAt }) => ({ at: lastActivityAt, id }))
-        return { items: items.map(summarize), cursor }
-      })
+    const page = (operation: string, conditions: ReadonlyArray<Page.Condition>, options: ConversationPageOptions) =>
+      Effect.map(
+        conversations.newest(`ConversationStore.${operation}`, "lastActivityAt", conditions, options),
+        ({ cursor, items }) => ({ items: items.map(summarize), cursor })
+      )
 
     const messagesAfter = (conversation: string, seq: number, limit: number) =>
       entries.all(`WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, [conversation, seq, limit])
@@ -373,7 +352,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const before = yield* facts.all(`WHERE conversation_id = ?`, [id])
           const known = new Map(before.map(({ createdAt, fact }) => [fact, createdAt]))
           const now = new Date()
-          yield* backend.execute("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
           for (const [position, fact] of wanted.entries()) {
             yield* facts.insert({ conversationId: id, position, fact, createdAt: known.get(fact) ?? now })
           }
@@ -385,11 +364,11 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           yield* hold(user, id, DeleteConversation)
           // One by one, since foreign keys may be switched off.
-          yield* backend.execute("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
-          yield* backend.execute("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
-          yield* backend.execute("UPDATE db_hub_conversations SET parent_id = NULL WHERE parent_id = ?", [id])
-          yield* backend.execute("UPDATE db_hub_conversations SET forked_from = NULL WHERE forked_from = ?", [id])
-          yield* backend.execute("DELETE FROM db_hub_conversations WHERE id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
+          yield* backend.enqueue("UPDATE db_hub_conversations SET parent_id = NULL WHERE parent_id = ?", [id])
+          yield* backend.enqueue("UPDATE db_hub_conversations SET forked_from = NULL WHERE forked_from = ?", [id])
+          yield* backend.enqueue("DELETE FROM db_hub_conversations WHERE id = ?", [id])
           return { result: undefined, ids: [id] }
         })
       ),
@@ -429,7 +408,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             messageCount: total(counted),
             userMessageCount: total(counted.filter(({ role }) => role === "user"))
           })
-          yield* backend.execute(
+          yield* backend.enqueue(
             `INSERT INTO db_hub_messages (conversation_id, ${entryColumns})
               SELECT ?, ${entryColumns} FROM db_hub_messages WHERE ${upTo}`,
             [id, conversation, seq]
@@ -538,15 +517,21 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       ),
 
       get: (user, id) => find(user, id, "get"),
-      belongsTo,
+      belongsTo: (user, id) =>
+        Effect.map(
+          backend.query("SELECT id FROM db_hub_conversations WHERE id = ? AND user_id = ?", [id, user]),
+          (found) => found.length > 0
+        ),
       list: (user, { channel, ...options } = {}) =>
-        channel === undefined
-          ? page("list", "user_id = ?", [user], options)
-          : page("list", "user_id = ? AND channel = ?", [user, channel], options),
+        page(
+          "list",
+          [["user_id = ?", user], ...(channel === undefined ? [] : [["channel = ?", channel] as const])],
+          options
+        ),
       branches: (user, id, options = {}) =>
-        Effect.zipRight(owned(user, id, "branches"), page("branches", "forked_from = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "branches"), page("branches", [["forked_from = ?", id]], options)),
       children: (user, id, options = {}) =>
-        Effect.zipRight(owned(user, id, "children"), page("children", "parent_id = ?", [id], options)),
+        Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
       getMessage: (user, conversation, id) =>
@@ -560,17 +545,18 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           if (before !== undefined && after !== undefined) {
             return yield* refuse(at, "before", "goes together with after", "one of the two")
           }
-          yield* owned(user, conversation, "messages")
-          if (after !== undefined) {
-            const found = yield* messagesAfter(conversation, after, limit + 1)
-            return { items: found.slice(0, limit), hasMore: found.length > limit }
-          }
-          const found = yield* entries.all(`WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?`, [
-            conversation,
-            before ?? Number.MAX_SAFE_INTEGER,
-            limit + 1
-          ])
-          return { items: found.slice(0, limit).reverse(), hasMore: found.length > limit }
+          const forward = after !== undefined
+          const place = forward ? after : (before ?? Number.MAX_SAFE_INTEGER)
+          // The owner is proved in the same statement; only where there is no entry must it be asked whether of none.
+          const found = yield* entries.all(
+            `WHERE conversation_id = ? AND seq ${forward ? ">" : "<"} ?
+              AND EXISTS (SELECT 1 FROM db_hub_conversations WHERE id = ? AND user_id = ?)
+              ORDER BY seq ${forward ? "" : "DESC"} LIMIT ?`,
+            [conversation, place, conversation, user, limit + 1]
+          )
+          if (found.length === 0) yield* owned(user, conversation, "messages")
+          const items = found.slice(0, limit)
+          return { items: forward ? items : items.reverse(), hasMore: found.length > limit }
         }),
       allMessages: (user, conversation) =>
         Stream.unwrap(

@@ -47,8 +47,8 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
         ids,
         (id) =>
           Effect.zipRight(
-            backend.execute(`DELETE FROM ${versionsTable} WHERE file_id = ?`, [id]),
-            backend.execute(`DELETE FROM ${table} WHERE id = ?`, [id])
+            backend.enqueue(`DELETE FROM ${versionsTable} WHERE file_id = ?`, [id]),
+            backend.enqueue(`DELETE FROM ${table} WHERE id = ?`, [id])
           ),
         { discard: true }
       )
@@ -74,7 +74,7 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
           ])
           const file = "found" in saved ? saved.found : first
           const version = "found" in saved ? file.version + 1 : 1
-          if ("found" in saved) yield* files.update({ version, updatedAt: now }, "id = ?", [file.id])
+          if ("found" in saved) yield* files.set(file.id, { version, updatedAt: now })
           yield* versions.insert({ fileId: file.id, version, content, createdAt: now })
           return { result: { ...file, version, updatedAt: now }, ids: [file.id] }
         })

@@ -39,6 +39,7 @@ import {
 import { Id } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import * as Fresh from "./Fresh.js"
+import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -95,6 +96,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
 
+      const proveConversation = Owner.ofConversation(backend)
+
       const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "job")
 
       const conflict = (operation: string, message: string) =>
@@ -102,6 +105,9 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
 
       const get = (user: string, id: string, operation = "JobStore.get", lock = "") =>
         Effect.flatMap(jobs.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), orNotFound(operation))
+
+      const proveJob = (user: string, id: string | undefined, operation: string) =>
+        id === undefined ? Effect.void : Effect.asVoid(get(user, id, operation))
 
       /** The job of an owner, which nobody else changes until the end of the transaction. */
       const lock = (user: string, id: string, operation: string) => get(user, id, operation, dialect.forUpdate)
@@ -111,7 +117,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         Effect.gen(function* () {
           const at = yield* Fresh.now
           const change = { ...moved(job, to, at, reason), ...also }
-          yield* jobs.update(change, "id = ?", [job.id])
+          yield* jobs.set(job.id, change)
           yield* transitions.insert({
             jobId: job.id,
             sequence: job.transitionCount + 1,
@@ -171,7 +177,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const putAside = (id: string) => (error: DbError) =>
         Effect.zipRight(
           Effect.logWarning(`A job cannot be claimed: ${error.message}`),
-          Effect.as(jobs.update({ claimableAt: null }, "id = ?", [id]), undefined)
+          Effect.as(jobs.set(id, { claimableAt: null }), undefined)
         )
 
       const claim = (
@@ -211,6 +217,9 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const at = yield* Fresh.now
             const id = payload.id ?? (yield* Fresh.id)
+            if (typeof payload.conversationId === "string") {
+              yield* proveConversation(payload.user, payload.conversationId, SaveJob._tag)
+            }
             const description = {
               requesterId: payload.requesterId ?? null,
               conversationId: payload.conversationId ?? null,
@@ -249,7 +258,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
               const job = yield* lock(payload.user, id, SaveJob._tag)
               const availableAt = payload.availableAt ?? job.availableAt
               const queued = job.status === "pending" ? { availableAt, claimableAt: availableAt } : {}
-              yield* jobs.update({ ...description, ...queued }, "id = ?", [id])
+              yield* jobs.set(id, { ...description, ...queued })
             }
             return { result: id, ids: [id] }
           })
@@ -258,12 +267,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         markStuck: channel.handle(MarkJobStuck, (payload) =>
           transition(MarkJobStuck._tag, { ...payload, to: "stuck", from: "in_progress" })
         ),
-        delete: channel.handle(DeleteJob, ({ id, user }) =>
-          Effect.flatMap(
-            backend.execute("DELETE FROM db_hub_jobs WHERE id = ? AND user_id = ?", [id, user]),
-            ({ rowsAffected }) => orNotFound(DeleteJob._tag)(rowsAffected === 1 ? written(id) : undefined)
-          )
-        ),
+        delete: channel.handle(DeleteJob, (payload) => jobs.deleteOwn(DeleteJob._tag, "job", payload)),
         addAction: channel.handle(AddJobAction, ({ user, ...payload }) =>
           Effect.gen(function* () {
             const job = yield* lock(user, payload.job, AddJobAction._tag)
@@ -285,7 +289,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             const output = action.outputSanitized === null ? null : new Json(action.outputSanitized)
             yield* actions.insert({ ...action, input: new Json(action.input), outputSanitized: output })
             const actualCost = Decimals.sum(job.actualCost, action.cost ?? "0")
-            yield* jobs.update({ actionCount: action.sequence, actualCost }, "id = ?", [job.id])
+            yield* jobs.set(job.id, { actionCount: action.sequence, actualCost })
             return { result: action, ids: [job.id] }
           })
         ),
@@ -293,11 +297,14 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const { cost, inputTokens, outputTokens, user } = payload
             const id = yield* Fresh.id
+            if (payload.conversation !== undefined) {
+              yield* proveConversation(user, payload.conversation, RecordLlmCall._tag)
+            }
             if (payload.job !== undefined) {
               const job = yield* lock(user, payload.job, RecordLlmCall._tag)
               const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
               const actualCost = Decimals.sum(job.actualCost, cost)
-              yield* jobs.update({ totalTokensUsed, actualCost }, "id = ?", [job.id])
+              yield* jobs.set(job.id, { totalTokensUsed, actualCost })
             }
             yield* llmCalls.insert({
               id,
@@ -361,25 +368,31 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             actions.page("JobStore.actions", { "job_id = ?": job, "sequence > ?": after }, "sequence", limit)
           ),
         llmCalls: (user, { before, job, limit } = {}) =>
-          llmCalls.page(
-            "JobStore.llmCalls",
-            { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
-            "sequence DESC",
-            limit
+          Effect.zipRight(
+            proveJob(user, job, "JobStore.llmCalls"),
+            llmCalls.page(
+              "JobStore.llmCalls",
+              { "user_id = ?": user, "job_id = ?": job, "sequence < ?": before },
+              "sequence DESC",
+              limit
+            )
           ),
         llmUsage: (user, job) =>
-          Stream.runFold(
-            backend.stream(
-              `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
-              job === undefined ? [user] : [user, job]
-            ),
-            { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
-            (usage, row) => ({
-              calls: usage.calls + 1,
-              inputTokens: usage.inputTokens + Number(row["input_tokens"]),
-              outputTokens: usage.outputTokens + Number(row["output_tokens"]),
-              cost: Decimals.sum(usage.cost, String(row["cost"]))
-            })
+          Effect.zipRight(
+            proveJob(user, job, "JobStore.llmUsage"),
+            Stream.runFold(
+              backend.stream(
+                `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
+                job === undefined ? [user] : [user, job]
+              ),
+              { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
+              (usage, row) => ({
+                calls: usage.calls + 1,
+                inputTokens: usage.inputTokens + Number(row["input_tokens"]),
+                outputTokens: usage.outputTokens + Number(row["output_tokens"]),
+                cost: Decimals.sum(usage.cost, String(row["cost"]))
+              })
+            )
           ),
         estimations: (user, job) =>
           Effect.zipRight(
@@ -399,7 +412,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             yield* held(job, token, HeartbeatJob._tag)
             const expiresAt = Fresh.later(yield* Fresh.now, leaseMillis)
-            yield* jobs.update({ leaseExpiresAt: expiresAt, claimableAt: expiresAt }, "id = ?", [job])
+            yield* jobs.set(job, { leaseExpiresAt: expiresAt, claimableAt: expiresAt })
             // A longer lease is nobody else's news.
             return { result: expiresAt, ids: [] }
           })

@@ -6,15 +6,17 @@ import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DbConflict, type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
-import { Backend, type SqlValue } from "../../services/Backend.js"
+import { Backend, Json } from "../../services/Backend.js"
 import {
   DeleteMemory,
   type Embedding,
   Memory,
   type MemoryRanking,
   MemoryStore,
+  MergeMemoryMetadata,
   PruneMemories,
   RecordMemoryAccess,
+  SetMemoryField,
   type SimilarMemory,
   type SimilarMemoryOptions,
   StoreMemory,
@@ -22,7 +24,16 @@ import {
 } from "../../services/MemoryStore.js"
 import type { SearchHit } from "../../services/VectorStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { compareCodePoints, type FilterInput, type Origin, refuse } from "../../vector/index.js"
+import {
+  compareCodePoints,
+  type FilterInput,
+  type JsonObject,
+  JsonPatch,
+  type JsonValue,
+  type Origin,
+  parseJsonObject,
+  refuse
+} from "../../vector/index.js"
 import { given, json } from "./Fields.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
@@ -87,15 +98,15 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       })
 
     const putTags = (user: string, id: string, tags: ReadonlyArray<string>) =>
-      Effect.forEach(tags, (tag) => backend.execute(tagged, [user, tag, id]), { discard: true })
+      Effect.forEach(tags, (tag) => backend.enqueue(tagged, [user, tag, id]), { discard: true })
 
-    const dropTags = (id: string) => backend.execute("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
+    const dropTags = (id: string) => backend.enqueue("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
 
     const remove = (memory: Memory) =>
       Effect.gen(function* () {
         yield* dropVector(memory)
         yield* dropTags(memory.id)
-        yield* backend.execute("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
+        yield* backend.enqueue("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
       })
 
     /** The user's memory of the same content; one that has expired makes room. */
@@ -120,11 +131,13 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const supersede = (old: Memory, by: string) =>
       Effect.gen(function* () {
         yield* dropVector(old)
-        yield* memories.update(
-          { singleKey: `id:${old.id}`, supersededBy: by, embeddingModel: null, dimension: null, updatedAt: new Date() },
-          "id = ?",
-          [old.id]
-        )
+        yield* memories.set(old.id, {
+          singleKey: `id:${old.id}`,
+          supersededBy: by,
+          embeddingModel: null,
+          dimension: null,
+          updatedAt: new Date()
+        })
       })
 
     const superseded = (operation: string) =>
@@ -136,6 +149,21 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           message: "The memory was superseded meanwhile: read the one that took its place"
         })
       )
+
+    const editMetadata = (
+      operation: string,
+      user: string,
+      id: string,
+      edit: (metadata: JsonObject, at: Origin) => Effect.Effect<JsonObject, InvalidInput>
+    ) =>
+      Effect.gen(function* () {
+        yield* hold(user)
+        const { metadata, supersededBy } = yield* findAlive(user, id, operation)
+        if (supersededBy !== null) return yield* superseded(operation)
+        const edited = yield* edit(metadata, { backend: backend.name, operation })
+        yield* memories.set(id, { metadata: new Json(edited), updatedAt: new Date() })
+        return { result: undefined, ids: [id] }
+      })
 
     /** The rows of what a search found; what was deleted meanwhile is left out. */
     const load = (user: string, hits: ReadonlyArray<SearchHit>) =>
@@ -223,7 +251,8 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
             yield* dropTags(id)
             yield* putTags(user, id, fields.tags)
           }
-          yield* memories.update(
+          yield* memories.set(
+            id,
             given({
               ...fields,
               singleKey: hashOf(content),
@@ -232,12 +261,21 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
               embeddingModel: replaced === null ? null : replaced?.model,
               dimension: replaced === null ? null : replaced?.vector.length,
               updatedAt: new Date()
-            }),
-            "id = ?",
-            [id]
+            })
           )
           return { result: undefined, ids: [id] }
         })
+      ),
+
+      setField: channel.handle(SetMemoryField, ({ id, path, user, value }) =>
+        editMetadata(SetMemoryField._tag, user, id, (metadata, at) =>
+          JsonPatch.setField(metadata, path, value as JsonValue, at)
+        )
+      ),
+      mergeMetadata: channel.handle(MergeMemoryMetadata, ({ id, patch, user }) =>
+        editMetadata(MergeMemoryMetadata._tag, user, id, (metadata, at) =>
+          parseJsonObject(JsonPatch.mergeObject(metadata, patch), "patch", at)
+        )
       ),
 
       delete: channel.handle(DeleteMemory, ({ id, user }) =>
@@ -277,36 +315,23 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
 
       get: (user, id) => findAlive(user, id, "MemoryStore.get"),
 
-      list: (user, options = {}) =>
-        Effect.gen(function* () {
-          const at = { backend: backend.name, operation: "MemoryStore.list" }
-          const limit = yield* Page.limit(options.limit, 50, at)
-          const place = yield* Page.parseCursor(options.cursor ?? undefined, at)
-          const { kind, minImportance, notEmbeddedBy, superseded = false, tag } = options
-          const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<SqlValue>]> = [
-            ["user_id = ?", user],
-            ["(expires_at IS NULL OR expires_at > ?)", new Date()],
-            ...(superseded ? [] : ([["superseded_by IS NULL"]] as const)),
-            ...(kind === undefined ? [] : ([["kind = ?", kind]] as const)),
-            ...(minImportance === undefined ? [] : ([["importance >= ?", minImportance]] as const)),
-            ...(notEmbeddedBy === undefined
-              ? []
-              : ([["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy]] as const)),
-            ...(tag === undefined
-              ? []
-              : ([
-                  ["id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)", user, tag]
-                ] as const)),
-            ...(place === undefined
-              ? []
-              : ([["created_at <= ? AND (created_at < ? OR id < ?)", place.at, place.at, place.id]] as const))
-          ]
-          const found = yield* memories.all(
-            `WHERE ${conditions.map(([sql]) => sql).join(" AND ")} ORDER BY created_at DESC, id DESC LIMIT ?`,
-            [...conditions.flatMap(([, ...params]) => params), limit + 1]
-          )
-          return Page.of(found, limit, ({ createdAt, id }) => ({ at: createdAt, id }))
-        }),
+      list: (user, { kind, minImportance, notEmbeddedBy, superseded = false, tag, ...page } = {}) => {
+        const conditions: Array<Page.Condition> = [
+          ["user_id = ?", user],
+          ["(expires_at IS NULL OR expires_at > ?)", new Date()]
+        ]
+        if (!superseded) conditions.push(["superseded_by IS NULL"])
+        if (kind !== undefined) conditions.push(["kind = ?", kind])
+        if (minImportance !== undefined) conditions.push(["importance >= ?", minImportance])
+        if (notEmbeddedBy !== undefined) {
+          conditions.push(["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy])
+        }
+        if (tag !== undefined) {
+          const tagged = "id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)"
+          conditions.push([tagged, user, tag])
+        }
+        return memories.newest("MemoryStore.list", "createdAt", conditions, page)
+      },
 
       searchSimilar: (user, embedding, options = {}) =>
         Effect.gen(function* () {

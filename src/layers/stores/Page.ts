@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { InvalidInput } from "../../errors/index.js"
+import type { SqlValue } from "../../services/Backend.js"
 import { type Origin, refuse } from "../../vector/index.js"
 
 /**
@@ -58,6 +59,27 @@ export const parseCursor = (text: string | undefined, at: Origin): Effect.Effect
     ? Effect.fail(refuse(at, "cursor", "is no place in the list", "the cursor of the page before"))
     : Effect.succeed({ at: new Date(Number(time)), id })
 }
+
+/**
+ * A condition and what stands for its placeholders.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Condition = readonly [sql: string, ...params: ReadonlyArray<SqlValue>]
+
+/**
+ * What comes after a place, of rows that are ordered by a column and id, the newest first; an index serves it as it is.
+ *
+ * @since 0.1.0
+ * @category cursors
+ */
+export const older = (column: string, { at, id }: Place): Condition => [
+  `${column} <= ? AND (${column} < ? OR id < ?)`,
+  at,
+  at,
+  id
+]
 
 /**
  * The rows of a query for one more than fit on the page, as the page and the cursor of the next one (null: no more).

@@ -15,7 +15,6 @@ import {
   SetProjectStatus
 } from "../../services/ProjectStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -69,31 +68,11 @@ export const layer: Layer.Layer<ProjectStore, never, Backend | WriteChannel> = L
       markInitialized: channel.handle(MarkProjectInitialized, ({ id, user }) =>
         set(MarkProjectInitialized._tag, user, id, { initialized: true })
       ),
-      delete: channel.handle(DeleteProject, ({ id, user }) =>
-        Effect.gen(function* () {
-          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
-            id,
-            user
-          ])
-          yield* Rows.orNotFound(backend.name, DeleteProject._tag, "project")(rowsAffected === 0 ? undefined : id)
-          return { result: undefined, ids: [id] }
-        })
-      ),
+      delete: channel.handle(DeleteProject, (payload) => projects.deleteOwn(DeleteProject._tag, "project", payload)),
       get: (user, id) => one("ProjectStore.get", "id = ? AND user_id = ?", [id, user]),
       getByPath: (user, path) => one("ProjectStore.getByPath", "user_id = ? AND path = ?", [user, path]),
       list: (user, options = {}) =>
-        Effect.gen(function* () {
-          const origin = { backend: backend.name, operation: "ProjectStore.list" }
-          const limit = yield* Page.limit(options.limit, 50, origin)
-          const place = yield* Page.parseCursor(options.cursor, origin)
-          const older = place === undefined ? "" : " AND (last_opened_at < ? OR (last_opened_at = ? AND id < ?))"
-          const found = yield* projects.all(`WHERE user_id = ?${older} ORDER BY last_opened_at DESC, id DESC LIMIT ?`, [
-            user,
-            ...(place === undefined ? [] : [place.at, place.at, place.id]),
-            limit + 1
-          ])
-          return Page.of(found, limit, ({ id, lastOpenedAt }) => ({ at: lastOpenedAt, id }))
-        })
+        projects.newest("ProjectStore.list", "lastOpenedAt", [["user_id = ?", user]], options)
     }
   })
 )

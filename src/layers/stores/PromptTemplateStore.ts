@@ -58,7 +58,7 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           const { name } = given
           yield* backend.execute(addName, [user, name, 0])
           const version = (yield* lock(user, name)) + 1
-          yield* backend.execute(`UPDATE ${names} SET version = ? WHERE user_id = ? AND name = ?`, [
+          yield* backend.enqueue(`UPDATE ${names} SET version = ? WHERE user_id = ? AND name = ?`, [
             version,
             user,
             name
@@ -82,20 +82,12 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           const { name } = yield* own(ActivatePromptTemplate._tag, user, id)
           yield* lock(user, name)
           yield* deactivate(user, name)
-          yield* templates.update({ isActive: true }, "id = ?", [id])
+          yield* templates.set(id, { isActive: true })
           return { result: yield* own(ActivatePromptTemplate._tag, user, id), ids: [id] }
         })
       ),
-      delete: channel.handle(DeletePromptTemplate, ({ id, user }) =>
-        Effect.gen(function* () {
-          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
-            id,
-            user
-          ])
-          const found = rowsAffected === 0 ? undefined : id
-          yield* Rows.orNotFound(backend.name, DeletePromptTemplate._tag, "prompt template")(found)
-          return { result: undefined, ids: [id] }
-        })
+      delete: channel.handle(DeletePromptTemplate, (payload) =>
+        templates.deleteOwn(DeletePromptTemplate._tag, "prompt template", payload)
       ),
       get: (user, id) => own("PromptTemplateStore.get", user, id),
       getActive: (user, name) =>

@@ -146,7 +146,7 @@ const make = Effect.gen(function* () {
         jobId: null
       }
       yield* runs.insert(added)
-      yield* backend.execute(`UPDATE ${table} SET run_count = run_count + 1, last_run_at = ? WHERE id = ?`, [
+      yield* backend.enqueue(`UPDATE ${table} SET run_count = run_count + 1, last_run_at = ? WHERE id = ?`, [
         lastOf(routine, run.startedAt),
         routine.id
       ])
@@ -162,7 +162,7 @@ const make = Effect.gen(function* () {
   }
 
   /** Writes a locked routine as a whole. */
-  const put = (routine: Routine) => routines.update(stored(routine), "id = ?", [routine.id])
+  const put = (routine: Routine) => routines.set(routine.id, stored(routine))
 
   const store: RoutineStore["Type"] = {
     create: channel.handle(CreateRoutine, ({ id, user, ...given }) =>
@@ -220,8 +220,8 @@ const make = Effect.gen(function* () {
           [user, id]
         )
         if (found === undefined) return { result: false, ids: [] }
-        yield* backend.execute(`DELETE FROM ${runsTable} WHERE routine_id = ?`, [id])
-        yield* backend.execute(`DELETE FROM ${table} WHERE id = ?`, [id])
+        yield* backend.enqueue(`DELETE FROM ${runsTable} WHERE routine_id = ?`, [id])
+        yield* backend.enqueue(`DELETE FROM ${table} WHERE id = ?`, [id])
         return { result: true, ids: [id] }
       })
     ),
@@ -269,7 +269,7 @@ const make = Effect.gen(function* () {
           )
         }
         const failures = status === "failed" ? "consecutive_failures + 1" : "0"
-        yield* backend.execute(`UPDATE ${table} SET consecutive_failures = ${failures} WHERE id = ?`, [routineId])
+        yield* backend.enqueue(`UPDATE ${table} SET consecutive_failures = ${failures} WHERE id = ?`, [routineId])
         return { result: run, ids: [routineId, id] }
       })
     ),
@@ -348,7 +348,7 @@ const make = Effect.gen(function* () {
           if (routine === undefined || routine.nextFireAt === null) continue
           const dueAt = routine.nextFireAt
           const nextFireAt = nextFire(routine, now)
-          yield* routines.update({ nextFireAt }, "id = ?", [id])
+          yield* routines.set(id, { nextFireAt })
           const reason = yield* refusal(routine, { now, dedupKey: null, duringCooldown: false })
           if (reason !== undefined) {
             skipped.push({ id, userId: routine.userId, dueAt, reason })
@@ -380,7 +380,7 @@ const make = Effect.gen(function* () {
           const end = { status: "failed", summary, completedAt: new Date() }
           const ended = yield* runs.update(end, "id = ? AND status = 'running'", [id])
           if (ended === 0) continue
-          yield* backend.execute(`UPDATE ${table} SET consecutive_failures = consecutive_failures + 1 WHERE id = ?`, [
+          yield* backend.enqueue(`UPDATE ${table} SET consecutive_failures = consecutive_failures + 1 WHERE id = ?`, [
             routineId
           ])
           ids.push(id)

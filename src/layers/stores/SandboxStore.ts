@@ -112,7 +112,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
           )
           if (!isNew) {
             yield* lock(payload.user, id, SaveSandboxJob._tag)
-            yield* jobs.update(description, "id = ?", [id])
+            yield* jobs.set(id, description)
           }
           return { result: id, ids: [id] }
         })
@@ -136,7 +136,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
             startedAt: job.startedAt ?? (change.status === "running" ? at : null),
             completedAt: job.completedAt ?? (ended ? at : null)
           }
-          yield* jobs.update({ ...times, ...change, ...(ended ? { leaseExpiresAt: null } : {}) }, "id = ?", [id])
+          yield* jobs.set(id, { ...times, ...change, ...(ended ? { leaseExpiresAt: null } : {}) })
           return written(id)
         })
       ),
@@ -145,17 +145,14 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
           orNotFound(UpdateSandboxMode._tag)(updated === 1 ? written(id) : undefined)
         )
       ),
-      delete: channel.handle(DeleteSandboxJob, ({ id, user }) =>
-        Effect.flatMap(
-          backend.execute("DELETE FROM db_hub_sandbox_jobs WHERE id = ? AND user_id = ?", [id, user]),
-          ({ rowsAffected }) => orNotFound(DeleteSandboxJob._tag)(rowsAffected === 1 ? written(id) : undefined)
-        )
+      delete: channel.handle(DeleteSandboxJob, (payload) =>
+        jobs.deleteOwn(DeleteSandboxJob._tag, "sandbox job", payload)
       ),
       addEvent: channel.handle(AddSandboxEvent, ({ data, eventType, job, user }) =>
         Effect.gen(function* () {
           const { eventCount } = yield* lock(user, job, AddSandboxEvent._tag)
           const id = eventCount + 1
-          yield* jobs.update({ eventCount: id }, "id = ?", [job])
+          yield* jobs.set(job, { eventCount: id })
           yield* events.insert({ jobId: job, id, eventType, data: new Json(data), createdAt: yield* Fresh.now })
           return { result: id, ids: [job] }
         })
@@ -235,7 +232,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
             completedAt: at,
             leaseExpiresAt: null
           }
-          yield* Effect.forEach(stale, (id) => jobs.update(end, "id = ?", [id]), { discard: true })
+          yield* Effect.forEach(stale, (id) => jobs.set(id, end), { discard: true })
           return { result: stale, ids: stale }
         })
       ),

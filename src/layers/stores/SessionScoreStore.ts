@@ -47,16 +47,8 @@ export const layer: Layer.Layer<SessionScoreStore, never, Backend | WriteChannel
         }
         return Effect.as(scores.insert(score), { result: score, ids: [score.id] })
       }),
-      delete: channel.handle(DeleteSessionScore, ({ id, user }) =>
-        Effect.gen(function* () {
-          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
-            id,
-            user
-          ])
-          const found = rowsAffected === 0 ? undefined : id
-          yield* Rows.orNotFound(backend.name, DeleteSessionScore._tag, "session score")(found)
-          return { result: undefined, ids: [id] }
-        })
+      delete: channel.handle(DeleteSessionScore, (payload) =>
+        scores.deleteOwn(DeleteSessionScore._tag, "session score", payload)
       ),
       deleteSession: channel.handle(DeleteScoresOfSession, ({ sessionId, user }) =>
         Effect.gen(function* () {
@@ -65,7 +57,7 @@ export const layer: Layer.Layer<SessionScoreStore, never, Backend | WriteChannel
             [user, sessionId]
           )
           const ids = found.map(({ id }) => String(id))
-          yield* Effect.forEach(ids, (id) => backend.execute(`DELETE FROM ${table} WHERE id = ?`, [id]))
+          yield* Effect.forEach(ids, (id) => backend.enqueue(`DELETE FROM ${table} WHERE id = ?`, [id]))
           return { result: ids.length, ids }
         })
       ),

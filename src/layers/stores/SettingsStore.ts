@@ -43,7 +43,7 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
 
     const upsert = dialect.upsert("db_hub_settings", ["user_id", "key", "value", "updated_at"], ["user_id", "key"])
     const put = (user: string, key: string, value: unknown) =>
-      backend.execute(upsert, [user, key, new Json(value), new Date()])
+      backend.enqueue(upsert, [user, key, new Json(value), new Date()])
 
     const putAll = (user: string, settings: Readonly<Record<string, unknown>>) =>
       Effect.as(
@@ -91,7 +91,7 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
         Effect.gen(function* () {
           yield* hold(user)
           const before = yield* backend.query("SELECT key FROM db_hub_settings WHERE user_id = ?", [user])
-          yield* backend.execute("DELETE FROM db_hub_settings WHERE user_id = ?", [user])
+          yield* backend.enqueue("DELETE FROM db_hub_settings WHERE user_id = ?", [user])
           const ids = yield* putAll(user, settings)
           const gone = before
             .map(({ key }) => String(key))

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Backend, type SqlValue } from "../../services/Backend.js"
+import { Backend } from "../../services/Backend.js"
 import {
   DeleteSkill,
   InsertSkill,
@@ -17,7 +17,6 @@ import {
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { compareCodePoints } from "../../vector/index.js"
 import * as Owner from "./Owner.js"
-import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -67,7 +66,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
           .sort(lowestFirst)
           .slice(0, Math.max(0, all.length - maxActive))
           .map(({ id }) => id)
-        yield* Effect.forEach(excess, (id) => skills.update({ active: false, updatedAt: new Date() }, "id = ?", [id]))
+        yield* Effect.forEach(excess, (id) => skills.set(id, { active: false, updatedAt: new Date() }))
         return excess
       })
 
@@ -98,7 +97,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
       ),
       recordUse: channel.handle(RecordSkillUse, ({ id, succeeded, user }) =>
         Effect.gen(function* () {
-          yield* backend.execute(
+          yield* backend.enqueue(
             `UPDATE ${table} SET usage_count = usage_count + 1, success_count = success_count + ?, updated_at = ?
              WHERE id = ? AND user_id = ?`,
             [succeeded ? 1 : 0, new Date(), id, user]
@@ -113,33 +112,11 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
           return { result: yield* own(SetSkillActive._tag, user, id), ids: [id] }
         })
       ),
-      delete: channel.handle(DeleteSkill, ({ id, user }) =>
-        Effect.gen(function* () {
-          const { rowsAffected } = yield* backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [
-            id,
-            user
-          ])
-          yield* Rows.orNotFound(backend.name, DeleteSkill._tag, "skill")(rowsAffected === 0 ? undefined : id)
-          return { result: undefined, ids: [id] }
-        })
-      ),
+      delete: channel.handle(DeleteSkill, (payload) => skills.deleteOwn(DeleteSkill._tag, "skill", payload)),
       get: (user, id) => own("SkillStore.get", user, id),
       listActive: (user, { taskType } = {}) =>
         Effect.map(active(user, taskType), (all) => all.toSorted((a, b) => lowestFirst(b, a))),
-      list: (user, options = {}) =>
-        Effect.gen(function* () {
-          const origin = { backend: backend.name, operation: "SkillStore.list" }
-          const limit = yield* Page.limit(options.limit, 50, origin)
-          const place = yield* Page.parseCursor(options.cursor, origin)
-          const older = place === undefined ? "" : " AND (created_at < ? OR (created_at = ? AND id < ?))"
-          const after: ReadonlyArray<SqlValue> = place === undefined ? [] : [place.at, place.at, place.id]
-          const found = yield* skills.all(`WHERE user_id = ?${older} ORDER BY created_at DESC, id DESC LIMIT ?`, [
-            user,
-            ...after,
-            limit + 1
-          ])
-          return Page.of(found, limit, ({ createdAt, id }) => ({ at: createdAt, id }))
-        })
+      list: (user, options = {}) => skills.newest("SkillStore.list", "createdAt", [["user_id = ?", user]], options)
     }
   })
 )

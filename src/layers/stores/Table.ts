@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import type { Written } from "../../services/WriteChannel.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 
@@ -35,7 +36,7 @@ export const columnsOf = (model: { readonly fields: Schema.Struct.Fields }): str
  * @category constructors
  */
 export const make = <F extends Schema.Struct.Fields>(
-  backend: Pick<BackendShape, "name" | "query" | "execute" | "dialect">,
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "enqueue" | "dialect">,
   table: string,
   model: Schema.Struct<F> & Schema.Schema<Schema.Struct.Type<F>, Schema.Struct.Encoded<F>>,
   idColumn = "id"
@@ -51,6 +52,10 @@ export const make = <F extends Schema.Struct.Fields>(
       ),
       ({ rowsAffected }) => rowsAffected === 1
     )
+  const updating = (fields: Fields): string =>
+    `UPDATE ${table} SET ${Object.keys(fields)
+      .map((field) => `${Rows.columnOf(field)} = ?`)
+      .join(", ")}`
   const first = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params)
   const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
   return {
@@ -75,13 +80,33 @@ export const make = <F extends Schema.Struct.Fields>(
           given.map(([, value]) => value)
         )
       }),
+    /** A page of the rows under all conditions, by an instant and id, the newest first; 50 unless `limit` says another. */
+    newest: (
+      operation: string,
+      field: keyof F & string,
+      conditions: ReadonlyArray<Page.Condition>,
+      { cursor, limit }: { readonly cursor?: string | null | undefined; readonly limit?: number | undefined }
+    ) =>
+      Effect.gen(function* () {
+        const origin = { backend: backend.name, operation }
+        const size = yield* Page.limit(limit, 50, origin)
+        const place = yield* Page.parseCursor(cursor ?? undefined, origin)
+        const column = Rows.columnOf(field)
+        const given = place === undefined ? conditions : [...conditions, Page.older(column, place)]
+        const found = yield* all(
+          `WHERE ${given.map(([sql]) => sql).join(" AND ")} ORDER BY ${column} DESC, id DESC LIMIT ?`,
+          [...given.flatMap(([, ...params]) => params), size + 1]
+        )
+        return Page.of(found, size, (row) => {
+          const fields = row as Readonly<Record<string, unknown>>
+          return { at: fields[field] as Date, id: fields["id"] as string }
+        })
+      }),
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
       const names = Object.keys(fields).map(Rows.columnOf)
-      return Effect.asVoid(
-        backend.execute(
-          `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
-          Object.values(fields)
-        )
+      return backend.enqueue(
+        `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+        Object.values(fields)
       )
     },
     /** Succeeds with whether the row is new. */
@@ -115,15 +140,29 @@ export const make = <F extends Schema.Struct.Fields>(
         })
       return attempt(attempts)
     },
+    /** Deletes the row with an id of a user: the write of a store, `NotFound` if there is none. */
+    deleteOwn: (
+      operation: string,
+      entity: string,
+      { id, user }: { readonly id: string; readonly user: string }
+    ): Effect.Effect<Written<undefined>, DbError> =>
+      Effect.flatMap(
+        backend.execute(`DELETE FROM ${table} WHERE ${idColumn} = ? AND user_id = ?`, [id, user]),
+        ({ rowsAffected }) =>
+          Effect.as(Rows.orNotFound(backend.name, operation, entity)(rowsAffected === 0 ? undefined : id), {
+            result: undefined,
+            ids: [id]
+          })
+      ),
+    /** Sets fields of the row with an id, which is there: it was read in the same transaction. */
+    set: (id: string, fields: Fields): Effect.Effect<void, DbError> =>
+      Object.keys(fields).length === 0
+        ? Effect.void
+        : backend.enqueue(`${updating(fields)} WHERE ${idColumn} = ?`, [...Object.values(fields), id]),
     /** Sets fields of the rows that `where` picks, and succeeds with their number. */
     update: (fields: Fields, where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
       Effect.map(
-        backend.execute(
-          `UPDATE ${table} SET ${Object.keys(fields)
-            .map((field) => `${Rows.columnOf(field)} = ?`)
-            .join(", ")} WHERE ${where}`,
-          [...Object.values(fields), ...params]
-        ),
+        backend.execute(`${updating(fields)} WHERE ${where}`, [...Object.values(fields), ...params]),
         ({ rowsAffected }) => rowsAffected
       )
   }

@@ -82,12 +82,12 @@ export const make = (backend: BackendShape) => {
   const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
     Effect.gen(function* () {
       yield* deleteEmbeddings(yield* of(owner.id))
-      yield* backend.execute("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [owner.id])
+      yield* backend.enqueue("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [owner.id])
       const numbered = chunks.map((chunk, index) => ({ ...chunk, id: crypto.randomUUID(), index }))
       yield* Effect.forEach(
         numbered,
         ({ embedding, id, index, text }) =>
-          backend.execute(
+          backend.enqueue(
             `INSERT INTO db_hub_document_chunks (id, document_id, user_id, chunk_index, embedding_model, text)
              VALUES (?, ?, ?, ?, ?, ?)`,
             [id, owner.id, owner.userId, index, embedding?.model ?? "", text]
@@ -148,7 +148,7 @@ export const make = (backend: BackendShape) => {
       yield* insertEmbeddings(
         locked.map(({ chunk, owner }) => embeddingOf(owner, chunk, model, vectors.get(chunk.id) ?? []))
       )
-      yield* backend.execute(`UPDATE db_hub_document_chunks SET embedding_model = ? WHERE id IN (${marks(chunks)})`, [
+      yield* backend.enqueue(`UPDATE db_hub_document_chunks SET embedding_model = ? WHERE id IN (${marks(chunks)})`, [
         model,
         ...chunks.map(({ id }) => id)
       ])

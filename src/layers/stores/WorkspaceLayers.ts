@@ -72,7 +72,7 @@ export const make = (backend: BackendShape) => {
   const set = (operation: string, user: string, layers: ReadonlyArray<WorkspaceLayer>): Effect.Effect<void, DbError> =>
     new Set(layers.map(({ name }) => name)).size < layers.length
       ? Effect.fail(refuse({ operation, backend: backend.name }, "layers", "repeat a name", "each name once"))
-      : Effect.asVoid(backend.execute(upsert, [user, new Json(layers)]))
+      : backend.enqueue(upsert, [user, new Json(layers)])
 
   return { of, scopesOf, choose, set }
 }

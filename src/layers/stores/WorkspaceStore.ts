@@ -162,7 +162,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         })
 
       const keep = ({ content, contentHash, id, updatedAt, version }: Document) =>
-        backend.execute(
+        backend.enqueue(
           `INSERT INTO db_hub_document_versions (document_id, version, content_hash, created_at, content)
            VALUES (?, ?, ?, ?, ?)`,
           [id, version, contentHash, updatedAt, content]
@@ -192,7 +192,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             metadata: next.metadata ?? before.metadata,
             updatedAt: new Date()
           }
-          yield* backend.execute(
+          yield* backend.enqueue(
             `UPDATE db_hub_documents
              SET version = ?, content_hash = ?, indexed = ?, metadata = ?, updated_at = ?, content = ? WHERE id = ?`,
             [
@@ -227,7 +227,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           const before = yield* lockById(operation, own)
           const metadata = yield* edit(before.metadata)
           const updatedAt = new Date()
-          yield* backend.execute("UPDATE db_hub_documents SET metadata = ?, updated_at = ? WHERE id = ?", [
+          yield* backend.enqueue("UPDATE db_hub_documents SET metadata = ?, updated_at = ? WHERE id = ?", [
             new Json(metadata),
             updatedAt,
             before.id
@@ -327,8 +327,8 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             )
             yield* chunks.replace(document, [])
             // By hand too, since foreign keys may be switched off.
-            yield* backend.execute("DELETE FROM db_hub_document_versions WHERE document_id = ?", [document.id])
-            yield* backend.execute("DELETE FROM db_hub_documents WHERE id = ?", [document.id])
+            yield* backend.enqueue("DELETE FROM db_hub_document_versions WHERE document_id = ?", [document.id])
+            yield* backend.enqueue("DELETE FROM db_hub_documents WHERE id = ?", [document.id])
             return { result: undefined, ids: [document.id] }
           })
         ),
@@ -347,7 +347,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             const document = yield* lockById(Workspace.ReplaceChunks._tag, payload)
             if (document.version !== payload.version) return yield* changed(Workspace.ReplaceChunks._tag)
             const result = yield* chunks.replace(document, payload.chunks)
-            yield* backend.execute("UPDATE db_hub_documents SET indexed = ? WHERE id = ?", [true, document.id])
+            yield* backend.enqueue("UPDATE db_hub_documents SET indexed = ? WHERE id = ?", [true, document.id])
             return { result, ids: [document.id] }
           })
         ),
@@ -397,14 +397,15 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           ),
         listPaths: (user, agent) => folders.paths(user, [user], agent),
         listDocuments: (user, { after, agent = "", limit } = {}) =>
-          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) =>
-            infos.all(
-              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ?
-               ${after === undefined ? "" : "AND updated_at <= ? AND (updated_at < ? OR id < ?)"}
+          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) => {
+            const [older, ...place] =
+              after === undefined ? ["1 = 1"] : Page.older("updated_at", { at: after.updatedAt, id: after.id })
+            return infos.all(
+              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ? AND ${older}
                ORDER BY updated_at DESC, id DESC LIMIT ${limit}`,
-              [user, agent, ...(after === undefined ? [] : [after.updatedAt, after.updatedAt, after.id])]
+              [user, agent, ...place]
             )
-          ),
+          }),
         listDirectory: (user, folder, agent) => folders.directory(user, [user], folder, agent),
         versions: (user, id) =>
           Effect.zipRight(

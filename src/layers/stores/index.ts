@@ -19,6 +19,7 @@ import type { ScheduledJobStore, ScheduledJobStoreAdmin } from "../../services/S
 import type { SessionScoreStore } from "../../services/SessionScoreStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { SkillStore } from "../../services/SkillStore.js"
+import type { StatementBatch } from "../../services/StatementBatch.js"
 import type { ToolFailureStore } from "../../services/ToolFailureStore.js"
 import type { WorkspaceStore, WorkspaceStoreAdmin } from "../../services/WorkspaceStore.js"
 import type { WriteChannel } from "../../services/WriteChannel.js"
@@ -37,6 +38,7 @@ import * as ScheduledJobs from "./ScheduledJobStore.js"
 import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
+import * as Statements from "./StatementBatch.js"
 import * as ToolFailures from "./ToolFailureStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
@@ -63,6 +65,7 @@ export type StoreServices =
   | SessionScoreStore
   | SettingsStore
   | SkillStore
+  | StatementBatch
   | ToolFailureStore
   | WorkspaceStore
   | WorkspaceStoreAdmin
@@ -83,7 +86,8 @@ const stores = Layer.mergeAll(
   ScheduledJobs.layer,
   SessionScores.layer,
   PromptTemplates.layer,
-  Skills.layer
+  Skills.layer,
+  Statements.layer
 )
 
 /**

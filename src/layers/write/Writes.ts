@@ -36,7 +36,15 @@ const realClock = Clock.make()
 const wake = (woken: Queue.Dequeue<void>): Effect.Effect<void> =>
   Effect.withClock(Effect.race(Queue.take(woken), Effect.sleep(pollInterval)), realClock)
 
-const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
+/** Equal for equal payloads, in whatever order the keys of their objects came. */
+const hashOf = (payload: unknown): string => {
+  const text = JSON.stringify(payload, (_key, value: unknown) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).toSorted(([one], [other]) => (one < other ? -1 : 1)))
+      : value
+  )
+  return NodeCrypto.createHash("sha256").update(text).digest("hex")
+}
 
 /** What was expected, without what was there: the message of a schema ends in the actual value. */
 const expected = (message: string): string => message.replace(/, actual [\s\S]*$/, "")
@@ -109,7 +117,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         if (rowsAffected === 1) {
           const result = yield* write
           const stored = yield* Effect.orDie(Schema.encode(storedResult(success))({ result }))
-          yield* backend.execute("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
+          yield* backend.enqueue("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
           return result
         }
         const [row] = yield* backend.query(
@@ -137,7 +145,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     const announce = (tag: string, { ids }: Written<unknown>) =>
       ids.length === 0
         ? Effect.void
-        : backend.execute("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
+        : backend.enqueue("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
             tag.slice(0, tag.indexOf(".")),
             tag.slice(tag.indexOf(".") + 1),
             new Json(ids),
@@ -239,7 +247,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
             }),
           write: (payload, key) => {
             const write = Effect.flatMap(handler(payload), (done) => Effect.as(announce(tag, done), done.result))
-            return key === undefined ? write : once(tag, key, sha256(JSON.stringify(encode(payload))), success, write)
+            return key === undefined ? write : once(tag, key, hashOf(encode(payload)), success, write)
           }
         }
       }

@@ -1,0 +1,543 @@
+/**
+ * The embeddings of what `Search` keeps: by which model they are, which are pending, and how they move to another model.
+ *
+ * Locks are taken in one order: the text collection, its texts, pending records, vectors.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import {
+  type DbError,
+  DbUnsupported,
+  DimensionMismatch,
+  type EmbeddingError,
+  ModelMismatch,
+  NotFound
+} from "../errors/index.js"
+import type { BackendShape } from "../services/Backend.js"
+import type { EmbeddingsShape } from "../services/Embeddings.js"
+import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../services/Search.js"
+import { type Metric, type Origin, Records } from "../vector/index.js"
+
+/**
+ * What a collection of vectors was made with.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface VectorSettings {
+  readonly metric: Metric
+  readonly dimension: number
+  readonly model: string | null
+}
+
+/** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
+interface Reembedding {
+  readonly target: string
+  readonly model: string
+}
+
+/** What came of going through what is pending. */
+interface Pass {
+  readonly embedded: number
+  /** Keys of the records whose texts the model refuses. */
+  readonly refused: ReadonlyArray<string>
+  readonly failed?: EmbeddingError
+}
+
+const together = (a: Pass, b: Pass): Pass => ({
+  ...a,
+  ...b,
+  embedded: a.embedded + b.embedded,
+  refused: [...a.refused, ...b.refused]
+})
+
+/** Tells one text of a record from a later one. */
+const keyOf = ({ id, token }: { readonly id: string; readonly token: string }): string => `${token} ${id}`
+
+type OnProgress = (progress: EmbedProgress) => Effect.Effect<void>
+
+/** Ids in one statement. */
+const statementIds = 500
+
+/** Pending records that are embedded and written at once. */
+const pendingBatch = 256
+
+/** Transactions that lose to another one are run again so often. */
+const retryConflicts = 5
+
+const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
+
+const isBlank = (text: string): boolean => text.trim() === ""
+
+/** Whether a model may have refused one of several texts rather than all of them. */
+const isOfOneText = ({ reason, status = 0 }: EmbeddingError): boolean =>
+  reason === "bad-answer" || (reason === "refused" && [400, 413, 422].includes(status))
+
+const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
+
+/**
+ * With the `Embeddings` at hand, if there are any.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "text" | "vector" | "dialect">,
+  own: EmbeddingsShape | undefined
+) => {
+  const { text: texts, vector: vectors } = backend
+  /** By model: the one at hand, and those that collections were moved to. */
+  const embedders = new Map(own === undefined ? [] : [[own.model, own]])
+
+  /** The vector collections among these, without the counts that listing them would cost. */
+  const settingsOf = (
+    collections: ReadonlyArray<string>
+  ): Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError> =>
+    Effect.map(
+      backend.query(
+        `SELECT name, metric, dimension, model FROM db_hub_collections WHERE name IN (${marks(collections)})`,
+        collections
+      ),
+      (rows) =>
+        new Map(
+          rows.map(({ dimension, metric, model, name }) => [
+            String(name),
+            {
+              metric: metric as Metric,
+              dimension: Number(dimension),
+              model: model === null ? null : String(model)
+            }
+          ])
+        )
+    )
+
+  const settings = (collection: string): Effect.Effect<VectorSettings | undefined, DbError> =>
+    Effect.map(settingsOf([collection]), (found) => found.get(collection))
+
+  const reembedding = (collection: string): Effect.Effect<Reembedding | undefined, DbError> =>
+    Effect.map(
+      backend.query("SELECT target, model FROM db_hub_reembeddings WHERE collection = ?", [collection]),
+      ([row]) => (row === undefined ? undefined : { target: String(row["target"]), model: String(row["model"]) })
+    )
+
+  const otherModel = (collection: string, expected: string, actual: string, at: Origin): ModelMismatch =>
+    new ModelMismatch({
+      ...at,
+      collection,
+      expected,
+      actual,
+      message: `The vectors of the collection are of the model ${expected}, not of ${actual}: use ${expected}, or move the collection to ${actual} by reembed`
+    })
+
+  /** The model at hand for a collection. */
+  const embedderOf = (
+    collection: string,
+    { dimension, model }: { readonly dimension: number; readonly model: string },
+    at: Origin
+  ): Effect.Effect<EmbeddingsShape, DbError> => {
+    const found = embedders.get(model)
+    if (found === undefined) {
+      return Effect.fail(
+        own === undefined
+          ? new DbUnsupported({ ...at, message: `No embedding model is at hand: provide Embeddings of ${model}` })
+          : otherModel(collection, model, own.model, at)
+      )
+    }
+    if (found.dimension !== dimension) {
+      return Effect.fail(
+        new DimensionMismatch({
+          ...at,
+          collection,
+          expected: dimension,
+          actual: found.dimension,
+          message: `The collection has ${dimension} dimensions, and the model ${model} is configured with ${found.dimension}`
+        })
+      )
+    }
+    return Effect.succeed(found)
+  }
+
+  /** The vector of a question by the collection's model, and which one that is. */
+  const embedQuestion = (collection: string, text: string, at: Origin) =>
+    Effect.gen(function* () {
+      const found = yield* settings(collection)
+      const model = found?.model ?? null
+      if (found === undefined || model === null) return yield* withoutModel(at)
+      const embedder = yield* embedderOf(collection, { ...found, model }, at)
+      return { model, vector: yield* embedder.embed(text) }
+    })
+
+  /** The vectors that are there for texts that are there. */
+  const stored = (collection: string, records: ReadonlyArray<SearchRecord>) =>
+    Effect.gen(function* () {
+      const given = new Map(records.map(({ id, text }) => [id, text]))
+      const there = yield* texts.get(collection, Array.from(given.keys()))
+      const unchanged = there.filter(({ id, text }) => given.get(id) === text).map(({ id }) => id)
+      const found = unchanged.length === 0 ? [] : yield* vectors.get(collection, unchanged)
+      return new Map(found.map(({ id, vector }) => [id, vector]))
+    })
+
+  /** The same records with vectors, as far as the collection has a model that is at hand and does not fail. */
+  const embed = (collection: string, records: ReadonlyArray<SearchRecord>, at: Origin) =>
+    Effect.gen(function* () {
+      yield* Effect.forEach(records, (record, i) => Records.checkText(record, `records[${i}]`, at), { discard: true })
+      const untouched: EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> } = {
+        records,
+        embedded: 0,
+        pending: 0
+      }
+      const lacking = records.filter(({ text, vector }) => vector === undefined && !isBlank(text))
+      if (own === undefined || lacking.length === 0) return untouched
+      const found = yield* settings(collection)
+      const model = found?.model ?? null
+      if (found === undefined || model === null) return untouched
+      const moving = embedders.has(model) ? undefined : yield* reembedding(collection)
+      if (moving !== undefined && embedders.has(moving.model)) return { ...untouched, pending: lacking.length }
+      const embedder = yield* embedderOf(collection, { ...found, model }, at)
+      const made = new Map(yield* stored(collection, lacking))
+      const asked = lacking.filter(({ id }) => !made.has(id))
+      const answer = yield* embedder.embedMany(asked.map(({ text }) => text)).pipe(
+        Effect.map((vectors) => ({ vectors, embedded: asked.length, pending: 0 })),
+        Effect.catchIf(isEmbeddingError, (failed) =>
+          Effect.succeed({ vectors: [], embedded: 0, pending: asked.length, failed })
+        )
+      )
+      const { vectors: fresh, ...report } = answer
+      for (const [i, vector] of fresh.entries()) made.set(asked[i]!.id, vector)
+      const withVectors = records.map((record): SearchRecord => {
+        if (record.vector !== undefined || isBlank(record.text)) return record
+        const vector = made.get(record.id)
+        return vector === undefined ? { ...record, vector: null } : { ...record, vector, model }
+      })
+      return { ...report, records: withVectors }
+    })
+
+  /** Keeps reembeddings of a collection from beginning and ending before the transaction does, or all writes. */
+  const lock = (collection: string, how: "forShare" | "forUpdate"): Effect.Effect<void, DbError> =>
+    Effect.asVoid(
+      backend.query(`SELECT id FROM db_hub_text_collections WHERE name = ?${backend.dialect[how]}`, [collection])
+    )
+
+  const inStatements = (
+    ids: ReadonlyArray<string>,
+    run: (some: ReadonlyArray<string>) => Effect.Effect<unknown, DbError>
+  ) => Effect.forEach(Arr.chunksOf(ids, statementIds), run, { discard: true })
+
+  const settle = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<void, DbError> =>
+    inStatements(ids, (some) =>
+      backend.execute(`DELETE FROM db_hub_pending_embeddings WHERE collection = ? AND id IN (${marks(some)})`, [
+        collection,
+        ...some
+      ])
+    )
+
+  const defer = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<void, DbError> => {
+    const token = crypto.randomUUID()
+    return inStatements(ids, (some) =>
+      backend.execute(
+        `INSERT INTO db_hub_pending_embeddings (collection, id, token) VALUES ${some.map(() => "(?, ?, ?)").join(", ")}`,
+        some.flatMap((id) => [collection, id, token])
+      )
+    )
+  }
+
+  const deleteVectors = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<unknown, DbError> =>
+    ids.length === 0 ? Effect.void : Effect.catchTag(vectors.delete(collection, ids), "NotFound", () => Effect.void)
+
+  /** Takes away, inside a transaction, what is kept beside the texts of these ids. */
+  const forget = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<void, DbError> =>
+    Effect.gen(function* () {
+      const moving = yield* reembedding(collection)
+      const both = moving === undefined ? [collection] : [collection, moving.target]
+      yield* Effect.forEach(both, (name) => settle(name, ids))
+      yield* Effect.forEach(both, (name) => deleteVectors(name, ids))
+    })
+
+  /**
+   * Writes records, inside a transaction. The texts without vectors are pending where the collection has a model;
+   * succeeds with their number.
+   */
+  const write = (
+    collection: string,
+    records: ReadonlyArray<SearchRecord>,
+    at: Origin
+  ): Effect.Effect<number, DbError> =>
+    Effect.gen(function* () {
+      yield* lock(collection, "forShare")
+      yield* texts.insertMany(collection, records)
+      const model = (yield* settings(collection))?.model ?? null
+      const other = records.find((record) => record.model !== undefined && record.model !== model)?.model
+      if (other !== undefined) return yield* otherModel(collection, model ?? "no recorded name", other, at)
+
+      const ids = records.map(({ id }) => id)
+      const embedded = records.flatMap(({ id, metadata = {}, vector }) =>
+        vector === undefined || vector === null ? [] : [{ id, vector, metadata }]
+      )
+      const having = new Set(embedded.map(({ id }) => id))
+      const waiting = records.filter(({ id, text }) => !having.has(id) && !isBlank(text)).map(({ id }) => id)
+      const pending = model === null ? [] : waiting
+      const moving = yield* reembedding(collection)
+      yield* settle(collection, ids)
+      yield* defer(collection, pending)
+      if (moving !== undefined) {
+        yield* settle(moving.target, ids)
+        yield* defer(
+          moving.target,
+          records.filter(({ text }) => !isBlank(text)).map(({ id }) => id)
+        )
+        yield* deleteVectors(moving.target, ids)
+      }
+      // The vector of an earlier text would find what is no longer there.
+      yield* deleteVectors(
+        collection,
+        ids.filter((id) => !having.has(id))
+      )
+      if (embedded.length > 0) yield* vectors.insertMany(collection, embedded)
+      return pending.length
+    })
+
+  const pendingIn = (collection: string): Effect.Effect<number, DbError> =>
+    Effect.map(
+      backend.query("SELECT count(*) AS n FROM db_hub_pending_embeddings WHERE collection = ?", [collection]),
+      ([row]) => Number(row?.["n"])
+    )
+
+  interface Waiting {
+    readonly id: string
+    readonly token: string
+    readonly text: string
+    readonly metadata: SearchRecord["metadata"]
+  }
+
+  /** Writes the vectors of texts that nobody has changed since they were read; succeeds with their number. */
+  const fill = (into: string, waiting: ReadonlyArray<Waiting>, made: ReadonlyArray<Float32Array>) =>
+    backend.transaction(
+      Effect.gen(function* () {
+        const ids = waiting.map(({ id }) => id)
+        const rows = yield* backend.query(
+          `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? AND id IN (${marks(ids)})
+            ORDER BY id${backend.dialect.forUpdate}`,
+          [into, ...ids]
+        )
+        const tokens = new Map(rows.map(({ id, token }) => [id, token]))
+        const settled = waiting.flatMap(({ id, metadata = {}, token }, i) =>
+          tokens.get(id) === token ? [{ id, metadata, vector: made[i]! }] : []
+        )
+        yield* settle(
+          into,
+          settled.map(({ id }) => id)
+        )
+        if (settled.length > 0) yield* vectors.insertMany(into, settled)
+        return settled.length
+      }),
+      { retryConflicts }
+    )
+
+  /** Embeds texts together, or, where the model refuses one of them, in halves; succeeds with the refused ones. */
+  const embedWaiting = (
+    embedder: EmbeddingsShape,
+    into: string,
+    waiting: ReadonlyArray<Waiting>
+  ): Effect.Effect<Pass, DbError> =>
+    embedder.embedMany(waiting.map(({ text }) => text)).pipe(
+      Effect.flatMap((made) => fill(into, waiting, made)),
+      Effect.map((embedded) => ({ embedded, refused: [] })),
+      Effect.catchIf(
+        (error) => isEmbeddingError(error) && isOfOneText(error),
+        (error) => {
+          if (waiting.length === 1) {
+            return Effect.succeed({ embedded: 0, refused: waiting.map(keyOf), failed: error as EmbeddingError })
+          }
+          const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
+          return Effect.zipWith(embedWaiting(embedder, into, first), embedWaiting(embedder, into, second), together)
+        }
+      )
+    )
+
+  /**
+   * Goes once through what is pending for the vector collection `into`, but for some keys. Stops where the model fails,
+   * and `stopped` is true then; goes on where it refuses single texts.
+   */
+  const embedAll = (
+    collection: string,
+    into: string,
+    embedder: EmbeddingsShape,
+    skip: ReadonlySet<string>,
+    onProgress: OnProgress
+  ): Effect.Effect<Pass & { readonly stopped: boolean }, DbError> =>
+    Effect.gen(function* () {
+      let [after, done] = ["", 0]
+      let pass: Pass = { embedded: 0, refused: [] }
+      const total = yield* pendingIn(into)
+      while (true) {
+        const rows = yield* backend.query(
+          `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? AND id > ?
+            ORDER BY id LIMIT ${pendingBatch}`,
+          [into, after]
+        )
+        const last = rows[rows.length - 1]
+        if (last === undefined) return { ...pass, stopped: false }
+        after = String(last["id"])
+        // Texts are read after the tokens: one that is changed in between has another token, and is not taken for this.
+        const tokens = new Map(rows.map(({ id, token }) => [String(id), String(token)]))
+        const there = yield* texts.get(collection, Array.from(tokens.keys()))
+        const found = there.map((text) => ({ ...text, token: tokens.get(text.id) ?? "" }))
+        const wanted = found.filter(({ text }) => !isBlank(text))
+        const ids = new Set(wanted.map(({ id }) => id))
+        yield* settle(
+          into,
+          Array.from(tokens.keys()).filter((id) => !ids.has(id))
+        )
+        const waiting = wanted.filter((one) => !skip.has(keyOf(one)))
+        if (waiting.length > 0) {
+          const next = yield* Effect.either(embedWaiting(embedder, into, waiting))
+          if (Either.isLeft(next)) {
+            return isEmbeddingError(next.left)
+              ? { ...pass, failed: next.left, stopped: true }
+              : yield* Effect.fail(next.left)
+          }
+          pass = together(pass, next.right)
+        }
+        done += rows.length
+        yield* onProgress({ done, total: Math.max(total, done) })
+      }
+    })
+
+  const embedPending = (
+    collection: string,
+    onProgress: OnProgress,
+    at: Origin
+  ): Effect.Effect<EmbeddingReport, DbError> =>
+    Effect.gen(function* () {
+      const found = yield* settings(collection)
+      const model = found?.model ?? null
+      if (found === undefined || model === null) return yield* withoutModel(at)
+      const embedder = yield* embedderOf(collection, { ...found, model }, at)
+      return yield* reportOf(collection, yield* embedAll(collection, collection, embedder, new Set(), onProgress))
+    })
+
+  const reportOf = (collection: string, { embedded, failed }: Pass): Effect.Effect<EmbeddingReport, DbError> =>
+    Effect.map(pendingIn(collection), (pending) => ({
+      embedded,
+      pending,
+      ...(failed === undefined ? {} : { failed })
+    }))
+
+  /** Begins to move a collection, or finds what was begun; succeeds with the target, if there is anything to do. */
+  const beginReembedding = (
+    collection: string,
+    { dimension, model }: EmbeddingsShape,
+    at: Origin
+  ): Effect.Effect<string | undefined, DbError> =>
+    backend.transaction(
+      Effect.gen(function* () {
+        yield* lock(collection, "forUpdate")
+        const found = yield* settings(collection)
+        const [texts] = yield* backend.query("SELECT id FROM db_hub_text_collections WHERE name = ?", [collection])
+        if (found === undefined || texts === undefined) return yield* withoutModel(at)
+        const moving = yield* reembedding(collection)
+        if (moving?.model === model) return moving.target
+        if (moving !== undefined) yield* dropTarget(collection, moving)
+        if (found.model === model) return undefined
+        const target = `reembedding ${crypto.randomUUID()}`
+        yield* vectors.createCollection(target, { dimension, metric: found.metric, model })
+        yield* backend.execute("INSERT INTO db_hub_reembeddings (collection, target, model) VALUES (?, ?, ?)", [
+          collection,
+          target,
+          model
+        ])
+        yield* backend.execute(
+          `INSERT INTO db_hub_pending_embeddings (collection, id, token)
+            SELECT c.name, t.id, c.model FROM db_hub_texts_${Number(texts["id"])} AS t
+            JOIN db_hub_collections AS c ON c.name = ?`,
+          [target]
+        )
+        return target
+      }),
+      { retryConflicts }
+    )
+
+  /** Puts the target in the collection's place, if all but these keys are embedded; succeeds with whether it did. */
+  const finishReembedding = (collection: string, target: string, refused: ReadonlySet<string>) =>
+    backend.transaction(
+      Effect.gen(function* () {
+        yield* lock(collection, "forUpdate")
+        // Somebody else has finished it.
+        if ((yield* reembedding(collection))?.target !== target) return true
+        const left = yield* backend.query(
+          `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? LIMIT ${refused.size + 1}`,
+          [target]
+        )
+        if (left.some(({ id, token }) => !refused.has(keyOf({ id: String(id), token: String(token) })))) return false
+        yield* backend.execute("DELETE FROM db_hub_reembeddings WHERE collection = ?", [collection])
+        yield* drop(collection)
+        for (const [table, column] of [
+          ["db_hub_collections", "name"],
+          ["db_hub_pending_embeddings", "collection"]
+        ]) {
+          yield* backend.execute(`UPDATE ${table} SET ${column} = ? WHERE ${column} = ?`, [collection, target])
+        }
+        return true
+      }),
+      { retryConflicts }
+    )
+
+  const reembed = (
+    collection: string,
+    given: EmbeddingsShape | undefined,
+    onProgress: OnProgress,
+    at: Origin
+  ): Effect.Effect<ReembedReport, DbError> =>
+    Effect.gen(function* () {
+      const to = given ?? own
+      if (to === undefined) {
+        return yield* new DbUnsupported({ ...at, message: "No embedding model is at hand: provide Embeddings" })
+      }
+      const target = yield* beginReembedding(collection, to, at)
+      embedders.set(to.model, to)
+      if (target === undefined) return { ...(yield* embedPending(collection, onProgress, at)), moved: true }
+      const refused = new Set<string>()
+      let all: Pass = { embedded: 0, refused: [] }
+      while (true) {
+        const pass = yield* embedAll(collection, target, to, refused, onProgress)
+        all = together(all, pass)
+        if (pass.stopped) return { ...(yield* reportOf(target, all)), moved: false }
+        for (const key of pass.refused) refused.add(key)
+        // What others wrote meanwhile is done in another pass.
+        if (yield* finishReembedding(collection, target, refused)) break
+      }
+      return { ...(yield* reportOf(collection, all)), moved: true }
+    })
+
+  const withoutModel = (at: Origin): NotFound =>
+    new NotFound({
+      ...at,
+      entity: "collection",
+      message: "There is no such collection with an embedding model: create it with one"
+    })
+
+  const dropVectors = (collection: string): Effect.Effect<void, DbError> =>
+    Effect.zipRight(
+      backend.execute("DELETE FROM db_hub_pending_embeddings WHERE collection = ?", [collection]),
+      Effect.catchTag(vectors.dropCollection(collection), "NotFound", () => Effect.void)
+    )
+
+  const dropTarget = (collection: string, { target }: Reembedding): Effect.Effect<void, DbError> =>
+    Effect.zipRight(
+      backend.execute("DELETE FROM db_hub_reembeddings WHERE collection = ?", [collection]),
+      dropVectors(target)
+    )
+
+  /** Takes away, inside a transaction, what is kept beside the texts of a collection. */
+  const drop = (collection: string): Effect.Effect<void, DbError> =>
+    Effect.gen(function* () {
+      const moving = yield* reembedding(collection)
+      if (moving !== undefined) yield* dropTarget(collection, moving)
+      yield* dropVectors(collection)
+    })
+
+  return { settingsOf, settings, embedQuestion, embed, lock, write, forget, embedPending, reembed, drop }
+}
