@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { temporaryFolder } from "../support/index.js"
-import { attacks, reads } from "./corpus.js"
+import { attacks, heavy, reads } from "./corpus.js"
 import { fuzzing, statements, unchangedBy } from "./fuzz.js"
 
 const schema = `
@@ -20,6 +20,7 @@ INSERT INTO embeddings VALUES (x'0000803f');
 CREATE VIEW seen AS SELECT * FROM notes;
 CREATE VIRTUAL TABLE search USING fts5(body);
 INSERT INTO search (rowid, body) VALUES (1, 'alpha beta'), (2, 'gamma');
+CREATE VIEW extending AS SELECT load_extension('evil');
 PRAGMA user_version = 7;
 PRAGMA application_id = 8;
 `
@@ -95,6 +96,18 @@ describe("the read door of SQLite", { timeout: 1_200_000 }, () => {
         assert.notInclude(JSON.stringify(result), "secret", attack)
       }
       assert.deepStrictEqual(accepted, [])
+    })
+  )
+
+  it.scopedLive("what would take all memory or time, or reach out through a view, ends without an answer", () =>
+    Effect.gen(function* () {
+      const { door, hash } = yield* opened
+      const before = hash()
+      for (const sql of heavy.sqlite) {
+        assert.isTrue(Either.isLeft(yield* Effect.either(door.query(sql))), sql)
+        assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]], sql)
+      }
+      assert.strictEqual(hash(), before)
     })
   )
 

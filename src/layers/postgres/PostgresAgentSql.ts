@@ -100,10 +100,13 @@ export const make =
       const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
       const begin = [
         "BEGIN READ ONLY",
-        ...settings.map((setting) => `SET LOCAL ${setting} = ${deadline}`),
+        `SELECT ${settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")}`,
         ...(options.role === undefined ? [] : [`SET LOCAL ROLE ${dialect.quoteIdentifier(options.role)}`])
-      ].join("; ")
+      ].map((text) => ({ text }))
+      // A session of its own keeps nothing; a shared one may hold locks of others.
+      const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
 
+      /** Everything in one round trip; what follows a check that fails is not run. */
       const read = (
         run: (request: Request) => Effect.Effect<Result, DbError>,
         request: Request,
@@ -111,22 +114,36 @@ export const make =
         limits: AgentLimits
       ) =>
         Effect.gen(function* () {
-          const [found] = (yield* run({ text: `${begin}; ${AllowList.volatileQuery(accepted)}`, simple: true })).rows
-          if (found !== undefined) return yield* AllowList.isVolatile(context, String(found["name"]))
+          const values = AllowList.volatileValues(accepted)
+          const check = { text: AllowList.volatileCheck, values, prepare: client.options.preparedStatements }
+          const before = [...begin, check]
+          /** Tells the check's failure from one of the statement. */
+          const explained = (error: DbError) =>
+            Effect.gen(function* () {
+              if (error.code !== "22P02") return yield* error
+              yield* run({ text: "ROLLBACK", simple: true })
+              const [found] = (yield* run({ text: AllowList.volatileQuery, values })).rows
+              return yield* found === undefined ? error : AllowList.isVolatile(context, String(found["name"]))
+            })
           const rows = collector(limits)
           const add = (result: Result) => {
             const values = result.rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
             return values.every((row) => rows.add(row))
           }
           if (!accepted.cursor) {
-            const result = yield* run({ ...request, rowMode: "array" })
+            const result = yield* Effect.catchAll(run({ ...request, rowMode: "array", before }), explained)
             add(result)
             return { columns: columnsOf(result), ...rows.result() }
           }
           const size = Math.min(chunk, limits.maxRows + 1)
           const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
           const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
-          let result = yield* run({ ...fetch, before: [declare] })
+          // The types of lists are asked for first.
+          const lists = Values.hasList(request.values ?? [])
+          if (lists) yield* Effect.catchAll(run({ ...declare, before }), explained)
+          let result = yield* lists
+            ? run(fetch)
+            : Effect.catchAll(run({ ...fetch, before: [...before, declare] }), explained)
           while (add(result) && result.rows.length === size) result = yield* run(fetch)
           return { columns: columnsOf(result), ...rows.result() }
         })
@@ -158,7 +175,7 @@ export const make =
                 return pool.release(connection)
               }
               // Nobody waits for it, but nobody else gets the connection before.
-              start(connection, { text: "ROLLBACK", simple: true }, (error) => {
+              start(connection, { text: end, simple: true }, (error) => {
                 if (error) connection.destroy()
                 pool.release(connection)
               })
