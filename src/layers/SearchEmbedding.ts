@@ -160,6 +160,15 @@ export const make = (
     return Effect.succeed(found)
   }
 
+  /** Fails where a collection is there with another model than the one at hand. */
+  const checkModel = (collection: string, at: Origin): Effect.Effect<void, DbError> =>
+    Effect.flatMap(settings(collection), (found) => {
+      const model = found?.model ?? own?.model
+      return own === undefined || model === undefined || embedders.has(model)
+        ? Effect.void
+        : Effect.fail(otherModel(collection, model, own.model, at))
+    })
+
   /** The vector of a question by the collection's model, and which one that is. */
   const embedQuestion = (collection: string, text: string, at: Origin) =>
     Effect.gen(function* () {
@@ -299,7 +308,8 @@ export const make = (
       return pending.length
     })
 
-  const pendingIn = (collection: string): Effect.Effect<number, DbError> =>
+  /** The number of records that wait for their vectors. */
+  const pending = (collection: string): Effect.Effect<number, DbError> =>
     Effect.map(
       backend.query("SELECT count(*) AS n FROM db_hub_pending_embeddings WHERE collection = ?", [collection]),
       ([row]) => Number(row?.["n"])
@@ -371,7 +381,7 @@ export const make = (
     Effect.gen(function* () {
       let [after, done] = ["", 0]
       let pass: Pass = { embedded: 0, refused: [] }
-      const total = yield* pendingIn(into)
+      const total = yield* pending(into)
       while (true) {
         const rows = yield* backend.query(
           `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? AND id > ?
@@ -420,7 +430,7 @@ export const make = (
     })
 
   const reportOf = (collection: string, { embedded, failed }: Pass): Effect.Effect<EmbeddingReport, DbError> =>
-    Effect.map(pendingIn(collection), (pending) => ({
+    Effect.map(pending(collection), (pending) => ({
       embedded,
       pending,
       ...(failed === undefined ? {} : { failed })
@@ -539,5 +549,18 @@ export const make = (
       yield* dropVectors(collection)
     })
 
-  return { settingsOf, settings, embedQuestion, embed, lock, write, forget, embedPending, reembed, drop }
+  return {
+    settingsOf,
+    settings,
+    checkModel,
+    embedQuestion,
+    pending,
+    embed,
+    lock,
+    write,
+    forget,
+    embedPending,
+    reembed,
+    drop
+  }
 }

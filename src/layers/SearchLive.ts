@@ -124,7 +124,8 @@ export const make = (
       ...(metric === undefined ? {} : { metric }),
       ...(model === undefined ? {} : { model })
     }
-    return backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
+    const createBoth = backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
+    return options.model === true ? Effect.zipRight(embedding.checkModel(name, at), createBoth) : createBoth
   }
 
   const checkList = (records: unknown, at: Origin): Effect.Effect<void, InvalidInput> =>
@@ -149,6 +150,8 @@ export const make = (
 
     embedPending: (collection, { onProgress = () => Effect.void } = {}) =>
       operation("embedPending", (at) => embedding.embedPending(collection, onProgress, at)),
+
+    pending: (collection) => operation("pending", () => embedding.pending(collection)),
 
     reembed: (collection, { embeddings, onProgress = () => Effect.void } = {}) =>
       operation("reembed", (at) => embedding.reembed(collection, embeddings, onProgress, at)),

@@ -9,6 +9,7 @@ import { audit } from "./audit.js"
 import { conversations } from "./conversations.js"
 import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
+import { ingestedFiles } from "./ingestedFiles.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
 import { primary } from "./primary.js"
@@ -54,5 +55,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   primary,
   settingOwners,
   textPostings,
-  embeddings
+  embeddings,
+  ingestedFiles
 ].map((step, index) => ({ ...step, id: index + 1 }))

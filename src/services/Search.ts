@@ -22,7 +22,8 @@ export interface SearchCollectionOptions {
   readonly metric?: Metric
   /**
    * The embedding model, so that vectors of another are not mixed in by mistake. `true` is that of `Embeddings`, with its
-   * dimension: records and questions without vectors are then embedded.
+   * dimension: records and questions without vectors are then embedded; `ModelMismatch` if the collection is there with
+   * another.
    */
   readonly model?: string | true
 }
@@ -245,6 +246,8 @@ export class Search extends Context.Tag("effect-db-hub/Search")<
     ) => Effect.Effect<EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> }, DbError>
     /** Gives pending records their vectors; what the model refuses one by one stays pending. */
     readonly embedPending: (collection: string, options?: EmbedOptions) => Effect.Effect<EmbeddingReport, DbError>
+    /** The number of records that wait for their vectors. */
+    readonly pending: (collection: string) => Effect.Effect<number, DbError>
     /**
      * Moves a collection to another model, by default the one at hand. The old vectors answer until all texts have new
      * ones, then all change at once. Others may write meanwhile, and nothing of that is lost. After a crash, or where the

@@ -16,8 +16,8 @@ export interface ChunkOptions {
   /** Units that a chunk repeats from the one before at most, less than `size`; default 60. */
   readonly overlap?: number
   /**
-   * What is counted: `words` (a character of a script without spaces counts as one), or `tokens` of a usual model,
-   * estimated as a quarter of a word's letters; default `words`.
+   * What is counted: `words` (a character of a script without spaces counts as one, and 64 letters without a blank do),
+   * or `tokens` of a usual model, estimated as a quarter of a word's letters; default `words`.
    */
   readonly unit?: "words" | "tokens"
 }
@@ -33,7 +33,7 @@ export interface TextChunk {
   /** Where it begins and ends in the text, in UTF-16 units. */
   readonly start: number
   readonly end: number
-  /** The Markdown headings above it, outermost first. */
+  /** The Markdown headings that it stands under, outermost first; one that it begins with is the last. */
   readonly headings: ReadonlyArray<string>
 }
 
@@ -47,10 +47,29 @@ interface Piece {
 
 const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
 
-/** A word with the blanks after it, or one character of a script without spaces. */
-const words = new RegExp(`${unspaced.source}\\s*|(?:(?!${unspaced.source})\\S)+\\s*|\\s+`, "gu")
+/** Letters, or blanks, that are one piece at most: what has no breaks of its own is cut all the same. */
+const longest = 64
 
-const fence = /^\s{0,3}(```+|~~~+)/
+/** A word with the blanks after it, or one character of a script without spaces. */
+const words = new RegExp(
+  [
+    `${unspaced.source}\\s{0,${longest}}`,
+    `(?:(?!${unspaced.source})\\S){1,${longest}}\\s{0,${longest}}`,
+    `\\s{1,${longest}}`
+  ].join("|"),
+  "gu"
+)
+
+const fence = /^\s{0,3}(```+|~~~+)(.*)/
+
+/** The fence that is open after a line, if there is one; one that closes says nothing more. */
+const fenceAfter = (line: string, open: string | undefined): string | undefined => {
+  const [, mark, rest = ""] = fence.exec(line) ?? []
+  if (mark === undefined) return open
+  if (open === undefined) return mark
+  return mark.startsWith(open) && rest.trim() === "" ? undefined : open
+}
+
 const heading = /^#{1,6}\s/
 
 const piecesOf = (text: string, unit: "words" | "tokens"): ReadonlyArray<Piece> => {
@@ -58,18 +77,15 @@ const piecesOf = (text: string, unit: "words" | "tokens"): ReadonlyArray<Piece> 
   let open: string | undefined
   let [at, blankBefore] = [0, true]
   for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
-    const mark = fence.exec(line)?.[1]
     const inside = open !== undefined
-    if (mark !== undefined) {
-      if (open === undefined) open = mark
-      else if (mark.startsWith(open)) open = undefined
-    }
+    open = fenceAfter(line, open)
     const level = inside ? 0.5 : heading.test(line) ? 3 : blankBefore ? 2 : 1
     let first = true
     for (const match of line.matchAll(words)) {
       const [word] = match
       const letters = Array.from(word.trim()).length
-      const units = letters === 0 ? 0 : unit === "words" || unspaced.test(word) ? 1 : Math.ceil(letters / 4)
+      const blank = letters === 0 && word.length < longest
+      const units = blank ? 0 : unit === "words" || unspaced.test(word) ? 1 : Math.max(1, Math.ceil(letters / 4))
       const start = at + match.index
       pieces.push({ start, end: start + word.length, units, level: first ? level : 0 })
       first = false
@@ -122,19 +138,18 @@ const headingsBefore = (text: string): ((offset: number) => ReadonlyArray<string
   let [at, open] = [0, undefined as string | undefined]
   let path: Array<string | undefined> = []
   for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
-    const mark = fence.exec(line)?.[1]
-    if (mark !== undefined) open = open === undefined ? mark : mark.startsWith(open) ? undefined : open
-    else if (open === undefined && heading.test(line)) {
+    if (open === undefined && heading.test(line)) {
       const level = line.indexOf(" ") > 0 ? line.search(/[^#]/) : 1
       path = path.slice(0, level - 1)
       path[level - 1] = line.replace(/^#+\s+|\s+#*\s*$/g, "").trim()
       found.push({ at, path: path.filter((title) => title !== undefined) })
     }
+    open = fenceAfter(line, open)
     at += line.length
   }
   let last = 0
   return (offset) => {
-    while (last < found.length && found[last]!.at < offset) last++
+    while (last < found.length && found[last]!.at <= offset) last++
     return found[last - 1]?.path ?? []
   }
 }

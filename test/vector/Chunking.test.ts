@@ -64,7 +64,7 @@ describe("Chunking", () => {
 
   it("a text that fits is one chunk as it stands; one of blanks is none", () => {
     const text = "# Title\n\n  indented\n\ttabbed  line\n"
-    assert.deepStrictEqual(chunk(text), [{ text: text.trimEnd(), start: 0, end: text.length - 1, headings: [] }])
+    assert.deepStrictEqual(chunk(text), [{ text: text.trimEnd(), start: 0, end: text.length - 1, headings: ["Title"] }])
     assert.deepStrictEqual([chunk(""), chunk(" \n\t ")], [[], []])
   })
 
@@ -89,8 +89,8 @@ describe("Chunking", () => {
     assert.deepStrictEqual(
       chunks.map(({ headings, text }) => [text.split("\n")[0], headings.join(" > ")]),
       [
-        ["# Guide", ""],
-        ["## Use", "Guide > Install"]
+        ["# Guide", "Guide"],
+        ["## Use", "Guide > Use"]
       ]
     )
   })
@@ -100,6 +100,45 @@ describe("Chunking", () => {
     const text = `${"word ".repeat(75)}\n\n${code}\n\n${"word ".repeat(50)}`
     const chunks = chunk(text, { size: 100, overlap: 0 })
     assert.isTrue(chunks.some(({ text }) => text.includes(code)))
+  })
+
+  it("a fence is closed by its like alone, and what is in it is no heading", () => {
+    const text = `# Real\n\n\`\`\`sh\n# comment\n\`\`\`js\n# another\n\`\`\`\n\n${"word ".repeat(30)}`
+    for (const { headings } of chunk(text, { size: 10, overlap: 0 })) assert.deepStrictEqual(headings, ["Real"])
+  })
+
+  it("what has no blanks, and what has nothing else, is cut too", () => {
+    for (const unit of ["words", "tokens"] as const) {
+      const encoded = chunk("data:image/png;base64,".concat("iVBORw0KGgo".repeat(20_000)), { size: 100, unit })
+      for (const { text } of encoded) assert.isAtMost(text.length, 100 * 64)
+      const gap = chunk(`before${" ".repeat(300_000)}after`, { size: 100, unit })
+      for (const { text } of gap) assert.isAtMost(text.length, 101 * 64)
+      assert.deepStrictEqual([gap[0]?.text, gap[gap.length - 1]?.text.trim()], ["before", "after"])
+    }
+  })
+
+  it("cuts characters of many bytes between them, wherever the cut falls", () => {
+    for (const character of ["説", "😀", "é", "ก", "한"]) {
+      for (let size = 1; size < 12; size++) {
+        const chunks = chunk(character.repeat(1000), { size, overlap: Math.floor(size / 2) })
+        assert.isTrue(chunks.every(({ text }) => text.isWellFormed()))
+        const covered = chunks.reduce((end, each) => (each.start <= end ? Math.max(end, each.end) : end), 0)
+        assert.strictEqual(covered, character.length * 1000)
+      }
+    }
+  })
+
+  it("a change in one section leaves the chunks of the others as they were", () => {
+    const sections = Array.from(
+      { length: 12 },
+      (_, n) => `## Section ${n}\n\n${Array.from({ length: 60 + n }, (_, i) => `word${n}x${i}`).join(" ")}\n\n`
+    )
+    const before = new Set(chunk(sections.join(""), { size: 100, overlap: 20 }).map(({ text }) => text))
+    const changed = sections.map((section, n) =>
+      n === 5 ? section.replace("word5x7 ", "an added word or two ") : section
+    )
+    const after = chunk(changed.join(""), { size: 100, overlap: 20 })
+    assert.strictEqual(after.filter(({ text }) => !before.has(text)).length, 1)
   })
 
   it("an overlap as large as the chunk, and a size of none, are refused", () => {

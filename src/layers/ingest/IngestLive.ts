@@ -1,0 +1,301 @@
+/**
+ * `Ingest` over `Search`: files of this machine become chunks of a collection.
+ *
+ * @since 0.1.0
+ */
+import * as NodeCrypto from "node:crypto"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type DbError, type EmbeddingError, type InvalidInput, invalidInput } from "../../errors/index.js"
+import { Backend, type BackendShape } from "../../services/Backend.js"
+import { Embeddings } from "../../services/Embeddings.js"
+import { Ingest, type IngestOptions, type IngestReport, type SkippedFile } from "../../services/Ingest.js"
+import { Search, type SearchRecord } from "../../services/Search.js"
+import { Chunking } from "../../vector/index.js"
+import * as Folder from "./Folder.js"
+
+/** Chunks, and files, that are embedded and written at once. */
+const groupChunks = 256
+const groupFiles = 200
+
+/** What is noted of a chunk: its record, and the lines that it is on. */
+type Noted = readonly [id: string, line: number, endLine: number]
+
+interface Chunked {
+  readonly path: string
+  readonly hash: string
+  readonly records: ReadonlyArray<SearchRecord>
+  readonly noted: ReadonlyArray<Noted>
+}
+
+interface Known {
+  readonly hash: string
+  readonly chunks: ReadonlyArray<Noted>
+}
+
+const sha256 = (...parts: ReadonlyArray<string | Uint8Array>): string => {
+  const hash = NodeCrypto.createHash("sha256")
+  // The length keeps parts apart.
+  for (const part of parts) hash.update(`${part.length}:`).update(part)
+  return hash.digest("hex")
+}
+
+/** The line of each offset, counted from 1; offsets are asked for in any order. */
+const linesOf = (text: string): ((offset: number) => number) => {
+  const begins = [0]
+  for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) begins.push(at + 1)
+  return (offset) => {
+    let [low, high] = [0, begins.length]
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if (begins[middle]! <= offset) low = middle
+      else high = middle
+    }
+    return low + 1
+  }
+}
+
+const defaultChunks: Chunking.ChunkOptions = { size: 200, overlap: 30 }
+
+/** A chunk is named by its content, so that it keeps its name and its vector wherever it moves in its file. */
+const chunked = (
+  folder: string,
+  { path, text }: Folder.Content,
+  hash: string,
+  chunks: ReadonlyArray<Chunking.TextChunk>
+): Chunked => {
+  const lineOf = linesOf(text)
+  const copies = new Map<string, number>()
+  const records = chunks.map((chunk) => {
+    const content = sha256(folder, path, chunk.headings.join("\n"), chunk.text)
+    const copy = copies.get(content) ?? 0
+    copies.set(content, copy + 1)
+    return {
+      id: sha256(content, String(copy)).slice(0, 32),
+      text: chunk.text,
+      metadata: {
+        folder,
+        path,
+        line: lineOf(chunk.start),
+        endLine: lineOf(Math.max(chunk.start, chunk.end - 1)),
+        headings: [...chunk.headings]
+      }
+    }
+  })
+  return { path, hash, records, noted: records.map(({ id, metadata }) => [id, metadata.line, metadata.endLine]) }
+}
+
+/** Where the chunks of a folder go. */
+interface Target {
+  readonly collection: string
+  /** A collection's own, also where another one had its name before. */
+  readonly number: number
+  readonly folder: string
+}
+
+/** What came of the files so far. */
+interface Totals {
+  added: number
+  changed: number
+  unchanged: number
+  chunks: number
+  embedded: number
+  failed: EmbeddingError | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  backend: Pick<BackendShape, "query" | "execute" | "transaction" | "dialect">,
+  search: Context.Tag.Service<Search>,
+  hasModel: boolean
+): Context.Tag.Service<Ingest> => {
+  const upsert = backend.dialect.upsert(
+    "db_hub_ingested_files",
+    ["collection_id", "folder", "path", "hash", "chunks"],
+    ["collection_id", "folder", "path"]
+  )
+
+  const numberOf = (collection: string): Effect.Effect<number, DbError> =>
+    Effect.map(backend.query("SELECT id FROM db_hub_text_collections WHERE name = ?", [collection]), ([row]) =>
+      Number(row?.["id"])
+    )
+
+  const knownFiles = ({ folder, number }: Target): Effect.Effect<ReadonlyMap<string, Known>, DbError> =>
+    Effect.map(
+      backend.query("SELECT path, hash, chunks FROM db_hub_ingested_files WHERE collection_id = ? AND folder = ?", [
+        number,
+        folder
+      ]),
+      (rows) =>
+        new Map(
+          rows.map(({ chunks, hash, path }) => [
+            String(path),
+            { hash: String(hash), chunks: chunks as ReadonlyArray<Noted> }
+          ])
+        )
+    )
+
+  /** What is noted of a file, which nobody else changes before the end of the transaction. */
+  const locked = ({ folder, number }: Target, path: string): Effect.Effect<ReadonlyArray<Noted>, DbError> =>
+    Effect.map(
+      backend.query(
+        `SELECT chunks FROM db_hub_ingested_files WHERE collection_id = ? AND folder = ? AND path = ?${backend.dialect.forUpdate}`,
+        [number, folder, path]
+      ),
+      ([row]) => (row === undefined ? [] : (row["chunks"] as ReadonlyArray<Noted>))
+    )
+
+  /** Writes the chunks of some files and what is noted of them, all or nothing; the embedding is done before. */
+  const write = (target: Target, files: ReadonlyArray<Chunked>, known: ReadonlyMap<string, Known>) =>
+    Effect.gen(function* () {
+      const { collection, folder, number } = target
+      const records = files.flatMap(({ path, records }) => {
+        const noted = new Set(known.get(path)?.chunks.map((chunk) => chunk.join(" ")))
+        return records.filter(
+          ({ id, metadata }) => !noted.has([id, metadata?.["line"], metadata?.["endLine"]].join(" "))
+        )
+      })
+      const { records: embedded, ...report } = yield* search.embed(collection, records)
+      yield* backend.transaction(
+        Effect.gen(function* () {
+          const gone: Array<string> = []
+          for (const { noted, path } of files) {
+            const kept = new Set(noted.map(([id]) => id))
+            for (const [id] of yield* locked(target, path)) if (!kept.has(id)) gone.push(id)
+          }
+          if (gone.length > 0) yield* search.delete(collection, gone)
+          yield* search.index(collection, embedded)
+          for (const { hash, noted, path } of files) {
+            yield* backend.execute(upsert, [number, folder, path, hash, noted])
+          }
+        }),
+        { retryConflicts: 5 }
+      )
+      return report
+    })
+
+  const remove = (target: Target, paths: ReadonlyArray<string>) =>
+    Effect.forEach(
+      paths,
+      (path) =>
+        backend.transaction(
+          Effect.gen(function* () {
+            const ids = (yield* locked(target, path)).map(([id]) => id)
+            if (ids.length > 0) yield* search.delete(target.collection, ids)
+            yield* backend.execute(
+              "DELETE FROM db_hub_ingested_files WHERE collection_id = ? AND folder = ? AND path = ?",
+              [target.number, target.folder, path]
+            )
+          }),
+          { retryConflicts: 5 }
+        ),
+      { discard: true }
+    )
+
+  const ingest = (path: string, options: IngestOptions): Effect.Effect<IngestReport, DbError> =>
+    Effect.gen(function* () {
+      const { chunk = defaultChunks, collection = "documents", maxFileSize = 1024 * 1024 } = options
+      const onProgress = options.onProgress ?? (() => Effect.void)
+      if (!Number.isInteger(maxFileSize) || maxFileSize < 1) {
+        return yield* invalidInput("Ingest.folder", "maxFileSize", "is no size", "a number of bytes from 1")
+      }
+      // Says what is wrong with the options before anything is read.
+      yield* Chunking.chunk("", chunk)
+      const { files, root, skipped: notListed } = yield* Folder.listing(path)
+      yield* search.createCollection(collection, hasModel ? { model: true } : {})
+      const target: Target = { collection, number: yield* numberOf(collection), folder: root }
+      const known = yield* knownFiles(target)
+
+      const skipped: Array<SkippedFile> = [...notListed]
+      const totals: Totals = { added: 0, changed: 0, unchanged: 0, chunks: 0, embedded: 0, failed: undefined }
+      let group: Array<Chunked> = []
+      let done = 0
+      const flush = Effect.suspend(() => {
+        const files = group
+        group = []
+        if (files.length === 0) return Effect.void
+        return Effect.map(write(target, files, known), ({ embedded, failed }) => {
+          totals.embedded += embedded
+          totals.failed = failed ?? totals.failed
+        })
+      })
+
+      const take = (content: Folder.Content): Effect.Effect<void, InvalidInput> =>
+        Effect.gen(function* () {
+          const before = known.get(content.path)
+          const hash = sha256(JSON.stringify(chunk), content.bytes)
+          if (before?.hash === hash) {
+            totals.unchanged += 1
+            totals.chunks += before.chunks.length
+            return
+          }
+          const file = chunked(root, content, hash, yield* Chunking.chunk(content.text, chunk))
+          totals.chunks += file.records.length
+          totals[before === undefined ? "added" : "changed"] += 1
+          group.push(file)
+        })
+
+      for (const file of files) {
+        const content = yield* Folder.read(root, file, maxFileSize)
+        if ("reason" in content) skipped.push(content)
+        else yield* take(content)
+        done += 1
+        const waiting = group.reduce((sum, { records }) => sum + records.length, 0)
+        if (waiting >= groupChunks || group.length >= groupFiles) yield* flush
+        yield* onProgress({ phase: "files", done, total: files.length })
+      }
+      yield* flush
+
+      const unreadable = skipped.filter(({ reason }) => reason === "unreadable").map(({ path }) => path)
+      const skippedPaths = new Set(skipped.map(({ path }) => path))
+      const there = new Set(files.filter((file) => !skippedPaths.has(file)))
+      // What cannot be read now may be again: it is not gone.
+      const isUnreadable = (file: string) =>
+        unreadable.some((one) => (one.endsWith("/") ? file.startsWith(one) : file === one))
+      const gone = Array.from(known.keys()).filter((file) => !there.has(file) && !isUnreadable(file))
+      yield* remove(target, gone)
+
+      const pending =
+        hasModel && totals.failed === undefined
+          ? yield* search.embedPending(collection, {
+              onProgress: (progress) => onProgress({ phase: "pending", ...progress })
+            })
+          : { embedded: 0, pending: yield* search.pending(collection) }
+      const failed = totals.failed ?? ("failed" in pending ? pending.failed : undefined)
+      const { added, changed, chunks, embedded, unchanged } = totals
+      return {
+        collection,
+        folder: root,
+        added,
+        changed,
+        unchanged,
+        removed: gone.length,
+        skipped: skipped.sort((a, b) => (a.path < b.path ? -1 : 1)),
+        chunks,
+        embedded: embedded + pending.embedded,
+        pending: pending.pending,
+        ...(failed === undefined ? {} : { failed })
+      }
+    })
+
+  return { folder: (path, options = {}) => ingest(path, options) }
+}
+
+/**
+ * Embeds where `Embeddings` are provided, as `SearchLive` does: give both the same.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const IngestLive: Layer.Layer<Ingest, never, Search | Backend> = Layer.effect(
+  Ingest,
+  Effect.gen(function* () {
+    const embeddings = yield* Effect.serviceOption(Embeddings)
+    return make(yield* Backend, yield* Search, Option.isSome(embeddings))
+  })
+)

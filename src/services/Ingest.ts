@@ -1,0 +1,93 @@
+/**
+ * Folders of files, made searchable.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { DbError, EmbeddingError } from "../errors/index.js"
+import type { Chunking } from "../vector/index.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface IngestOptions {
+  /** The collection of `Search` that chunks go into; default `documents`. Made if it is not there. */
+  readonly collection?: string
+  /** How texts are cut; default 200 words with an overlap of 30. */
+  readonly chunk?: Chunking.ChunkOptions
+  /** Bytes of a file at most, larger ones are skipped; default 1 MiB. */
+  readonly maxFileSize?: number
+  readonly onProgress?: (progress: IngestProgress) => Effect.Effect<void>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface IngestProgress {
+  /** `files` are read and written, then `pending` vectors of earlier failures are made up. */
+  readonly phase: "files" | "pending"
+  readonly done: number
+  readonly total: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SkippedFile {
+  /** Relative to the folder, with `/`. */
+  readonly path: string
+  readonly reason: "binary" | "too large" | "symbolic link" | "unreadable" | "not a file"
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface IngestReport {
+  readonly collection: string
+  /** Its real path. */
+  readonly folder: string
+  /** Files that are new, were changed, were not, and are gone. */
+  readonly added: number
+  readonly changed: number
+  readonly unchanged: number
+  readonly removed: number
+  /** What is not text, with the reason; what `.gitignore` names is not listed. */
+  readonly skipped: ReadonlyArray<SkippedFile>
+  /** Chunks of all files of the folder. */
+  readonly chunks: number
+  /** Chunks that the model embedded. */
+  readonly embedded: number
+  /** Chunks of the collection that wait for their vectors, found by text alone until the next run. */
+  readonly pending: number
+  /** Why they wait. */
+  readonly failed?: EmbeddingError
+}
+
+/**
+ * Ingests text of any kind (Markdown, JSON, source code): a file is text if it is valid UTF-8 without a NUL. Left out
+ * are what `.gitignore` files name (also those above the folder, up to the root of its repository), `node_modules`, and
+ * files and folders whose names begin with a dot. Symbolic links are not followed.
+ *
+ * Each record of the collection is a chunk of a file; its metadata are `{ folder, path, line, endLine, headings }`, lines
+ * counted from 1.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Ingest extends Context.Tag("effect-db-hub/Ingest")<
+  Ingest,
+  {
+    /**
+     * Brings a collection up to date with a folder: files that have not changed since are not looked into, chunks that
+     * have not changed are not embedded again, and those of files that are gone are deleted. A file's chunks and the note
+     * that it was ingested are written together. Fails with `InvalidInput` for what is no folder, `ModelMismatch` where
+     * the collection is of another model than the one at hand; a model that fails does not fail it.
+     */
+    readonly folder: (path: string, options?: IngestOptions) => Effect.Effect<IngestReport, DbError>
+  }
+>() {}
