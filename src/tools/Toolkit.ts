@@ -438,7 +438,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
           })
         }).pipe(
           Effect.catchAll((error) => Effect.succeed<ToolAnswer>({ ok: false, error: toolError(error) })),
-          Effect.withSpan(name)
+          Effect.withSpan(name, { captureStackTrace: false })
         )
     }
   })

@@ -60,17 +60,21 @@ const start = (context: ErrorContext): Child => {
     child.once("exit", () => resolve(false))
     child.once("error", () => resolve(false))
   })
-  return {
-    process: child,
-    ready: Effect.promise(() => started).pipe(
-      Effect.filterOrFail(
-        (up) => up,
-        () => gone(context)
-      ),
-      Effect.asVoid,
-      Effect.timeoutFail({ duration: startBudget, onTimeout: () => gone(context) })
-    )
-  }
+  let up = false
+  const starting = Effect.promise(() => started).pipe(
+    Effect.filterOrFail(
+      (started) => started,
+      () => gone(context)
+    ),
+    Effect.timeoutFail({ duration: startBudget, onTimeout: () => gone(context) }),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        up = true
+      })
+    ),
+    Effect.asVoid
+  )
+  return { process: child, ready: Effect.suspend(() => (up ? Effect.void : starting)) }
 }
 
 /** Sends a task; at the deadline, or when nobody waits any more, the process is killed. */
