@@ -1,22 +1,38 @@
 /**
- * Vector search and insertion through the store, against the same work done by hand in the same run.
+ * Vector search through the store, exact and through a graph, against sqlite-vec, libSQL's vector index, a loop in
+ * JavaScript and usearch by itself, all in one run: `npm run bench -- vector` at 10,000, 50,000 and 200,000 vectors, with
+ * `--million` at 1,000,000, with `--sizes=20000` at sizes of your own. Vectors have 384 components and lie in clusters of
+ * about 170, as those of texts on one subject do; queries come from the same clusters.
  */
 import * as NodeFs from "node:fs"
-import * as NodeOs from "node:os"
 import * as NodePath from "node:path"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import LibSql from "libsql"
+import * as SqliteVec from "sqlite-vec"
 import { exactSearch, type Matches, MetricKind } from "usearch"
 import * as SqliteClient from "../src/layers/sqlite/SqliteClient.js"
+import * as GraphFile from "../src/layers/sqlite/SqliteGraphFile.js"
 import { resolve } from "../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../src/layers/sqlite/SqliteVectorTables.js"
+import { Distance, HnswIndex } from "../src/vector/index.js"
+import { temporaryFolder } from "./support.js"
 
-const count = 50_000
+const argument = (name: string) => process.argv.find((one) => one.startsWith(`--${name}`))
+const sizes = argument("sizes=")
+  ? argument("sizes=")!.slice("--sizes=".length).split(",").map(Number)
+  : argument("million")
+    ? [1_000_000]
+    : [10_000, 50_000, 200_000]
 const dimension = 384
-const queries = 200
 const k = 10
+const clusterSize = 170
+const queries = 200
+const batch = 5000
+const memoryBytes = 2 ** 31
 
 let state = 42
 const random = () => {
@@ -25,31 +41,28 @@ const random = () => {
   t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
 }
-const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+const noise = Float32Array.from(
+  { length: 2 ** 22 },
+  () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+)
 
-const unit = (vector: Float32Array) => {
-  const length = Math.sqrt(vector.reduce((sum, x) => sum + x * x, 0))
+/** Length 1, around a centre or around nothing. */
+const vectorAround = (centre: Float32Array | undefined): Float32Array => {
+  const from = Math.floor(random() * (noise.length - dimension))
+  const vector = new Float32Array(dimension)
+  const spread = centre === undefined ? 1 : 0.6 / Math.sqrt(dimension)
+  for (let i = 0; i < dimension; i++) vector[i] = (centre?.[i] ?? 0) + spread * noise[from + i]!
+  const length = Math.sqrt(Distance.dot(vector, vector))
   return vector.map((x) => x / length)
 }
 
-const randomVector = () => unit(Float32Array.from({ length: dimension }, gaussian))
-const centres = Array.from({ length: 300 }, randomVector)
-const clusteredVector = () => {
-  const centre = centres[Math.floor(random() * centres.length)]!
-  return unit(centre.map((x) => x + (0.6 * gaussian()) / Math.sqrt(dimension)))
-}
-
 const percentile = (times: ReadonlyArray<number>, p: number) =>
-  [...times].sort((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))]!
+  times.toSorted((a, b) => a - b)[Math.min(times.length - 1, Math.floor(times.length * p))]!
 
-const report = (name: string, times: ReadonlyArray<number>, against = percentile(times, 0.5)) => {
-  const [p50, p99] = [percentile(times, 0.5), percentile(times, 0.99)]
-  console.log(
-    `  ${name.padEnd(44)} p50 ${p50.toFixed(2).padStart(7)} ms  p99 ${p99.toFixed(2).padStart(7)} ms  ` +
-      `${(p50 / against).toFixed(2)} x the store`
-  )
-  return p50
-}
+const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`
+const seconds = (millis: number) => `${(millis / 1000).toFixed(1)} s`
+
+const line = (name: string, text: string) => console.log(`  ${name.padEnd(50)} ${text}`)
 
 const timed = <A>(run: () => A) => {
   const start = performance.now()
@@ -63,23 +76,131 @@ const timedEffect = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     return Effect.map(effect, (value) => [performance.now() - start, value] as const)
   })
 
-const loop = (vectors: ReadonlyArray<Float32Array>, query: Float32Array) => {
-  const best: Array<{ readonly row: number; readonly score: number }> = []
-  for (let row = 0; row < vectors.length; row++) {
-    const vector = vectors[row]!
-    let score = 0
-    for (let i = 0; i < dimension; i++) score += vector[i]! * query[i]!
-    if (best.length < k || score > best[best.length - 1]!.score) {
-      best.push({ row, score })
-      best.sort((a, b) => b.score - a.score)
-      if (best.length > k) best.pop()
-    }
-  }
-  return best.map(({ row }) => row)
+/** Rows by decreasing dot product. */
+type Find = (query: Float32Array) => ReadonlyArray<number>
+
+interface Wanted {
+  readonly query: Float32Array
+  /** The score of the k-th best. */
+  readonly last: number
 }
 
+const recallOf = (
+  vectors: Float32Array,
+  wanted: ReadonlyArray<Wanted>,
+  found: ReadonlyArray<ReadonlyArray<number>>
+) => {
+  let hits = 0
+  for (const [i, { last, query }] of wanted.entries()) {
+    hits += found[i]!.filter((row) => Distance.dot(query, rowOf(vectors, row)) >= last - 1e-6).length
+  }
+  return hits / (k * found.length)
+}
+
+const rowOf = (vectors: Float32Array, row: number) => vectors.subarray(row * dimension, (row + 1) * dimension)
+
+const show = (name: string, times: ReadonlyArray<number>, recall: number, note = "") =>
+  line(
+    name,
+    `p50 ${percentile(times, 0.5).toFixed(2).padStart(7)} ms  p99 ${percentile(times, 0.99).toFixed(2).padStart(7)} ms  recall ${recall.toFixed(3)}  ${note}`
+  )
+
+const peer = (
+  name: string,
+  vectors: Float32Array,
+  wanted: ReadonlyArray<Wanted>,
+  times: number,
+  find: Find,
+  note = ""
+) => {
+  const some = wanted.slice(0, times)
+  for (const { query } of some.slice(0, 3)) find(query)
+  const runs = some.map(({ query }) => timed(() => find(query)))
+  show(
+    name,
+    runs.map(([time]) => time),
+    recallOf(
+      vectors,
+      wanted,
+      runs.map(([, rows]) => rows)
+    ),
+    note
+  )
+  return percentile(
+    runs.map(([time]) => time),
+    0.5
+  )
+}
+
+const loopOver =
+  (vectors: Float32Array, count: number): Find =>
+  (query) => {
+    const best: Array<{ readonly row: number; readonly score: number }> = []
+    for (let row = 0; row < count; row++) {
+      let score = 0
+      for (let i = 0, at = row * dimension; i < dimension; i++, at++) score += vectors[at]! * query[i]!
+      if (best.length < k || score > best[best.length - 1]!.score) {
+        best.push({ row, score })
+        best.sort((a, b) => b.score - a.score)
+        if (best.length > k) best.pop()
+      }
+    }
+    return best.map(({ row }) => row)
+  }
+
+const bytesOf = (vector: Float32Array) => Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength)
+
+const benchSqliteVec = (folder: string, vectors: Float32Array, count: number, wanted: ReadonlyArray<Wanted>) => {
+  const db = new Database(NodePath.join(folder, "sqlite-vec.db"))
+  SqliteVec.load(db)
+  db.exec(`CREATE VIRTUAL TABLE v USING vec0 (embedding float[${dimension}] distance_metric=cosine)`)
+  const insert = db.prepare("INSERT INTO v (rowid, embedding) VALUES (?, ?)")
+  const [building] = timed(() =>
+    db.transaction(() => {
+      for (let row = 0; row < count; row++) insert.run(BigInt(row), bytesOf(rowOf(vectors, row)))
+    })()
+  )
+  const select = db.prepare(`SELECT rowid FROM v WHERE embedding MATCH ? AND k = ${k}`).pluck()
+  peer(
+    "sqlite-vec, brute force over 32-bit floats",
+    vectors,
+    wanted,
+    count > 100_000 ? 20 : 50,
+    (query) => select.all(bytesOf(query)) as ReadonlyArray<number>,
+    `inserted in ${seconds(building)}`
+  )
+  db.close()
+}
+
+const benchLibSql = (folder: string, vectors: Float32Array, count: number, wanted: ReadonlyArray<Wanted>) => {
+  const file = NodePath.join(folder, "libsql.db")
+  const db = new LibSql(file)
+  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+  db.exec(`CREATE TABLE v (id INTEGER PRIMARY KEY, embedding F32_BLOB(${dimension}))`)
+  db.exec("CREATE INDEX v_index ON v (libsql_vector_idx(embedding, 'compress_neighbors=float8', 'max_neighbors=20'))")
+  const insert = db.prepare("INSERT INTO v (id, embedding) VALUES (?, ?)")
+  const [building] = timed(() => {
+    db.exec("BEGIN")
+    for (let row = 0; row < count; row++) insert.run([row, bytesOf(rowOf(vectors, row))])
+    db.exec("COMMIT")
+  })
+  const select = db.prepare(`SELECT id FROM vector_top_k('v_index', ?, ${k})`)
+  peer(
+    "libSQL, vector index (float8, 20 neighbours)",
+    vectors,
+    wanted,
+    50,
+    (query) => (select.all([bytesOf(query)]) as ReadonlyArray<{ id: number }>).map(({ id }) => Number(id)),
+    `built in ${seconds(building)}, ${megabytes(NodeFs.statSync(file).size)}`
+  )
+  db.close()
+}
+
+const nearestByUsearch = (vectors: Float32Array, query: Float32Array, threads = 1) =>
+  exactSearch(vectors, query.slice(), dimension, k, MetricKind.IP, threads) as Matches
+
 /** As a program would do it by hand: bytes in a table, one transaction, a prepared statement. */
-const insertByHand = (folder: string, vectors: ReadonlyArray<Float32Array>) => {
+const insertByHand = (folder: string, vectors: Float32Array, count: number) => {
   const db = new Database(NodePath.join(folder, "by-hand.db"))
   db.pragma("journal_mode = WAL")
   db.pragma("synchronous = NORMAL")
@@ -90,82 +211,199 @@ const insertByHand = (folder: string, vectors: ReadonlyArray<Float32Array>) => {
   )
   const [time] = timed(() =>
     db.transaction(() => {
-      vectors.forEach((vector, i) => {
-        insert.run(`id-${i}`, JSON.stringify({ n: i, tenth: i % 10 }), Buffer.from(vector.buffer), `text of ${i}`)
-      })
+      for (let row = 0; row < count; row++) {
+        const { id, metadata, text, vector } = recordOf(vectors, row, count)
+        insert.run(id, JSON.stringify(metadata), bytesOf(vector), text)
+      }
     })()
   )
   db.close()
   return time
 }
 
-const bench = (name: string, next: () => Float32Array) =>
+/** `share` is uniform from 0 to 1 and has nothing to do with the vector. */
+const recordOf = (vectors: Float32Array, row: number, count: number) => ({
+  id: `id-${row}`,
+  vector: rowOf(vectors, row),
+  metadata: { row, share: ((row * 7919) % count) / count, source: `folder/document-${row % 1000}.md` },
+  text: `text of ${row}`
+})
+
+type Store = SqliteVectorStore.SqliteVectorStore
+
+const searchAll = (store: Store, vectors: Float32Array, wanted: ReadonlyArray<Wanted>, options = {}) =>
   Effect.gen(function* () {
-    const folder = yield* Effect.acquireRelease(
-      Effect.sync(() => NodeFs.mkdtempSync(NodePath.join(NodeOs.tmpdir(), "effect-db-hub-bench-"))),
-      (folder) => Effect.sync(() => NodeFs.rmSync(folder, { recursive: true, force: true }))
-    )
-    const vectors = Array.from({ length: count }, next)
-    const wanted = Array.from({ length: queries }, next)
-    const options = yield* resolve({ path: NodePath.join(folder, "hub.db") })
-    const client = yield* Effect.provide(SqliteClient.make(options), Reactivity.layer)
-    for (const statement of SqliteVectorTables.up) yield* client.execute(statement)
-    const store = yield* SqliteVectorStore.make(client, { backend: "bench", memoryBytes: options.vectorMemory })
-    yield* store.createCollection("c", { dimension })
-
-    console.log(`${name}: ${count} x ${dimension}, ${queries} queries, k = ${k}`)
-    const records = vectors.map((vector, i) => ({
-      id: `id-${i}`,
-      vector,
-      metadata: { n: i, tenth: i % 10 },
-      text: `text of ${i}`
-    }))
-    const byHand = insertByHand(folder, vectors)
-    const [inserting] = yield* timedEffect(store.insertMany("c", records))
-    const rate = (millis: number) => Math.round((count / millis) * 1000)
-    console.log(
-      `  insertMany ${rate(inserting)} records/s, a loop over better-sqlite3 ${rate(byHand)} records/s: ` +
-        `${(inserting / byHand).toFixed(2)} x the time`
-    )
-    const [loading] = yield* timedEffect(store.search("c", wanted[0]!))
-    console.log(`  first search, which loads the index: ${loading.toFixed(0)} ms`)
-
-    const matrix = Int8Array.from({ length: count * dimension }, (_, i) =>
-      Math.max(-127, Math.min(127, Math.round(vectors[Math.floor(i / dimension)]![i % dimension]! * 127 * 4)))
-    )
-    const times = { store: [] as Array<number>, filtered: [] as Array<number>, loop: [] as Array<number> }
-    const usearch: Array<number> = []
-    let [storeFound, usearchFound, total] = [0, 0, 0]
-    for (const [i, query] of wanted.entries()) {
-      const [storeTime, hits] = yield* timedEffect(store.search("c", query, { k }))
-      times.store.push(storeTime)
-      const [filteredTime] = yield* timedEffect(store.search("c", query, { k, filter: { tenth: 3 } }))
-      times.filtered.push(filteredTime)
-      const small = query.map((x) => Math.max(-127, Math.min(127, Math.round(x * 127 * 4))))
-      const bytes = Int8Array.from(small)
-      const [usearchTime, nearest] = timed(
-        () => exactSearch(matrix, bytes, dimension, k, MetricKind.L2sq, 1) as Matches
-      )
-      usearch.push(usearchTime)
-      if (i % 5 !== 0) continue
-      const [loopTime, rows] = timed(() => loop(vectors, query))
-      times.loop.push(loopTime)
-      const exact = new Set(rows)
-      total += exact.size
-      storeFound += hits.filter(({ id }) => exact.has(Number(id.slice(3)))).length
-      usearchFound += Array.from(nearest.keys).filter((row) => exact.has(Number(row))).length
+    for (const { query } of wanted.slice(0, 5)) yield* store.search("c", query, { k, ...options })
+    const times: Array<number> = []
+    const found: Array<ReadonlyArray<number>> = []
+    for (const { query } of wanted) {
+      const [time, hits] = yield* timedEffect(store.search("c", query, { k, ...options }))
+      times.push(time)
+      found.push(hits.map(({ id }) => Number(id.slice(3))))
     }
-    const base = report("store", times.store)
-    report("store, filter that 1 in 10 matches", times.filtered, base)
-    report("loop over Float32Array in JavaScript", times.loop, base)
-    report("usearch int8 exactSearch, no rescoring", usearch, base)
-    const recall = (found: number) => (found / total).toFixed(3)
-    console.log(`  recall: store ${recall(storeFound)}, usearch int8 ${recall(usearchFound)}`)
+    return { times, recall: recallOf(vectors, wanted, found), found }
   })
 
-await Effect.runPromise(
+/** What a program would write around usearch by hand, with the same graph, candidates and results as the store's. */
+const searchByHand = (database: string, client: SqliteClient.SqliteClient) =>
   Effect.gen(function* () {
-    yield* Effect.scoped(bench("clustered", clusteredVector))
-    yield* Effect.scoped(bench("random", randomVector))
+    const [row] = yield* client.query("SELECT * FROM db_hub_vector_graphs")
+    const graph = GraphFile.emptyGraph({
+      dimension,
+      metric: "cosine",
+      scale: 1,
+      connectivity: Number(row?.connectivity)
+    })
+    graph.view(GraphFile.pathOf(database, Number(row?.collection_id), String(row?.token)))
+    const db = new Database(database, { readonly: true })
+    const vectorsOf = db.prepare<[string], { row_id: number; vector: Buffer }>(
+      "SELECT row_id, vector FROM db_hub_vectors WHERE row_id IN (SELECT value FROM json_each(?))"
+    )
+    const resultsOf = db.prepare<[string], { row_id: number; id: string; metadata: string; text: string }>(
+      "SELECT row_id, id, metadata, text FROM db_hub_vectors WHERE row_id IN (SELECT value FROM json_each(?))"
+    )
+    const asked = HnswIndex.countFor(k, Number(row?.expansion))
+    const candidates = (query: Float32Array) => graph.search(query, asked, 1) as { readonly keys: BigUint64Array }
+    const find: Find = (query) => {
+      const { keys } = candidates(query)
+      const some = JSON.stringify(Array.from(keys.subarray(0, HnswIndex.scoredFor(k)), Number))
+      const score = Distance.scorer("cosine", query)
+      const best = vectorsOf
+        .all(some)
+        .map(({ row_id, vector }) => ({
+          key: row_id,
+          score: score(new Float32Array(vector.buffer, vector.byteOffset, dimension))
+        }))
+        .sort((a, b) => b.score - a.score)
+        .slice(0, k)
+      const byKey = new Map(resultsOf.all(JSON.stringify(best.map(({ key }) => key))).map((one) => [one.row_id, one]))
+      return best.map(({ key }) => {
+        const { id, metadata } = byKey.get(key)!
+        JSON.parse(metadata)
+        return Number(id.slice(3))
+      })
+    }
+    return {
+      asked,
+      find,
+      alone: (query: Float32Array) => Array.from(candidates(query).keys.subarray(0, k), (key) => Number(key) - 1),
+      row
+    }
   })
-)
+
+const bench = (count: number) =>
+  Effect.gen(function* () {
+    const folder = temporaryFolder()
+    const path = NodePath.join(folder, "hub.db")
+    console.log(`\n${count} x ${dimension}, k = ${k}`)
+    const centres = Array.from({ length: Math.ceil(count / clusterSize) }, () => vectorAround(undefined))
+    const anywhere = () => vectorAround(centres[Math.floor(random() * centres.length)])
+    const vectors = new Float32Array(count * dimension)
+    for (let row = 0; row < count; row++) vectors.set(anywhere(), row * dimension)
+    const wanted = Array.from({ length: queries }, (): Wanted => {
+      const query = anywhere()
+      const row = Number(nearestByUsearch(vectors, query, 2).keys[k - 1])
+      return { query, last: Distance.dot(query, rowOf(vectors, row)) }
+    })
+
+    const options = yield* resolve({ path })
+    const client = yield* Effect.provide(SqliteClient.make(options), Reactivity.layer)
+    for (const one of [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]) yield* client.execute(one)
+    const open = (graphFrom: number) => SqliteVectorStore.make(client, { backend: "bench", memoryBytes, graphFrom })
+    const exact = yield* open(Number.POSITIVE_INFINITY)
+    yield* exact.createCollection("c", { dimension })
+    let inserting = 0
+    for (let row = 0; row < count; row += batch) {
+      const records = Array.from({ length: Math.min(batch, count - row) }, (_, i) => recordOf(vectors, row + i, count))
+      inserting += (yield* timedEffect(exact.insertMany("c", records)))[0]
+    }
+    const rate = (millis: number) => Math.round((count / millis) * 1000)
+    const byHand = count > 200_000 ? undefined : insertByHand(folder, vectors, count)
+    line(
+      "insertMany",
+      `${rate(inserting)} records/s${byHand === undefined ? "" : `, by hand with better-sqlite3 ${rate(byHand)}`}`
+    )
+
+    const [loading] = yield* timedEffect(exact.search("c", wanted[0]!.query))
+    const found = yield* searchAll(exact, vectors, count > 200_000 ? wanted.slice(0, 50) : wanted)
+    show("store, exact", found.times, found.recall, `loaded in ${seconds(loading)}, ${megabytes(exact.memoryBytes())}`)
+
+    const few = count > 100_000 ? 20 : 50
+    peer("loop over Float32Array in JavaScript", vectors, wanted, few, loopOver(vectors, count))
+    peer("usearch, exact, 32-bit floats", vectors, wanted, few, (query) =>
+      Array.from(nearestByUsearch(vectors, query).keys, Number)
+    )
+    const small = new Int8Array(count * dimension)
+    for (let i = 0; i < small.length; i++) small[i] = Math.max(-127, Math.min(127, Math.round(vectors[i]! * 508)))
+    peer("usearch, exact, int8, not rescored", vectors, wanted, queries, (query) => {
+      const bytes = Int8Array.from(query, (x) => Math.max(-127, Math.min(127, Math.round(x * 508))))
+      return Array.from((exactSearch(small, bytes, dimension, k, MetricKind.L2sq, 1) as Matches).keys, Number)
+    })
+    benchSqliteVec(folder, vectors, count, wanted)
+    if (count <= 10_000) benchLibSql(folder, vectors, count, wanted)
+
+    // The first search of this store starts the build; others go on beside it, exactly.
+    const graphs = yield* open(1)
+    yield* graphs.search("c", wanted[0]!.query)
+    const delay = monitorEventLoopDelay({ resolution: 1 })
+    delay.enable()
+    const [building] = yield* timedEffect(graphs.settled)
+    delay.disable()
+    line(
+      "building a graph, no search meanwhile",
+      `${seconds(building)}, event loop held up at most ${(delay.max / 1e6).toFixed(1)} ms`
+    )
+    const near = yield* searchAll(graphs, vectors, wanted)
+    const hand = yield* searchByHand(path, client)
+    const row = hand.row!
+    show(
+      "store, through the graph",
+      near.times,
+      near.recall,
+      `expansion ${row.expansion}, recall measured by the build ${Number(row.recall).toFixed(3)}`
+    )
+    const p50 = percentile(near.times, 0.5)
+    const alone = peer("usearch, the same graph, nothing around it", vectors, wanted, queries, hand.alone)
+    const around = peer("usearch, the same graph, rescored by hand", vectors, wanted, queries, hand.find)
+    line(
+      "the store's overhead",
+      `${((p50 / around - 1) * 100).toFixed(0)} % over by hand, ${((p50 / alone - 1) * 100).toFixed(0)} % over usearch alone`
+    )
+    line(
+      "memory per million vectors",
+      `graph file, mapped: ${megabytes((Number(row.bytes) / count) * 1e6)}; of the process: ${megabytes((graphs.memoryBytes() / count) * 1e6)}; exact: ${megabytes((exact.memoryBytes() / count) * 1e6)}`
+    )
+
+    for (const [name, store] of [
+      ["exact", exact],
+      ["through the graph", graphs]
+    ] as const) {
+      for (const share of [0.001, 0.01, 0.1, 0.5, 1]) {
+        const some = wanted.slice(0, 40)
+        const matching = Array.from({ length: count }, (_, row) => row).filter(
+          (row) => ((row * 7919) % count) / count < share
+        )
+        const part = new Float32Array(matching.length * dimension)
+        matching.forEach((row, i) => {
+          part.set(rowOf(vectors, row), i * dimension)
+        })
+        const best = some.map(({ query }): Wanted => {
+          const last = matching[Number(nearestByUsearch(part, query, 2).keys[k - 1])]!
+          return { query, last: Distance.dot(query, rowOf(vectors, last)) }
+        })
+        const filter = { share: { $lt: share } }
+        const [first] = yield* timedEffect(store.search("c", some[0]!.query, { k, filter }))
+        const filtered = yield* searchAll(store, vectors, best, { filter })
+        const complete = filtered.found.every((rows) => rows.length === k)
+        show(
+          `store, ${name}, filter: ${share * 100} %`,
+          filtered.times,
+          filtered.recall,
+          `first ${first.toFixed(0)} ms, ${complete ? "always k" : "NOT ALWAYS k"}`
+        )
+      }
+    }
+    NodeFs.rmSync(folder, { recursive: true, force: true })
+  })
+
+for (const count of sizes) await Effect.runPromise(Effect.scoped(bench(count)))

@@ -340,6 +340,26 @@ export const textSuite: Suite = {
     })
   ),
 
+  "add takes new records only, all or none": withCollection({ a: "word" }, (store, collection) =>
+    Effect.gen(function* () {
+      yield* store.add(collection, [
+        { id: "b", text: "word here", metadata: { n: 1 } },
+        { id: "c", text: "word there" }
+      ])
+      yield* store.add(collection, [])
+      yield* equal(idsOf(yield* store.search(collection, "here there")), ["b", "c"])
+      const again = [
+        { id: "d", text: "word" },
+        { id: "b", text: "other" }
+      ]
+      yield* failsWith("DbConflict", store.add(collection, again))
+      yield* failsWith("InvalidInput", store.add(collection, [{ id: "", text: "word" }]))
+      yield* failsWith("NotFound", store.add(`${collection}x`, again))
+      yield* equal(yield* store.count(collection), 3)
+      yield* equal(idsOf(yield* store.search(collection, "other")), [])
+    })
+  ),
+
   "insertMany is all or nothing, and refuses an id twice": withCollection({}, (store, collection) =>
     Effect.gen(function* () {
       const good = { id: "a", text: "good" }

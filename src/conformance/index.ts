@@ -26,6 +26,7 @@ import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
 import { statementBatchSuite } from "./StatementBatchSuite.js"
+import { storeSearchSuite } from "./StoreSearchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
@@ -40,6 +41,7 @@ const suites: Readonly<Record<string, Suite>> = {
   VectorStore: vectorSuite,
   TextStore: textSuite,
   Search: searchSuite,
+  "Search in stores": storeSearchSuite,
   Embeddings: embeddingSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,

@@ -20,7 +20,10 @@ import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep
  * @since 0.1.0
  * @category models
  */
-export type MigratorBackend = Pick<BackendShape, "name" | "dialect" | "query" | "execute" | "transaction" | "alone">
+export type MigratorBackend = Pick<
+  BackendShape,
+  "name" | "dialect" | "query" | "execute" | "transaction" | "alone" | "text"
+>
 
 const table = "db_hub_migrations"
 
@@ -32,6 +35,7 @@ interface Known {
   /** Undefined where there is no way down. */
   readonly down: PlannedStep | undefined
   readonly checksum: string
+  readonly fill: MigrationStep["fill"]
 }
 
 const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undefined): string =>
@@ -39,13 +43,14 @@ const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undef
     .update(JSON.stringify([up, down ?? null]))
     .digest("hex")
 
-const known = ({ down, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
+const known = ({ down, fill, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
   const [sql, undo] = [up(dialect), down?.(dialect)]
   const kind = transaction === false ? { transaction } : {}
   return {
     up: { id, name, direction: "up", sql, ...kind },
     down: undo && { id, name, direction: "down", sql: undo, ...kind },
-    checksum: checksum(sql, undo)
+    checksum: checksum(sql, undo),
+    fill
   }
 }
 
@@ -159,6 +164,7 @@ export const make = (
 
   const runStatements = (step: PlannedStep) =>
     Effect.forEach(step.sql, (sql) => backend.execute(sql), { discard: true }).pipe(
+      Effect.zipRight((step.direction === "up" ? list[step.id - 1]?.fill?.(backend) : undefined) ?? Effect.void),
       Effect.catchAll((error) =>
         fail(
           "failed",

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import { DbConflict, type DbError, MigrationError, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
+import * as StoreTexts from "../services/StoreTexts.js"
 import type { StoredText, TextStore } from "../services/TextStore.js"
 import {
   compareCodePoints,
@@ -53,6 +54,9 @@ export interface Analyzed extends Records.CheckedText {
 export interface TextEngine {
   readonly create: (collection: number) => ReadonlyArray<string>
   readonly drop: (collection: number) => ReadonlyArray<string>
+  /** Adds new records of different ids; where `addsAtOnce` is not true, inside a transaction. */
+  readonly add: (collection: number, records: ReadonlyArray<Analyzed>) => Effect.Effect<void, DbError>
+  readonly addsAtOnce: boolean
   /** Inserts or replaces records of different ids, inside a transaction. */
   readonly write: (collection: number, records: ReadonlyArray<Analyzed>) => Effect.Effect<void, DbError>
   /** Deletes what matches inside a transaction; succeeds with the number of records. */
@@ -72,6 +76,8 @@ export interface TextEngine {
   /** The table that an error says is missing. */
   readonly missingTable: (error: DbError) => string | undefined
 }
+
+const ownNames: ReadonlySet<string> = new Set(Object.values(StoreTexts.collections))
 
 interface Collection {
   readonly id: number
@@ -113,6 +119,7 @@ export const make = (
       Effect.suspend(() => body(at)),
       (error) => {
         const missing = engine.missingTable(error)
+        if (missing !== undefined) own.clear()
         if (missing === "db_hub_text_collections") return Effect.fail(notMigrated(at))
         // Dropped since it was looked up.
         return missing === undefined ? Effect.fail(error) : unknown("", at)
@@ -165,20 +172,39 @@ export const make = (
       return Array.from(checked.values()).sort((a, b) => compareCodePoints(a.id, b.id))
     })
 
+  /** Collections of the hub's own, which are made once: no need to look them up again. */
+  const own = new Map<string, Collection>()
+
+  const getOwn = (name: string, at: Origin): Effect.Effect<Collection, DbError> => {
+    const known = own.get(name)
+    if (known !== undefined) return Effect.succeed(known)
+    return Effect.tap(get(name, at), (found) => Effect.sync(() => ownNames.has(name) && own.set(name, found)))
+  }
+
+  const analyze = (batch: ReadonlyArray<Records.CheckedText>, { language }: Collection) =>
+    batch.map((record) => ({ ...record, terms: TextAnalysis.terms(record.text, language) }))
+
+  const add = (name: string, records: ReadonlyArray<unknown>, at: Origin) =>
+    Effect.gen(function* () {
+      const [first = [], ...rest] = batches(yield* checkRecords(records, (i) => `records[${i}]`, at))
+      if (first.length === 0) return yield* Effect.asVoid(getOwn(name, at))
+      const addBatch = (batch: ReadonlyArray<Records.CheckedText>) =>
+        Effect.flatMap(getOwn(name, at), (collection) => engine.add(collection.id, analyze(batch, collection)))
+      if (rest.length === 0 && engine.addsAtOnce) return yield* addBatch(first)
+      yield* backend.transaction(
+        Effect.forEach([first, ...rest], (batch) => Effect.zipRight(Effect.yieldNow(), addBatch(batch)), {
+          discard: true
+        })
+      )
+    })
+
   const insert = (name: string, records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
     Effect.gen(function* () {
       const checked = yield* checkRecords(records, fieldOf, at)
       const write = Effect.flatMap(get(name, at), (collection) =>
         Effect.forEach(
           batches(checked),
-          (batch) =>
-            Effect.zipRight(
-              Effect.yieldNow(),
-              engine.write(
-                collection.id,
-                batch.map((record) => ({ ...record, terms: TextAnalysis.terms(record.text, collection.language) }))
-              )
-            ),
+          (batch) => Effect.zipRight(Effect.yieldNow(), engine.write(collection.id, analyze(batch, collection))),
           { discard: true }
         )
       )
@@ -222,6 +248,13 @@ export const make = (
       operation("insertMany", (at) =>
         Array.isArray(records)
           ? insert(collection, records, (i) => `records[${i}]`, at)
+          : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+      ),
+
+    add: (collection, records) =>
+      operation("add", (at) =>
+        Array.isArray(records)
+          ? add(collection, records, at)
           : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
       ),
 

@@ -22,9 +22,11 @@ import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
 import { skills } from "./skills.js"
+import { storeTexts } from "./storeTexts.js"
 import { textPostings } from "./textPostings.js"
 import { texts } from "./texts.js"
 import { toolFailures } from "./toolFailures.js"
+import { vectorGraphs } from "./vectorGraphs.js"
 import { vectors } from "./vectors.js"
 import { workspace } from "./workspace.js"
 import { writes } from "./writes.js"
@@ -56,5 +58,7 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   settingOwners,
   textPostings,
   embeddings,
-  ingestedFiles
+  ingestedFiles,
+  storeTexts,
+  vectorGraphs
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -8,7 +8,9 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { DbError } from "../errors/index.js"
+import type { Highlight } from "../vector/index.js"
 import { Cost, Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import type { StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -422,6 +424,31 @@ export interface ConversationPageOptions {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchMessagesOptions extends Pick<StoreSearchRequest, "syntax" | "limit"> {
+  /** Those of one conversation. */
+  readonly conversation?: string
+  /** Those of these roles. */
+  readonly roles?: ReadonlyArray<string>
+}
+
+/**
+ * An entry that was found by its content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FoundMessage {
+  readonly message: Message
+  /** The greater, the better; comparable within one search only. */
+  readonly bm25: number
+  /** The parts of the content that were looked for. */
+  readonly highlights: ReadonlyArray<Highlight.Range>
+}
+
+/**
  * Another user's conversation is `NotFound` everywhere.
  *
  * @since 0.1.0
@@ -474,6 +501,12 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
     ) => Effect.Effect<ConversationPage, DbError>
     /** In the order in which they were set. */
     readonly facts: (user: string, id: string) => Effect.Effect<ReadonlyArray<Fact>, DbError>
+    /** The user's entries, compactions too, whose content has some of the words of a text, the best first. */
+    readonly searchMessages: (
+      user: string,
+      text: string,
+      options?: SearchMessagesOptions
+    ) => Effect.Effect<ReadonlyArray<FoundMessage>, DbError>
     /** One entry of a conversation; `NotFound` if there is none. */
     readonly getMessage: (user: string, conversation: string, id: string) => Effect.Effect<Message, DbError>
     /**

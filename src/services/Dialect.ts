@@ -56,6 +56,8 @@ export interface Dialect {
   readonly writerOrder: { readonly column: string; readonly settled: string }
   /** The tables of the vector store, and how to take them away. */
   readonly vectorTables: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
+  /** The tables that lead to indexes kept outside of the database, if any are. */
+  readonly vectorGraphTables: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
   /**
    * Takes away the tables of all text collections before the list of them; empty where SQL alone cannot, and a new
    * collection clears what is left.

@@ -134,6 +134,21 @@ const sqliteFields = {
     whole(1024 ** 2, Number.MAX_SAFE_INTEGER, " bytes"),
     512 * 1024 ** 2,
     "The memory in bytes that vector search may hold"
+  ),
+  vectorIndex: preset(
+    "vector_index",
+    oneOf("auto", "exact"),
+    "auto",
+    "How vectors are searched: exact, or auto = large collections through a graph beside the file"
+  ),
+  vectorRecall: preset(
+    "vector_recall",
+    Schema.Number.pipe(
+      Schema.between(0.5, 1),
+      expects("a number from 0.5 to 1", { type: "number", minimum: 0.5, maximum: 1 }, reference)
+    ).annotations({ arbitrary: () => (fc) => fc.constantFrom(0.5, 0.9, 0.98, 1) }),
+    0.98,
+    "The lowest share of the ten nearest that a graph may find; one that finds less is not used"
   )
 }
 

@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
 import { Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -224,6 +225,26 @@ export interface SimilarMemoryOptions {
  * @since 0.1.0
  * @category models
  */
+export interface SearchMemoriesRequest
+  extends Omit<StoreSearchRequest, "embedding">,
+    Pick<SimilarMemoryOptions, "kinds" | "tags" | "minImportance" | "ranking"> {
+  readonly embedding?: Embedding
+}
+
+/**
+ * A memory that was found. Highlights are places in its content.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FoundMemory {
+  readonly memory: Memory
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface SimilarMemory {
   readonly memory: Memory
   /** The cosine of the two vectors, from -1 to 1. */
@@ -281,5 +302,14 @@ export class MemoryStore extends Context.Tag("effect-db-hub/MemoryStore")<
       embedding: Embedding,
       options?: SimilarMemoryOptions
     ) => Effect.Effect<ReadonlyArray<SimilarMemory>, DbError>
+    /**
+     * The user's memories found by the words of their contents, summaries and tags, by an embedding, or by both, as one
+     * ranking. With `ranking`, the best `preFusionLimit` are ordered by its score, with the place of their own score
+     * between that of the worst (0) and of the best (1) of them for the similarity.
+     */
+    readonly search: (
+      user: string,
+      request: SearchMemoriesRequest
+    ) => Effect.Effect<StoreSearchAnswer<FoundMemory>, DbError>
   }
 >() {}

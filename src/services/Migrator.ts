@@ -7,6 +7,22 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { DbError } from "../errors/index.js"
 import type { Dialect } from "./Dialect.js"
+import type { TextStore } from "./TextStore.js"
+
+/**
+ * What a step may fill tables from.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FillFrom {
+  /** As that of a backend. */
+  readonly query: (
+    sql: string,
+    params?: ReadonlyArray<string | number>
+  ) => Effect.Effect<ReadonlyArray<{ readonly [column: string]: unknown }>, DbError>
+  readonly text: Context.Tag.Service<TextStore>
+}
 
 /**
  * One step. Its SQL is a function of the dialect alone, so that a checksum can tell whether a shipped step was edited.
@@ -25,6 +41,8 @@ export interface MigrationStep {
   readonly up: (dialect: Dialect) => ReadonlyArray<string>
   /** Absent = the step cannot be undone. */
   readonly down?: (dialect: Dialect) => ReadonlyArray<string>
+  /** What takes more than SQL: runs after `up`, in the same transaction. The checksum does not know it. */
+  readonly fill?: (from: FillFrom) => Effect.Effect<void, DbError>
   /**
    * False = the statements run outside of any transaction, as `CREATE INDEX CONCURRENTLY` must. A step that was cut
    * short is begun anew, so each statement must be safe to run again: drop what may be there half made first.

@@ -119,8 +119,8 @@ export interface SearchResult {
   readonly collection: string
   readonly id: string
   readonly score: number
-  /** What `score` is. */
-  readonly scoreKind: "rrf" | "weighted" | "bm25" | Metric
+  /** What `score` is; `ranking`: that of the store, as it says. */
+  readonly scoreKind: "rrf" | "weighted" | "bm25" | "ranking" | Metric
   /** The position in the text leg, counted from 1. */
   readonly textRank?: number
   readonly vectorRank?: number
@@ -211,6 +211,38 @@ export interface EmbedProgress {
  */
 export interface EmbedOptions {
   readonly onProgress?: (progress: EmbedProgress) => Effect.Effect<void>
+}
+
+/**
+ * What is asked of the search of a store: words, an embedding, or both. Vectors of each model are kept apart.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreSearchRequest extends Omit<SearchRequest, "filter" | "vector"> {
+  readonly embedding?: { readonly model: string; readonly vector: ReadonlyArray<number> }
+}
+
+/**
+ * How well a result fits, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Ranks = Pick<
+  SearchResult,
+  "score" | "scoreKind" | "textRank" | "vectorRank" | "cosine" | "bm25" | "highlights"
+>
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreSearchAnswer<A> {
+  /** Best first, equal ones by id, unless `mmr` chose them. */
+  readonly results: ReadonlyArray<A & Ranks>
+  /** Legs that gave nothing because they failed; empty when all is well. */
+  readonly failed: ReadonlyArray<FailedLeg>
 }
 
 /**

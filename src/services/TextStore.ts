@@ -91,6 +91,11 @@ export class TextStore extends Context.Tag("effect-db-hub/TextStore")<
     readonly insert: (collection: string, record: TextRecord) => Effect.Effect<void, DbError>
     /** All or nothing. */
     readonly insertMany: (collection: string, records: ReadonlyArray<TextRecord>) => Effect.Effect<void, DbError>
+    /**
+     * Adds records whose ids are new, all or nothing; `DbConflict` if one is not. It is the quickest way in; inside a
+     * transaction it may be sent together with what comes next, and fail with that.
+     */
+    readonly add: (collection: string, records: ReadonlyArray<TextRecord>) => Effect.Effect<void, DbError>
     /** The records with some of the words, the best first, equal ones by id; none for a text without words. */
     readonly search: (
       collection: string,

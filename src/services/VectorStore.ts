@@ -1,5 +1,5 @@
 /**
- * Collections of vectors with metadata and text, searched exactly.
+ * Collections of vectors with metadata and text, searched exactly, or through an index once they are large.
  *
  * @since 0.1.0
  */
@@ -30,10 +30,25 @@ export interface CollectionOptions {
 export interface CollectionIndex {
   /** Such as `hnsw`; `none` where the collection is searched exactly. */
   readonly kind: string
-  /** `failed` = it was left unfinished and will be built anew. */
-  readonly state: "none" | "building" | "ready" | "failed"
+  /**
+   * `failed` = it was left unfinished and will be built anew; `refused` = it finds too little of what is nearest, so that
+   * the collection is searched exactly.
+   */
+  readonly state: "none" | "building" | "ready" | "failed" | "refused"
   /** Bytes on disk. */
   readonly sizeBytes: number
+  /** The share that is built, 0…1, while it is. */
+  readonly progress?: number
+  /** The share of the ten nearest that a search finds, measured after the build. */
+  readonly recall?: number
+  readonly parameters?: {
+    /** Connections of a vector. */
+    readonly connectivity: number
+    /** Candidates of a search. */
+    readonly expansion: number
+    /** How components are kept, such as `f16`. */
+    readonly quantization: string
+  }
 }
 
 /**
@@ -46,7 +61,7 @@ export interface CollectionInfo {
   readonly metric: Metric
   readonly model: string | null
   readonly count: number
-  /** The collection's index, on engines that keep one in the database. */
+  /** The collection's index, on engines that keep one. */
   readonly index?: CollectionIndex
 }
 

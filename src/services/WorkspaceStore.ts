@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
 import { isStorableText } from "../vector/index.js"
 import { Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -439,6 +440,28 @@ export interface PageOf<Cursor> {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchDocumentsRequest extends StoreSearchRequest {
+  /** Left out: the documents that no agent has for itself. */
+  readonly agent?: string
+  /** Only documents in this folder, and in those within. */
+  readonly folder?: string
+}
+
+/**
+ * A chunk that was found, and the document that it is of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FoundChunk {
+  readonly chunk: Chunk
+  readonly document: DocumentInfo
+}
+
+/**
  * `agent` left out means the documents that no agent has for itself. The wrong owner's is `NotFound`.
  *
  * @since 0.1.0
@@ -498,6 +521,16 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     readonly layers: (user: string) => Effect.Effect<ReadonlyArray<WorkspaceLayer>, DbError>
     /** The user's own document at a path, else that of the first layer that has it; identity documents: own ones only. */
     readonly getAcross: (user: string, path: string, agent?: string) => Effect.Effect<Document, DbError>
+    /** The user's chunks found by their words, by an embedding, or by both, as one ranking. */
+    readonly search: (
+      user: string,
+      request: SearchDocumentsRequest
+    ) => Effect.Effect<StoreSearchAnswer<FoundChunk>, DbError>
+    /** `search` over the own scope and all layers, in one ranking; identity documents: own ones only. */
+    readonly searchAcross: (
+      user: string,
+      request: SearchDocumentsRequest
+    ) => Effect.Effect<StoreSearchAnswer<FoundChunk>, DbError>
     /** `listPaths` over the own scope and all layers, each path once. */
     readonly listPathsAcross: (user: string, agent?: string) => Effect.Effect<ReadonlyArray<string>, DbError>
     /** `listDirectory` over the own scope and all layers: of one name, the newest document counts, and a folder wins. */

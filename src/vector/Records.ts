@@ -160,8 +160,14 @@ export interface CheckedText {
   readonly metadata: string
 }
 
-/** PostgreSQL has room for a megabyte of terms in a row; pairs of characters take thrice what they are made from. */
-const longestText = 262_144
+/**
+ * The bytes of a text at most: PostgreSQL has room for a megabyte of terms in a row, and pairs of characters take thrice
+ * what they are made from.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const longestText = 262_144
 
 /**
  * @since 0.1.0

@@ -10,6 +10,7 @@ export * as Filter from "./Filter.js"
 export * as Fusion from "./Fusion.js"
 export * as HashingEmbedder from "./HashingEmbedder.js"
 export * as Highlight from "./Highlight.js"
+export * as HnswIndex from "./HnswIndex.js"
 export {
   isStorableText,
   type JsonObject,

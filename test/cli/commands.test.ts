@@ -247,9 +247,10 @@ describe("vector", () => {
   it.scoped("collections", () =>
     Effect.gen(function* () {
       const { hub } = yield* stocked
+      const index = { kind: "none", state: "none", sizeBytes: 0 }
       assert.deepStrictEqual(document(yield* hub(["vector", "collections", "--json"])).collections, [
-        { name: "docs", dimension: 64, metric: "cosine", model: "hashing-64", count: 3 },
-        { name: "plain", dimension: 2, metric: "l2", model: null, count: 1 }
+        { name: "docs", dimension: 64, metric: "cosine", model: "hashing-64", count: 3, index },
+        { name: "plain", dimension: 2, metric: "l2", model: null, count: 1, index }
       ])
       assert.match((yield* hub(["vector", "collections"])).out, /docs +3 +64 +cosine +hashing-64/)
     })

@@ -98,13 +98,15 @@ describe.skipIf(noServer)("text collections of an earlier version", () => {
       const before = hubMigrations.findIndex(({ name }) => name === textPostings.name)
       yield* backend.migrator.migrate({ target: before })
       yield* backend.execute("INSERT INTO db_hub_text_collections (name, language) VALUES ('notes', 'english')")
-      yield* backend.execute(`CREATE TABLE db_hub_texts_1 (
+      const [collection] = yield* backend.query("SELECT id FROM db_hub_text_collections WHERE name = 'notes'")
+      const table = `db_hub_texts_${collection?.["id"]}`
+      yield* backend.execute(`CREATE TABLE ${table} (
         id TEXT COLLATE "C" PRIMARY KEY, metadata JSONB NOT NULL, text TEXT NOT NULL, terms TSVECTOR NOT NULL,
         length INTEGER NOT NULL
       )`)
-      yield* backend.execute("CREATE INDEX db_hub_texts_1_terms ON db_hub_texts_1 USING gin (terms)")
+      yield* backend.execute(`CREATE INDEX ${table}_terms ON ${table} USING gin (terms)`)
       yield* backend.execute(
-        `INSERT INTO db_hub_texts_1 VALUES
+        `INSERT INTO ${table} VALUES
           ('tea', '{"n": 1}', 'green tea, green', $$'green':1,3 'tea':2$$, 3), ('sea', '{}', 'sea', $$'sea':1$$, 1)`
       )
       yield* backend.migrator.migrate()
@@ -123,9 +125,7 @@ describe.skipIf(noServer)("text collections of an earlier version", () => {
       assert.strictEqual(yield* backend.text.delete("notes", ["tea"]), 1)
       assert.deepStrictEqual(yield* backend.text.search("notes", "green"), [])
       yield* backend.migrator.migrate({ target: before })
-      assert.deepStrictEqual(yield* backend.query("SELECT id FROM db_hub_texts_1 WHERE terms @@ 'sea'"), [
-        { id: "sea" }
-      ])
+      assert.deepStrictEqual(yield* backend.query(`SELECT id FROM ${table} WHERE terms @@ 'sea'`), [{ id: "sea" }])
       yield* backend.migrator.migrate({ target: "empty" })
     })
   )

@@ -6,6 +6,7 @@ import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import { assert } from "vitest"
 import { nextTurn } from "../../src/layers/sqlite/EventLoop.js"
+import type * as SqliteClient from "../../src/layers/sqlite/SqliteClient.js"
 import type { SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorCache from "../../src/layers/sqlite/SqliteVectorCache.js"
 import * as SqliteVectorRows from "../../src/layers/sqlite/SqliteVectorRows.js"
@@ -22,9 +23,13 @@ const openStore = (options: SqliteOptions, memoryBytes = 64 * mebibyte) =>
   Effect.gen(function* () {
     const client = yield* openClient(options)
     const tables = yield* client.query("SELECT 1 FROM sqlite_schema WHERE name = 'db_hub_vectors'")
-    if (tables.length === 0) for (const statement of SqliteVectorTables.up) yield* client.execute(statement)
+    const statements = [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]
+    if (tables.length === 0) for (const statement of statements) yield* client.execute(statement)
     return { client, store: yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes }) }
   })
+
+const exactCache = (client: SqliteClient.SqliteClient, memoryBytes: number) =>
+  SqliteVectorCache.make(client, { memoryBytes, graphFrom: Number.POSITIVE_INFINITY, recall: 1 })
 
 /** Two processes on one file, as far as the store can tell: nothing is shared but the file. */
 const twoStores = Effect.gen(function* () {
@@ -254,7 +259,7 @@ describe("SqliteVectorStore: what others commit", () => {
       yield* here.store.insertMany("c", records)
       const query = vectorOf(3, 4)
       for (const { store } of [here, there]) yield* store.search("c", query)
-      const cache = SqliteVectorCache.make(here.client, 4 * mebibyte)
+      const cache = yield* exactCache(here.client, 4 * mebibyte)
       const at = { operation: "test", backend: "test" }
       const size = Effect.flatMap(SqliteVectorRows.getCollection(here.client, "c", at), (collection) =>
         cache.use(collection, at, ({ index }) => Effect.succeed(index.size()))
@@ -383,7 +388,7 @@ describe("SqliteVectorStore: memory", () => {
           naive(recordsOf(0, 4000), query, 7, "cosine", filter)
         )
       }
-      const cache = SqliteVectorCache.make(client, bytes)
+      const cache = yield* exactCache(client, bytes)
       const at = { operation: "test", backend: "test" }
       const sizes: Array<number> = []
       for (const name of ["c0", "c1", "c2", "c3", "c0", "large", "c4"]) {
@@ -511,10 +516,11 @@ describe("SqliteVectorStore: what it refuses", () => {
       ])
       yield* store.delete("c", ["a"])
       yield* store.dropCollection("c")
-      for (const table of ["db_hub_vectors", "db_hub_vector_deletions", "db_hub_collections"]) {
+      for (const table of ["db_hub_vectors", "db_hub_vector_deletions", "db_hub_vector_graphs", "db_hub_collections"]) {
         assert.deepStrictEqual(yield* client.query(`SELECT * FROM ${table}`), [])
       }
-      for (const statement of SqliteVectorTables.down) yield* client.execute(statement)
+      for (const statement of [...SqliteVectorTables.graphsDown, ...SqliteVectorTables.down])
+        yield* client.execute(statement)
     })
   )
 })

@@ -9,13 +9,21 @@ import * as Option from "effect/Option"
 import { type DbError, InvalidInput, invalidInput, NotFound } from "../../errors/DbError.js"
 import { nearest } from "../../errors/nearest.js"
 import type { BackendShape } from "../../services/Backend.js"
-import type { CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
+import type { CollectionIndex, CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
 import type { FilterInput } from "../../vector/Filter.js"
 import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
 import { withBackend } from "../Backends.js"
 import { common, describe, textOf } from "../options.js"
 import { print } from "../report.js"
 import { table } from "../text.js"
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+const indexText = ({ kind, progress, recall, state }: CollectionIndex): string => {
+  if (state === "none") return "-"
+  const built = progress === undefined ? state : `${state} ${percent(progress)}`
+  return `${kind}, ${built}${recall === undefined ? "" : `, recall ${percent(recall)}`}`
+}
 
 const collections = Command.make("collections", common, (options) =>
   Effect.flatMap(
@@ -24,18 +32,26 @@ const collections = Command.make("collections", common, (options) =>
       print(
         options.json,
         () => ({
-          collections: found.map(({ count, dimension, metric, model, name }) => ({
+          collections: found.map(({ count, dimension, index, metric, model, name }) => ({
             name,
             dimension,
             metric,
             model,
-            count
+            count,
+            index: index ?? null
           }))
         }),
         (io) =>
           table(
-            ["name", "count", "dimension", "metric", "model"],
-            found.map(({ count, dimension, metric, model, name }) => [name, count, dimension, metric, model]),
+            ["name", "count", "dimension", "metric", "model", "index"],
+            found.map(({ count, dimension, index, metric, model, name }) => [
+              name,
+              count,
+              dimension,
+              metric,
+              model,
+              index === undefined ? "-" : indexText(index)
+            ]),
             io,
             "-"
           )
@@ -44,7 +60,7 @@ const collections = Command.make("collections", common, (options) =>
 ).pipe(
   Command.withDescription(
     describe(
-      "List the collections: how many vectors, of which dimension, metric and model.",
+      "List the collections: how many vectors, of which dimension, metric and model, and how they are indexed.",
       "db-hub vector collections"
     )
   )

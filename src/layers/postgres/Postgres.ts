@@ -91,7 +91,8 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
   Effect.gen(function* () {
     const client = yield* Effect.provide(PostgresClient.make(resolved), Reactivity.layer)
     const basics = { ...client, name: resolved.name, dialect, alone: alone(client) }
-    const migrator = SqlMigrator.make(basics, hubMigrations, "hub")
+    const text = SqlTextStore.make(basics, PostgresTextStore.make(client))
+    const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
     const backend: BackendShape = {
       name: resolved.name,
@@ -124,7 +125,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
           })
         ),
       vector: yield* PostgresVectorStore.make(client),
-      text: SqlTextStore.make(basics, PostgresTextStore.make(client)),
+      text,
       migrator,
       health: PostgresHealth.make(client, migrator)
     }

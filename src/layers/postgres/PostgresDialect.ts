@@ -52,6 +52,7 @@ export const dialect: Dialect = {
     settled: "writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
   },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
+  vectorGraphTables: { up: [], down: [] },
   dropTextTables: TextTables.dropAll,
   textPostings: TextTables.postings,
   // Let go at the end of the transaction, whoever ends it. The number is the hub's own.

@@ -70,7 +70,7 @@ const mostSizes = 64
  * @since 0.1.0
  * @category constructors
  */
-export const make = (client: Pick<PostgresClient, "query" | "execute">): TextEngine => {
+export const make = (client: Pick<PostgresClient, "query" | "execute" | "enqueue">): TextEngine => {
   const columns = (records: ReadonlyArray<Analyzed>) => [
     Binary.texts(records.map(({ id }) => id)),
     Binary.jsons(records.map(({ metadata }) => metadata)),
@@ -109,6 +109,18 @@ export const make = (client: Pick<PostgresClient, "query" | "execute">): TextEng
     create: Tables.create,
 
     drop: Tables.drop,
+
+    addsAtOnce: true,
+
+    add: (n, records) =>
+      client.enqueue(
+        `WITH added AS (
+          INSERT INTO db_hub_texts_${n} (id, metadata, text, terms, length) ${sent} RETURNING row_id, terms, length
+        ),
+        ${post(n, "added")}, ${resize(n, "SELECT count(*), sum(length) FROM added")}
+        SELECT 1`,
+        columns(records)
+      ),
 
     write: (n, records) =>
       Effect.gen(function* () {

@@ -38,7 +38,8 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
     const resolved = yield* resolve(options)
     const client = yield* Effect.provide(SqliteClient.make(resolved), Reactivity.layer)
     const basics = { ...client, name: resolved.name, dialect }
-    const migrator = SqlMigrator.make(basics, hubMigrations, "hub")
+    const text = SqlTextStore.make(basics, SqliteText.make(client, resolved.name))
+    const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
     const memory = resolved.path === ":memory:"
     return {
@@ -63,8 +64,13 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),
-      vector: yield* SqliteVectorStore.make(client, { backend: resolved.name, memoryBytes: resolved.vectorMemory }),
-      text: SqlTextStore.make(basics, SqliteText.make(client, resolved.name)),
+      vector: yield* SqliteVectorStore.make(client, {
+        backend: resolved.name,
+        memoryBytes: resolved.vectorMemory,
+        graphFrom: resolved.vectorIndex === "exact" ? Number.POSITIVE_INFINITY : resolved.vectorGraphFrom,
+        recall: resolved.vectorRecall
+      }),
+      text,
       migrator,
       health: SqliteHealth.make(client, migrator)
     } satisfies BackendShape

@@ -4,14 +4,13 @@
  * @since 0.1.0
  */
 import { type ChildProcess, fork } from "node:child_process"
-import * as NodeModule from "node:module"
-import { fileURLToPath, pathToFileURL } from "node:url"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { DbConnection, type DbError, DbTimeout, type ErrorContext, fromSqlite } from "../../errors/index.js"
 import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
 import { distinct } from "../SqlTemplates.js"
+import { program } from "./ChildProgram.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
@@ -20,12 +19,7 @@ import * as Values from "./SqliteValues.js"
 /** Milliseconds that a process may take to start. */
 const startBudget = 30_000
 
-const source = import.meta.url.endsWith(".ts")
-const program = fileURLToPath(new URL(`./SqliteAgentWorker.${source ? "ts" : "js"}`, import.meta.url))
-
-/** A checkout runs its own source. */
-const loader = (): ReadonlyArray<string> =>
-  source ? ["--import", pathToFileURL(NodeModule.createRequire(import.meta.url).resolve("tsx")).href] : []
+const worker = program("SqliteAgentWorker")
 
 const gone = (context: ErrorContext): DbConnection =>
   new DbConnection({
@@ -44,8 +38,8 @@ interface Child {
 const kill = ({ process }: Child) => void process.kill("SIGKILL")
 
 const start = (context: ErrorContext): Child => {
-  const child = fork(program, {
-    execArgv: [...loader()],
+  const child = fork(worker.file, {
+    execArgv: worker.execArgv,
     // Nothing of this process's environment, and no stream to write to.
     env: {},
     stdio: ["ignore", "ignore", "ignore", "ipc"],

@@ -6,9 +6,9 @@
  * @since 0.1.0
  */
 import * as NodeFs from "node:fs"
-import { Worker } from "node:worker_threads"
 import Sqlite from "better-sqlite3"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
+import { dieWithParent } from "./ChildProgram.js"
 
 /**
  * @since 0.1.0
@@ -121,15 +121,6 @@ const answer = (task: Task): Answer => {
 /** Bytes that the process may hold: one value may have a gigabyte, a sort as much as there is. */
 const maxMemory = 768 * 1024 * 1024
 
-// A thread beside the statement, since one that runs without end would outlive a parent that was killed.
-const watch = `
-const parent = process.ppid
-setInterval(() => {
-  if (process.ppid !== parent || process.memoryUsage.rss() > ${maxMemory}) process.kill(process.pid, "SIGKILL")
-}, 100)
-`
-new Worker(watch, { eval: true, execArgv: [] }).unref()
-
-process.on("disconnect", () => process.exit(0))
+dieWithParent(maxMemory)
 process.on("message", (task: Task) => process.send!(answer(task)))
 process.send!({ type: "ready" } satisfies Answer)

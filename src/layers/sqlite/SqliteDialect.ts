@@ -6,7 +6,7 @@
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
 import * as Upsert from "../Upsert.js"
-import { down, up } from "./SqliteVectorTables.js"
+import * as VectorTables from "./SqliteVectorTables.js"
 
 /**
  * @since 0.1.0
@@ -47,7 +47,8 @@ export const dialect: Dialect = {
   forShare: "",
   skipLocked: "",
   writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
-  vectorTables: { up, down },
+  vectorTables: { up: VectorTables.up, down: VectorTables.down },
+  vectorGraphTables: { up: VectorTables.graphsUp, down: VectorTables.graphsDown },
   dropTextTables: [],
   // FTS5 keeps them.
   textPostings: { up: [], down: [] },

@@ -30,6 +30,15 @@ export interface SqliteOptions {
   readonly readOnly?: boolean
   /** Bytes that cached vectors may take in memory, over all collections; default 512 MiB. */
   readonly vectorMemory?: number
+  /**
+   * `auto` (default) searches large collections through a graph in a file beside the database, built in the background
+   * and used if it finds enough; `exact` finds all that is nearest, in time proportional to the size of a collection.
+   */
+  readonly vectorIndex?: "auto" | "exact"
+  /** The lowest share of the ten nearest that a graph may find, 0.5…1; default 0.98. One that finds less is not used. */
+  readonly vectorRecall?: number
+  /** Vectors from which on a collection is large; default 200000. */
+  readonly vectorGraphFrom?: number
   /** Bring the hub's own tables up to date when the layer is built; default true unless `readOnly`. */
   readonly migrate?: boolean
 }
@@ -71,6 +80,9 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
     journalSizeLimit: options.journalSizeLimit ?? 64 * 1024 * 1024,
     readOnly: options.readOnly ?? false,
     vectorMemory: options.vectorMemory ?? 512 * 1024 * 1024,
+    vectorIndex: options.vectorIndex ?? "auto",
+    vectorRecall: options.vectorRecall ?? 0.98,
+    vectorGraphFrom: options.vectorGraphFrom ?? 200_000,
     migrate: options.migrate ?? options.readOnly !== true
   }
   const { name, path } = resolved
@@ -91,6 +103,9 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
       check("busyTimeout", within(resolved.busyTimeout, 0, 2 ** 31 - 1), "0 … 2147483647 milliseconds"),
       check("journalSizeLimit", within(resolved.journalSizeLimit, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
       check("vectorMemory", within(resolved.vectorMemory, 0, Number.MAX_SAFE_INTEGER), "a number of bytes"),
+      check("vectorIndex", ["auto", "exact"].includes(resolved.vectorIndex), "auto, exact"),
+      check("vectorRecall", resolved.vectorRecall >= 0.5 && resolved.vectorRecall <= 1, "a number from 0.5 to 1"),
+      check("vectorGraphFrom", within(resolved.vectorGraphFrom, 1, Number.MAX_SAFE_INTEGER), "a number of vectors"),
       check("migrate", !(resolved.migrate && resolved.readOnly), "false when readOnly is true")
     ]),
     resolved

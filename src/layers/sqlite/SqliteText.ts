@@ -46,6 +46,25 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
 
   drop: (n) => [`DROP TABLE db_hub_terms_${n}`, `DROP TABLE db_hub_texts_${n}`],
 
+  addsAtOnce: false,
+
+  add: (n, records) =>
+    Effect.gen(function* () {
+      const added = JSON.stringify(
+        records.map(({ id, metadata, terms, text }) => [id, metadata, text, terms.join(" ")])
+      )
+      yield* client.execute(
+        `INSERT INTO db_hub_texts_${n} (id, metadata, text)
+          SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)`,
+        [added]
+      )
+      yield* client.execute(
+        `INSERT INTO db_hub_terms_${n} (rowid, terms)
+          SELECT t.row_id, r.value ->> 3 FROM json_each(?) AS r CROSS JOIN db_hub_texts_${n} AS t ON t.id = r.value ->> 0`,
+        [added]
+      )
+    }),
+
   write: (n, records) =>
     Effect.gen(function* () {
       yield* client.execute(
@@ -69,20 +88,21 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
       return rowsAffected
     }),
 
-  // Texts are read last, only those of the results.
-  search: (n, query, { params, sql } = { params: [], sql: "TRUE" }, limit) =>
-    client.query(
-      `WITH best AS MATERIALIZED (
-          SELECT t.row_id, t.id, f.score
-          FROM (SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n}
-            WHERE db_hub_terms_${n} MATCH ?) AS f
-          CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = f.found
-          WHERE ${sql} ORDER BY f.score DESC, t.id LIMIT ${limit}
+  // Texts are read last, only those of the results; ids, which order equal scores, only where a score may be among them.
+  search: (n, query, condition, limit) => {
+    const least = `(SELECT min(score) FROM (SELECT score FROM hits ORDER BY score DESC LIMIT ${limit}))`
+    return client.query(
+      `WITH hits AS MATERIALIZED (
+          SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n} WHERE db_hub_terms_${n} MATCH ?
+        ), best AS MATERIALIZED (
+          SELECT t.row_id, t.id, hits.score FROM hits CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = hits.found
+          WHERE ${condition?.sql ?? `hits.score >= ${least}`} ORDER BY hits.score DESC, t.id LIMIT ${limit}
         )
         SELECT t.id, t.metadata, t.text, best.score AS bm25
         FROM best CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = best.row_id ORDER BY best.score DESC, t.id`,
-      [match(query), ...params]
-    ),
+      [match(query), ...(condition?.params ?? [])]
+    )
+  },
 
   filter: (filter) => SqliteFilter.compile(filter, "t.metadata"),
 

@@ -1,12 +1,20 @@
 /**
  * The indexes in memory: one per collection, brought up to date by reading what was committed since, here or in another
- * process.
+ * process. Small collections are searched exactly; large ones through a graph, once it is built and good enough.
  */
+import * as NodeCrypto from "node:crypto"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
-import { type Origin, QuantizedIndex } from "../../vector/index.js"
+import type { CollectionIndex } from "../../services/VectorStore.js"
+import { HnswIndex, type Metric, type Origin, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import * as GraphFile from "./SqliteGraphFile.js"
+import * as Graphs from "./SqliteGraphs.js"
 import * as Matches from "./SqliteVectorMatches.js"
 import * as Rows from "./SqliteVectorRows.js"
 
@@ -18,9 +26,18 @@ export class TooLarge extends Data.TaggedError("TooLarge") {}
 
 /** An index as it was after the write numbered `seq`. */
 export interface Snapshot {
-  readonly index: QuantizedIndex.QuantizedIndex
+  readonly index: VectorIndex
   readonly seq: number
   readonly matches: Matches.SqliteVectorMatches
+}
+
+export interface CacheOptions {
+  /** What all indexes may take together, in bytes. */
+  readonly memoryBytes: number
+  /** Collections of so many vectors are searched through a graph. */
+  readonly graphFrom: number
+  /** The lowest share of the nearest that a graph may find. */
+  readonly recall: number
 }
 
 export interface SqliteVectorCache {
@@ -30,18 +47,66 @@ export interface SqliteVectorCache {
     at: Origin,
     body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbError | Moved | TooLarge, R>
+  /** How a collection is searched; `row` is its graph on record. */
+  readonly describe: (collection: { readonly id: number }, row: Rows.GraphRow | undefined) => CollectionIndex
+  /** Lets go of the index and the files of a collection that is gone. */
+  readonly dropped: (collection: { readonly id: number }) => Effect.Effect<void>
+  /** Waits until no graph is built or opened any more. */
+  readonly settled: Effect.Effect<void>
   /** Memory held by all indexes, in bytes. */
   readonly bytes: () => number
 }
 
+/** A graph on record that is kept in a file. */
+type UsableRow = Rows.GraphRow & { readonly sha256: string }
+
+const fileOf = (database: string, { id }: Rows.Collection, { bytes, sha256, token }: UsableRow) => ({
+  path: GraphFile.pathOf(database, id, token),
+  bytes,
+  sha256
+})
+
+/** A graph in use, with the keys known to be deleted since it was built. */
+interface GraphInUse {
+  readonly row: UsableRow
+  readonly graph: Graphs.OpenGraph
+  readonly deleted: Set<number>
+  readonly scope: Scope.CloseableScope
+}
+
 interface Entry {
-  index: QuantizedIndex.QuantizedIndex | undefined
+  /** All rows, or those written since the graph. */
+  rows: QuantizedIndex.QuantizedIndex | undefined
+  graph: GraphInUse | undefined
+  /** The graph on record that was taken into use, or found to be of no use. */
+  record: Rows.GraphRow | undefined
   seq: number
+  opening: boolean
+  /** The share that is built, while a graph is. */
+  building: number | undefined
+  /** When a build failed, by `performance.now`. */
+  failedAt: number | undefined
   readonly matches: Matches.SqliteVectorMatches
   readonly lock: Effect.Semaphore
 }
 
-const bytesOf = ({ index, matches }: Entry): number => (index?.bytes() ?? 0) + matches.bytes()
+const newEntry = (client: SqliteClient): Entry => ({
+  rows: undefined,
+  graph: undefined,
+  record: undefined,
+  seq: 0,
+  opening: false,
+  building: undefined,
+  failedAt: undefined,
+  matches: Matches.make(client),
+  lock: Effect.unsafeMakeSemaphore(1)
+})
+
+/** What a number in a set takes. */
+const keyBytes = 48
+
+const bytesOf = ({ graph, matches, rows }: Entry): number =>
+  (rows?.bytes() ?? 0) + (graph === undefined ? 0 : graph.graph.bytes + graph.deleted.size * keyBytes) + matches.bytes()
 
 const pageRows = 1000
 
@@ -50,102 +115,305 @@ const loadPage = Rows.pageSql("row_id, seq, vector", pageRows)
 /** Rounds of catching up with other writers before a search gives up on the index. */
 const maxRounds = 20
 
-export const make = (client: SqliteClient, memoryBytes: number): SqliteVectorCache => {
-  /** Least recently used first. */
-  const entries = new Map<number, Entry>()
+/** Milliseconds before a build that failed is tried again. */
+const retryAfter = 300_000
 
-  const entryOf = ({ id }: Rows.Collection): Entry => {
-    const entry = entries.get(id) ?? {
-      index: undefined,
-      seq: 0,
-      matches: Matches.make(client),
-      lock: Effect.unsafeMakeSemaphore(1)
+/** Whether so much was written since the graph that it should be built in: until then it is searched exactly. */
+const isStale = ({ deleted, row }: GraphInUse, changes: number, collection: Rows.Collection): boolean =>
+  collection.reset_seq > row.seq || changes + deleted.size > Math.max(1_000, row.size / 32)
+
+export const make = (
+  client: SqliteClient,
+  { graphFrom, memoryBytes, recall }: CacheOptions
+): Effect.Effect<SqliteVectorCache, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    /** What is built or opened beside the searches. */
+    const background = yield* FiberSet.make<void>()
+    const builder = yield* Graphs.makeBuilder
+    const { path, readOnly } = client.options
+    const usesGraphs = path !== ":memory:" && Number.isFinite(graphFrom)
+    /** Least recently used first. */
+    const entries = new Map<number, Entry>()
+
+    const entryOf = ({ id }: Rows.Collection): Entry => {
+      const entry = entries.get(id) ?? newEntry(client)
+      entries.delete(id)
+      entries.set(id, entry)
+      return entry
     }
-    entries.delete(id)
-    entries.set(id, entry)
-    return entry
-  }
 
-  const bytes = () => Array.from(entries.values()).reduce((sum, entry) => sum + bytesOf(entry), 0)
+    const bytes = () => Array.from(entries.values()).reduce((sum, entry) => sum + bytesOf(entry), 0)
 
-  /** Lets go of other indexes until so many bytes for this collection's fit beside the rest. */
-  const makeRoom = (collection: Rows.Collection, wanted: number): Effect.Effect<void, TooLarge> =>
-    Effect.suspend(() => {
-      if (wanted > memoryBytes) {
-        entries.delete(collection.id)
-        return new TooLarge()
-      }
-      let held = wanted + bytes() - (entries.get(collection.id)?.index?.bytes() ?? 0)
-      for (const [id, entry] of entries) {
-        if (held <= memoryBytes) break
-        if (id === collection.id) continue
-        held -= bytesOf(entry)
-        entries.delete(id)
-      }
-      return Effect.void
-    })
-
-  /**
-   * Brings the index from `entry.seq` to at least `collection.seq`. Deletions are read before rows: a row that took the
-   * number of a deleted one is newer than the deletion. An interrupted load is begun again from the same `seq`.
-   */
-  const load = (entry: Entry, collection: Rows.Collection, at: Origin): Effect.Effect<void, DbError | TooLarge> =>
-    Effect.gen(function* () {
-      const { dimension, id, metric } = collection
-      const range = entry.index?.outgrown() === true ? entry.index.fittingRange() : undefined
-      if (range !== undefined || collection.reset_seq > entry.seq) {
-        entry.index = undefined
-        entry.seq = 0
-      }
-      const deletions = yield* client.query(
-        "SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq > ?",
-        [id, entry.seq]
-      )
-      for (const { row_id } of deletions) entry.index?.remove(row_id as number)
-      let last = Rows.after(entry.seq)
-      while (true) {
-        const rows = yield* client.query(loadPage, Rows.pageParameters(collection, last))
-        const vectors: Array<Float32Array> = []
-        for (const row of rows) vectors.push(yield* Rows.readVector(row, collection, at))
-        if (entry.index === undefined) {
-          const [counted] = yield* client.query("SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ?", [
-            id
-          ])
-          const capacity = counted?.n as number
-          yield* makeRoom(collection, QuantizedIndex.bytesFor(dimension, capacity))
-          const sampled = range ?? QuantizedIndex.rangeOf(metric, vectors)
-          entry.index = QuantizedIndex.make({ dimension, metric, capacity, range: sampled })
-        }
-        for (let i = 0; i < rows.length; i++) entry.index.put(rows[i]!.row_id as number, vectors[i]!)
-        yield* makeRoom(collection, entry.index.bytes())
-        if (rows.length < pageRows) break
-        last = rows[rows.length - 1] as unknown as Rows.Cursor
-      }
-      entry.seq = collection.seq
-    })
-
-  const newest = (
-    entry: Entry,
-    collection: Rows.Collection,
-    at: Origin
-  ): Effect.Effect<Snapshot, DbError | Moved | TooLarge> =>
-    Effect.gen(function* () {
-      for (let round = 0, head = collection; round < maxRounds; round++) {
-        const { index, matches, seq } = entry
-        if (index !== undefined && seq >= head.seq && !index.outgrown()) return { index, seq, matches }
-        yield* load(entry, head, at)
-        head = yield* Rows.getCollection(client, collection.name, at)
-        if (head.id !== collection.id) break
-      }
-      return yield* new Moved()
-    })
-
-  return {
-    bytes,
-    use: (collection, at, body) =>
+    /** Takes a graph into use, or none. */
+    const replaceGraph = (entry: Entry, graph: GraphInUse | undefined): Effect.Effect<void> =>
       Effect.suspend(() => {
-        const entry = entryOf(collection)
-        return entry.lock.withPermits(1)(Effect.flatMap(newest(entry, collection, at), body))
+        const before = entry.graph
+        entry.graph = graph
+        entry.rows = undefined
+        return before === undefined ? Effect.void : Scope.close(before.scope, Exit.void)
       })
-  }
-}
+
+    const forget = (id: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const entry = entries.get(id)
+        entries.delete(id)
+        return entry === undefined ? Effect.void : replaceGraph(entry, undefined)
+      })
+
+    /** Lets go of other indexes until those of the entry fit, when they take `wanted` bytes. */
+    const evictFor = (entry: Entry, wanted: number): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        let held = wanted
+        for (const other of entries.values()) if (other !== entry) held += bytesOf(other)
+        for (const [id, other] of entries) {
+          if (held <= memoryBytes) break
+          if (other === entry) continue
+          held -= bytesOf(other)
+          yield* forget(id)
+        }
+      })
+
+    /** Makes room for so many bytes of rows. */
+    const makeRoom = (entry: Entry, rowBytes: number): Effect.Effect<void, TooLarge> =>
+      Effect.suspend(() => {
+        const wanted = bytesOf(entry) - (entry.rows?.bytes() ?? 0) + rowBytes
+        if (wanted <= memoryBytes) return evictFor(entry, wanted)
+        entry.rows = undefined
+        return new TooLarge()
+      })
+
+    const fits = (vectors: number): boolean => vectors * Graphs.heapBytes <= memoryBytes
+
+    const isUsable = (row: Rows.GraphRow): row is UsableRow =>
+      row.sha256 !== null && row.recall >= recall && fits(row.size)
+
+    /** Undefined, with a warning, if the file is not what is on record. */
+    const openGraph = (collection: Rows.Collection, row: UsableRow) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const own = yield* Scope.fork(scope, ExecutionStrategy.sequential)
+          const settings = { ...collection, scale: row.scale, connectivity: row.connectivity }
+          const opening = Graphs.open(fileOf(path, collection, row), settings, row.size)
+          const opened = yield* Effect.exit(restore(Scope.extend(opening, own)))
+          if (Exit.isSuccess(opened)) return { row, graph: opened.value, deleted: new Set<number>(), scope: own }
+          yield* Scope.close(own, opened)
+          if (Exit.isInterrupted(opened)) return yield* Effect.interrupt
+          yield* Effect.logWarning(unusable(collection), opened.cause)
+          return undefined
+        })
+      )
+
+    /** Takes the graph on record into use. The index may not be in use. */
+    const install = (entry: Entry, collection: Rows.Collection, row: UsableRow, graph: GraphInUse | undefined) =>
+      Effect.suspend(() => {
+        entry.record = row
+        if (graph === undefined) return Effect.void
+        if (entries.get(collection.id) === entry) {
+          return Effect.zipRight(replaceGraph(entry, graph), evictFor(entry, bytesOf(entry)))
+        }
+        return Scope.close(graph.scope, Exit.void)
+      })
+
+    /** As `install`, between two searches. */
+    const goOver = (entry: Entry, collection: Rows.Collection, row: UsableRow) =>
+      Effect.suspend(() => {
+        entry.opening = true
+        return Effect.flatMap(openGraph(collection, row), (graph) =>
+          entry.lock.withPermits(1)(install(entry, collection, row, graph))
+        )
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            entry.opening = false
+          })
+        )
+      )
+
+    /** Goes over to the graph on record if that is another than before. */
+    const followRecord = (entry: Entry, collection: Rows.Collection): Effect.Effect<void, DbError> =>
+      Effect.gen(function* () {
+        if (entry.graph?.graph.isOpen() === false) yield* replaceGraph(entry, undefined)
+        if (!usesGraphs || entry.opening || (entry.record?.token ?? null) === collection.graph) return
+        const row = yield* Rows.findGraph(client, collection)
+        if (row === undefined || !isUsable(row)) {
+          entry.record = row
+        } else if (entry.rows === undefined && entry.graph === undefined) {
+          yield* install(entry, collection, row, yield* openGraph(collection, row))
+        } else {
+          yield* FiberSet.run(background, goOver(entry, collection, row))
+        }
+      })
+
+    const sweep = (id: number, keep: string | undefined) =>
+      Effect.try({
+        try: () => GraphFile.sweep(path, id, keep),
+        catch: (cause) => new Graphs.BuildFailed({ message: `old files cannot be deleted (${String(cause)})` })
+      })
+
+    /** Builds a graph of the collection, puts it on record and goes over to it. */
+    const build = (entry: Entry, collection: Rows.Collection) =>
+      Effect.gen(function* () {
+        const { graph, record: before } = entry
+        const token = NodeCrypto.randomUUID()
+        const task = {
+          database: path,
+          collection,
+          token,
+          before: before?.token,
+          base: graph === undefined ? undefined : { ...graph.row, file: fileOf(path, collection, graph.row) },
+          recall
+        }
+        const row = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const built = yield* builder.build(task, (share) => {
+              entry.building = share
+            })
+            if (built === undefined) return undefined
+            const { file, ...rest } = built
+            const row: Rows.GraphRow = { ...rest, token, bytes: file?.bytes ?? 0, sha256: file?.sha256 ?? null }
+            if (!(yield* Rows.recordGraph(client, collection, before?.token, row))) return undefined
+            yield* sweep(collection.id, token)
+            return row
+          })
+        )
+        if (row !== undefined && isUsable(row)) yield* goOver(entry, collection, row)
+      })
+
+    /** Starts a build beside the searches if `size` vectors are worth it and nobody here builds yet. */
+    const considerBuild = (entry: Entry, collection: Rows.Collection, size: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const { building, failedAt, graph, opening, record } = entry
+        if (!usesGraphs || readOnly || opening || building !== undefined) return Effect.void
+        if ((record?.token ?? null) !== collection.graph) return Effect.void
+        if (failedAt !== undefined && performance.now() - failedAt < retryAfter) return Effect.void
+        // One that finds too little is tried again when the collection has doubled.
+        const refused = record !== undefined && record.recall < recall && size < 2 * record.size
+        const wanted = graph === undefined ? size >= graphFrom && !refused : isStale(graph, size, collection)
+        if (!wanted || !fits(size)) return Effect.void
+        entry.building = 0
+        entry.failedAt = undefined
+        const reported = build(entry, collection).pipe(
+          Effect.catchAll((error) => {
+            entry.failedAt = performance.now()
+            return Effect.logWarning(
+              `The graph of the collection "${collection.name}" could not be built: ${error.message}`
+            )
+          }),
+          Effect.ensuring(
+            Effect.sync(() => {
+              entry.building = undefined
+            })
+          )
+        )
+        return Effect.asVoid(FiberSet.run(background, reported))
+      })
+
+    /**
+     * Brings the rows from `entry.seq` to at least `collection.seq`. Deletions are read before rows: a row that took the
+     * number of a deleted one is newer than the deletion. An interrupted load is begun again from the same `seq`.
+     */
+    const load = (entry: Entry, collection: Rows.Collection, at: Origin): Effect.Effect<void, DbError | TooLarge> =>
+      Effect.gen(function* () {
+        const { dimension, id, metric } = collection
+        const range = entry.rows?.outgrown() === true ? entry.rows.fittingRange() : undefined
+        if (range !== undefined || collection.reset_seq > entry.seq) entry.rows = undefined
+        if (entry.rows === undefined) entry.seq = entry.graph?.row.seq ?? 0
+        const deletions = yield* client.query(
+          "SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq > ?",
+          [id, entry.seq]
+        )
+        for (const { row_id } of deletions) {
+          entry.rows?.remove(row_id as number)
+          entry.graph?.deleted.add(row_id as number)
+        }
+        let last = Rows.after(entry.seq)
+        while (true) {
+          const rows = yield* client.query(loadPage, Rows.pageParameters(collection, last))
+          const vectors: Array<Float32Array> = []
+          for (const row of rows) vectors.push(yield* Rows.readVector(row, collection, at))
+          if (entry.rows === undefined) {
+            const [counted] = yield* client.query(
+              "SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND seq > ?",
+              [id, entry.seq]
+            )
+            const capacity = counted?.n as number
+            yield* considerBuild(entry, collection, capacity)
+            yield* makeRoom(entry, QuantizedIndex.bytesFor(dimension, capacity))
+            const sampled = range ?? QuantizedIndex.rangeOf(metric, vectors)
+            entry.rows = QuantizedIndex.make({ dimension, metric, capacity, range: sampled })
+          }
+          for (let i = 0; i < rows.length; i++) entry.rows.put(rows[i]!.row_id as number, vectors[i]!)
+          yield* makeRoom(entry, entry.rows.bytes())
+          if (rows.length < pageRows) break
+          last = rows[rows.length - 1] as unknown as Rows.Cursor
+        }
+        entry.seq = collection.seq
+        yield* considerBuild(entry, collection, entry.rows.size())
+      })
+
+    const snapshotOf = (
+      { graph, matches, seq }: Entry,
+      rows: QuantizedIndex.QuantizedIndex,
+      metric: Metric
+    ): Snapshot => ({
+      index:
+        graph === undefined
+          ? rows
+          : HnswIndex.make({ ...graph, metric, expansion: graph.row.expansion, changes: rows }),
+      seq,
+      matches
+    })
+
+    const newest = (
+      entry: Entry,
+      collection: Rows.Collection,
+      at: Origin
+    ): Effect.Effect<Snapshot, DbError | Moved | TooLarge> =>
+      Effect.gen(function* () {
+        for (let round = 0, head = collection; round < maxRounds; round++) {
+          yield* followRecord(entry, head)
+          const { rows, seq } = entry
+          if (rows !== undefined && seq >= head.seq && !rows.outgrown()) return snapshotOf(entry, rows, head.metric)
+          yield* load(entry, head, at)
+          head = yield* Rows.getCollection(client, collection.name, at)
+          if (head.id !== collection.id) break
+        }
+        return yield* new Moved()
+      })
+
+    return {
+      bytes,
+      dropped: (collection) =>
+        Effect.zipRight(
+          forget(collection.id),
+          Effect.catchAll(sweep(collection.id, undefined), (error) => Effect.logWarning(error.message))
+        ),
+      settled: FiberSet.awaitEmpty(background),
+      describe: (collection, row) => {
+        const entry = entries.get(collection.id)
+        if (entry?.building !== undefined) {
+          return { kind: "hnsw", state: "building", sizeBytes: row?.bytes ?? 0, progress: entry.building }
+        }
+        if (row === undefined || !usesGraphs) {
+          return { kind: "none", state: entry?.failedAt === undefined ? "none" : "failed", sizeBytes: 0 }
+        }
+        const unused = entry?.record?.token === row.token && entry.graph === undefined
+        return {
+          kind: "hnsw",
+          state: !isUsable(row) ? "refused" : unused ? "failed" : "ready",
+          sizeBytes: row.bytes,
+          recall: row.recall,
+          parameters: { connectivity: row.connectivity, expansion: row.expansion, quantization: "f16" }
+        }
+      },
+      use: (collection, at, body) =>
+        Effect.suspend(() => {
+          const entry = entryOf(collection)
+          return entry.lock.withPermits(1)(Effect.flatMap(newest(entry, collection, at), body))
+        })
+    }
+  })
+
+const unusable = ({ name }: Rows.Collection): string =>
+  `The graph of the collection "${name}" cannot be opened: it is built anew, and the collection is searched without it meanwhile`

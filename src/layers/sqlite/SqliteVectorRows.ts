@@ -14,6 +14,21 @@ export interface Collection extends Records.CollectionSettings {
   readonly name: string
   readonly seq: number
   readonly reset_seq: number
+  /** The token of the graph on record. */
+  readonly graph: string | null
+}
+
+/** A graph on record. */
+export interface GraphRow {
+  readonly token: string
+  readonly seq: number
+  readonly size: number
+  readonly bytes: number
+  readonly sha256: string | null
+  readonly connectivity: number
+  readonly expansion: number
+  readonly scale: number
+  readonly recall: number
 }
 
 /** A place in the order of `seq`, then `row_id`. */
@@ -42,9 +57,12 @@ export const findCollection = (
 ): Effect.Effect<Collection | undefined, DbError> =>
   Effect.map(
     Effect.flatMap(Records.checkName(name, at), (name) =>
-      client.query("SELECT id, name, dimension, metric, model, seq, reset_seq FROM db_hub_collections WHERE name = ?", [
-        name
-      ])
+      client.query(
+        `SELECT id, name, dimension, metric, model, seq, reset_seq,
+          (SELECT token FROM db_hub_vector_graphs WHERE collection_id = c.id) AS graph
+          FROM db_hub_collections AS c WHERE name = ?`,
+        [name]
+      )
     ),
     (rows) => rows[0] as Collection | undefined
   )
@@ -56,6 +74,48 @@ export const getCollection = (client: SqliteClient, name: string, at: Origin): E
           new NotFound({ ...at, entity: "collection", message: `There is no collection "${name}": create it first` })
         )
       : Effect.succeed(found)
+  )
+
+export const findGraph = (client: SqliteClient, { id }: Collection): Effect.Effect<GraphRow | undefined, DbError> =>
+  Effect.map(
+    client.query("SELECT * FROM db_hub_vector_graphs WHERE collection_id = ?", [id]),
+    (rows) => rows[0] as unknown as GraphRow | undefined
+  )
+
+/** Puts a graph on record in place of another, or of none; false if that is not on record, or the collection is gone. */
+export const recordGraph = (
+  client: SqliteClient,
+  { id }: Collection,
+  before: string | undefined,
+  graph: GraphRow
+): Effect.Effect<boolean, DbError> =>
+  client.transaction(
+    Effect.gen(function* () {
+      const [current] = yield* client.query(
+        `SELECT g.token FROM db_hub_collections AS c LEFT JOIN db_hub_vector_graphs AS g ON g.collection_id = c.id
+          WHERE c.id = ?`,
+        [id]
+      )
+      if (current === undefined || (current.token ?? undefined) !== before) return false
+      yield* client.execute(
+        `INSERT OR REPLACE INTO db_hub_vector_graphs
+          (collection_id, token, seq, size, bytes, sha256, connectivity, expansion, scale, recall)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        [
+          id,
+          graph.token,
+          graph.seq,
+          graph.size,
+          graph.bytes,
+          graph.sha256,
+          graph.connectivity,
+          graph.expansion,
+          graph.scale,
+          graph.recall
+        ]
+      )
+      return true
+    })
   )
 
 /** Keys looked up in one statement. */

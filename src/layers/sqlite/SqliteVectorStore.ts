@@ -1,6 +1,6 @@
 /**
- * The vector store on SQLite: rows in ordinary tables, so that writes belong to the caller's transaction, and an exact
- * index in memory per collection.
+ * The vector store on SQLite: rows in ordinary tables, so that writes belong to the caller's transaction, and an index
+ * in memory per collection: exact, or for large collections a graph in a file beside the database.
  *
  * A search inside a transaction reads the transaction's own rows, without the index, and so does one in a collection
  * whose index would not fit into memory: both take time in proportion to the size of the collection.
@@ -9,10 +9,11 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
-import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
+import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import { Distance, Filter, type Origin, Records, refuse, TopK, toBytes } from "../../vector/index.js"
 import * as VectorChecks from "../VectorChecks.js"
 import { makeTurn, nextTurn } from "./EventLoop.js"
@@ -30,6 +31,21 @@ export interface SqliteVectorStoreOptions {
   readonly backend: string
   /** What all indexes in memory may take together, in bytes; the least recently searched ones give way. */
   readonly memoryBytes: number
+  /** Collections of so many vectors are searched through a graph; default 200000, Infinity for never. */
+  readonly graphFrom?: number
+  /** The lowest share of the ten nearest that a graph may find, 0…1; default 0.98. */
+  readonly recall?: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqliteVectorStore extends Context.Tag.Service<VectorStore> {
+  /** Waits until no graph is built or opened any more. */
+  readonly settled: Effect.Effect<void>
+  /** Memory held by all indexes, in bytes. */
+  readonly memoryBytes: () => number
 }
 
 /** Records in one INSERT. */
@@ -75,10 +91,10 @@ interface Search extends Records.CheckedSearch {
  */
 export const make = (
   client: SqliteClient,
-  { backend, memoryBytes }: SqliteVectorStoreOptions
-): Effect.Effect<Context.Tag.Service<VectorStore>> =>
-  Effect.sync(() => {
-    const cache = Cache.make(client, memoryBytes)
+  { backend, graphFrom = 200_000, memoryBytes, recall = 0.98 }: SqliteVectorStoreOptions
+): Effect.Effect<SqliteVectorStore, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const cache = yield* Cache.make(client, { memoryBytes, graphFrom, recall })
     const turn = makeTurn()
     const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
 
@@ -106,25 +122,6 @@ export const make = (
         return found
       })
 
-    /** Without the vectors of rows that do not match. */
-    const fetchFrom =
-      ({ at, collection }: Search, { seq }: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
-      (keys: ReadonlyArray<number>) =>
-        Effect.gen(function* () {
-          const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
-          const columns = `row_id, seq, id, ${vector}`
-          const rows = yield* Rows.getRows(client, collection, columns, keys, condition?.params)
-          if (rows.length < keys.length) return yield* new Cache.Moved()
-          const candidates = []
-          for (const row of rows) {
-            if ((row.seq as number) > seq) return yield* new Cache.Moved()
-            if (row.vector === null) continue
-            const stored = yield* Rows.readVector(row, collection, at)
-            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
-          }
-          return candidates
-        })
-
     /** Fails if anything was written to the collection since the snapshot. */
     const unchangedSince = ({ seq }: Cache.Snapshot, { at, collection }: Search) =>
       Effect.filterOrFail(
@@ -132,6 +129,27 @@ export const make = (
         (head) => head.id === collection.id && head.seq === seq,
         () => new Cache.Moved()
       )
+
+    /** Without the vectors of rows that do not match. */
+    const fetchFrom =
+      (search: Search, snapshot: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
+      (keys: ReadonlyArray<number>) =>
+        Effect.gen(function* () {
+          const { at, collection } = search
+          const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
+          const columns = `row_id, seq, id, ${vector}`
+          const rows = yield* Rows.getRows(client, collection, columns, keys, condition?.params)
+          // A graph still has rows that were deleted.
+          if (rows.length < keys.length) yield* unchangedSince(snapshot, search)
+          const candidates = []
+          for (const row of rows) {
+            if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
+            if (row.vector === null) continue
+            const stored = yield* Rows.readVector(row, collection, at)
+            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
+          }
+          return candidates
+        })
 
     /** Candidates are looked at one by one if many rows match; if few do, these are found first. */
     const searchFiltered = (search: Search, filter: Filter.Filter, snapshot: Cache.Snapshot) =>
@@ -306,6 +324,9 @@ export const make = (
       )
 
     return {
+      settled: cache.settled,
+      memoryBytes: cache.bytes,
+
       supportsVector: true,
 
       createCollection: (name, options) =>
@@ -393,25 +414,42 @@ export const make = (
       collections: operation("collections", () =>
         Effect.map(
           client.query(
-            `SELECT name, dimension, metric, model,
-              (SELECT count(*) FROM db_hub_vectors WHERE collection_id = c.id) AS count
-              FROM db_hub_collections AS c ORDER BY name`
+            `SELECT c.name, c.dimension, c.metric, c.model,
+              (SELECT count(*) FROM db_hub_vectors WHERE collection_id = c.id) AS count, c.id, g.*
+              FROM db_hub_collections AS c LEFT JOIN db_hub_vector_graphs AS g ON g.collection_id = c.id
+              ORDER BY c.name`
           ),
-          (rows) => rows as unknown as ReadonlyArray<CollectionInfo>
+          (rows) =>
+            rows.map(({ count, dimension, id, metric, model, name, ...graph }): CollectionInfo => {
+              const row = graph.token === null ? undefined : (graph as unknown as Rows.GraphRow)
+              return {
+                name: name as string,
+                dimension: dimension as number,
+                metric: metric as Metric,
+                model: model as string | null,
+                count: count as number,
+                index: cache.describe({ id: id as number }, row)
+              }
+            })
         )
       ),
 
       dropCollection: (name) =>
         operation("dropCollection", (at) =>
-          client.transaction(
-            Effect.gen(function* () {
-              const { id } = yield* Rows.getCollection(client, name, at)
-              // One by one, since foreign keys may be switched off.
-              yield* client.execute("DELETE FROM db_hub_vector_deletions WHERE collection_id = ?", [id])
-              yield* client.execute("DELETE FROM db_hub_vectors WHERE collection_id = ?", [id])
-              yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [id])
-            })
-          )
+          Effect.gen(function* () {
+            const collection = yield* client.transaction(
+              Effect.gen(function* () {
+                const collection = yield* Rows.getCollection(client, name, at)
+                // One by one, since foreign keys may be switched off.
+                for (const table of ["vector_deletions", "vector_graphs", "vectors"]) {
+                  yield* client.execute(`DELETE FROM db_hub_${table} WHERE collection_id = ?`, [collection.id])
+                }
+                yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [collection.id])
+                return collection
+              })
+            )
+            yield* cache.dropped(collection)
+          })
         )
     }
   })

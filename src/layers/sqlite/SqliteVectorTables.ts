@@ -56,3 +56,33 @@ export const down: ReadonlyArray<string> = [
   "DROP TABLE db_hub_vectors",
   "DROP TABLE db_hub_collections"
 ]
+
+/**
+ * Which file holds the graph of a collection, and how to tell that it is this file and whole. The row lies in the
+ * database so that it goes back in time with it: after a backup was restored, no file is taken for newer than it is.
+ *
+ * `sha256` is null where no graph is kept, because its recall was too low.
+ *
+ * @since 0.1.0
+ * @category schema
+ */
+export const graphsUp: ReadonlyArray<string> = [
+  `CREATE TABLE db_hub_vector_graphs (
+  collection_id INTEGER PRIMARY KEY REFERENCES db_hub_collections (id) ON DELETE CASCADE,
+  token TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  sha256 TEXT,
+  connectivity INTEGER NOT NULL,
+  expansion INTEGER NOT NULL,
+  scale REAL NOT NULL,
+  recall REAL NOT NULL
+) STRICT`
+]
+
+/**
+ * @since 0.1.0
+ * @category schema
+ */
+export const graphsDown: ReadonlyArray<string> = ["DROP TABLE db_hub_vector_graphs"]

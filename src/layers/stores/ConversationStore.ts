@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
+import * as Arr from "effect/Array"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -42,6 +43,7 @@ import {
 } from "../../services/ConversationStore.js"
 import * as Decimals from "../../services/Decimals.js"
 import { Cost } from "../../services/Model.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
 import { given, json, type Optional } from "./Fields.js"
@@ -167,6 +169,32 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const usage = (conversation: Conversation, uses: ReadonlyArray<Use>, { _tag }: { readonly _tag: string }) =>
       addUses(conversation, uses, { backend: backend.name, operation: _tag })
 
+    const { messages: texts } = StoreTexts.collections
+
+    /** Finds entries by their content, as it is now; those without any are left out. */
+    const putTexts = (
+      user: string,
+      found: ReadonlyArray<Pick<Message, "conversationId" | "seq" | "kind" | "role" | "content">>
+    ) => {
+      const records = found
+        .filter(({ content }) => content.trim() !== "")
+        .map((entry) => StoreTexts.ofMessage(user, entry))
+      return records.length === 0 ? Effect.void : backend.text.add(texts, records)
+    }
+
+    const dropTexts = (conversationId: string, matching: string, params: ReadonlyArray<SqlValue>) =>
+      Effect.flatMap(
+        backend.query(`SELECT seq FROM db_hub_messages WHERE conversation_id = ? AND ${matching}`, [
+          conversationId,
+          ...params
+        ]),
+        (found) =>
+          backend.text.delete(
+            texts,
+            found.map(({ seq }) => StoreTexts.messageId({ conversationId, seq: Number(seq) }))
+          )
+      )
+
     /** Adds entries at the end of a conversation that is held. */
     const append = (
       conversation: Conversation,
@@ -193,6 +221,10 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             })
           )
         }
+        yield* putTexts(
+          conversation.userId,
+          placed.map((entry) => ({ ...entry, conversationId: conversation.id }))
+        )
         const messages = placed.filter(({ kind }) => kind === "message")
         const fromUser = messages.filter(({ role }) => role === "user")
         yield* change(conversation.id, {
@@ -216,6 +248,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           ...params
         ])
         const messages = counted.filter(({ kind }) => kind === "message")
+        if (counted.length > 0) yield* dropTexts(conversation.id, condition, params)
         const { rowsAffected } = yield* backend.execute(`DELETE ${matching}`, [conversation.id, ...params])
         if (rowsAffected === 0) return { result: 0, ids: [] }
         const kept =
@@ -363,6 +396,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       delete: channel.handle(DeleteConversation, ({ id, user }) =>
         Effect.gen(function* () {
           yield* hold(user, id, DeleteConversation)
+          yield* dropTexts(id, "seq > 0", [])
           // One by one, since foreign keys may be switched off.
           yield* backend.enqueue("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
           yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
@@ -413,6 +447,10 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
               SELECT ?, ${entryColumns} FROM db_hub_messages WHERE ${upTo}`,
             [id, conversation, seq]
           )
+          for (let copied = yield* messagesAfter(id, 0, streamPage); copied.length > 0; ) {
+            yield* putTexts(user, copied)
+            copied = yield* messagesAfter(id, copied[copied.length - 1]!.seq, streamPage)
+          }
           return written
         })
       ),
@@ -436,7 +474,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           const { conversation, id, user, ...fields } = payload
           yield* owned(user, conversation, "updateMessage")
-          yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
+          const entry = yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
           const changes = given({
             ...fields,
             toolCalls: json(fields.toolCalls),
@@ -445,6 +483,10 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           })
           if (Object.keys(changes).length > 0) {
             yield* entries.update(changes, "conversation_id = ? AND id = ?", [conversation, id])
+          }
+          if (fields.content !== undefined && fields.content !== entry.content) {
+            yield* backend.text.delete(texts, [StoreTexts.messageId(entry)])
+            yield* putTexts(user, [{ ...entry, content: fields.content }])
           }
           return { result: undefined, ids: [conversation] }
         })
@@ -534,6 +576,33 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
+      searchMessages: (user, text, { conversation, roles, ...options } = {}) =>
+        Effect.gen(function* () {
+          if (conversation !== undefined) yield* owned(user, conversation, "searchMessages")
+          const hits = yield* backend.text.search(texts, text, {
+            ...options,
+            filter: {
+              $and: [
+                { user },
+                ...(conversation === undefined ? [] : [{ conversation }]),
+                ...(roles === undefined ? [] : [{ role: { $in: roles } }])
+              ]
+            }
+          })
+          const found = new Map<string, Message>()
+          for (const piece of Arr.chunksOf(hits, 100)) {
+            const wanted = piece.map(() => "(conversation_id = ? AND seq = ?)").join(" OR ")
+            const rows = yield* entries.all(
+              `WHERE (${wanted}) AND conversation_id IN (SELECT id FROM db_hub_conversations WHERE user_id = ?)`,
+              [...piece.flatMap(({ metadata }) => [String(metadata["conversation"]), Number(metadata["seq"])]), user]
+            )
+            for (const message of rows) found.set(StoreTexts.messageId(message), message)
+          }
+          return hits.flatMap(({ bm25, highlights, id }) => {
+            const message = found.get(id)
+            return message === undefined ? [] : [{ message, bm25, highlights }]
+          })
+        }),
       getMessage: (user, conversation, id) =>
         Effect.zipRight(owned(user, conversation, "getMessage"), findEntry(conversation, id, "getMessage")),
       messages: (user, conversation, { after, before, limit: wanted } = {}) =>

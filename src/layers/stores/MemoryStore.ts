@@ -22,6 +22,7 @@ import {
   StoreMemory,
   UpdateMemory
 } from "../../services/MemoryStore.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
 import type { SearchHit } from "../../services/VectorStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import {
@@ -38,6 +39,7 @@ import { given, json } from "./Fields.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
+import * as StoreSearch from "./StoreSearch.js"
 import * as Table from "./Table.js"
 
 const day = 86_400_000
@@ -97,6 +99,12 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         yield* putVector(changed, { model: embeddingModel, vector: Array.from(stored.vector) })
       })
 
+    /** Finds a memory by its words, as it is now. */
+    const putText = (memory: StoreTexts.FoundMemory) =>
+      backend.text.insert(StoreTexts.collections.memories, StoreTexts.ofMemory(memory))
+
+    const dropText = ({ id }: Pick<Memory, "id">) => backend.text.delete(StoreTexts.collections.memories, [id])
+
     const putTags = (user: string, id: string, tags: ReadonlyArray<string>) =>
       Effect.forEach(tags, (tag) => backend.enqueue(tagged, [user, tag, id]), { discard: true })
 
@@ -105,6 +113,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const remove = (memory: Memory) =>
       Effect.gen(function* () {
         yield* dropVector(memory)
+        yield* dropText(memory)
         yield* dropTags(memory.id)
         yield* backend.enqueue("DELETE FROM db_hub_memories WHERE id = ?", [memory.id])
       })
@@ -131,6 +140,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const supersede = (old: Memory, by: string) =>
       Effect.gen(function* () {
         yield* dropVector(old)
+        yield* dropText(old)
         yield* memories.set(old.id, {
           singleKey: `id:${old.id}`,
           supersededBy: by,
@@ -165,8 +175,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         return { result: undefined, ids: [id] }
       })
 
-    /** The rows of what a search found; what was deleted meanwhile is left out. */
-    const load = (user: string, hits: ReadonlyArray<SearchHit>) =>
+    const rowsOf = (user: string, hits: ReadonlyArray<{ readonly id: string }>) =>
       Effect.gen(function* () {
         const found = new Map<string, Memory>()
         for (let i = 0; i < hits.length; i += lookupSize) {
@@ -175,11 +184,19 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           const rows = yield* memories.all(`WHERE user_id = ? AND id IN (${marks})`, [user, ...ids])
           for (const memory of rows) found.set(memory.id, memory)
         }
-        return hits.flatMap(({ id, score }) => {
+        return found
+      })
+
+    /** The rows of what a search found; what was deleted meanwhile is left out. */
+    const load = (user: string, hits: ReadonlyArray<SearchHit>) =>
+      Effect.map(rowsOf(user, hits), (found) =>
+        hits.flatMap(({ id, score }) => {
           const memory = found.get(id)
           return memory === undefined ? [] : [{ memory, similarity: score, score }]
         })
-      })
+      )
+
+    const searchAll = StoreSearch.make(backend)
 
     return {
       store: channel.handle(StoreMemory, ({ duplicateFrom, embedding, user, ...payload }) =>
@@ -225,10 +242,10 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
             })
           )
           yield* putTags(user, id, tags)
-          if (embedding !== undefined) {
-            const expiresAt = payload.expiresAt ?? null
-            yield* putVector({ id, userId: user, kind, importance, tags, expiresAt }, embedding)
-          }
+          const { expiresAt = null, summary = null } = payload
+          const stored = { id, userId: user, kind, content, summary, importance, tags, expiresAt }
+          yield* putText(stored)
+          if (embedding !== undefined) yield* putVector(stored, embedding)
           return { result: { id, duplicate: false }, ids: old === undefined ? [id] : [id, old.id] }
         })
       ),
@@ -247,6 +264,9 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           if (replaced === undefined) yield* moveVector(memory, changed)
           else yield* dropVector(memory)
           if (replaced !== undefined && replaced !== null) yield* putVector(changed, replaced)
+          if (!NodeUtil.isDeepStrictEqual(StoreTexts.ofMemory(memory), StoreTexts.ofMemory(changed))) {
+            yield* putText(changed)
+          }
           if (fields.tags !== undefined) {
             yield* dropTags(id)
             yield* putTags(user, id, fields.tags)
@@ -351,23 +371,58 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
             const complete = last !== undefined && last.score > hits.at(-1)!.score + mostGained
             if (complete || hits.length < k) return first
           }
+        }),
+
+      search: (user, { kinds, minImportance, ranking, tags, ...request }) =>
+        Effect.gen(function* () {
+          const at = { backend: backend.name, operation: "MemoryStore.search" }
+          if (ranking !== undefined) yield* checkRanking(ranking, at)
+          const { limit = 10, preFusionLimit = 50 } = request
+          const wanted = ranking === undefined ? request : { ...request, limit: Math.max(limit, preFusionLimit) }
+          const filter = filterOf(user, {
+            ...(kinds === undefined ? {} : { kinds }),
+            ...(minImportance === undefined ? {} : { minImportance }),
+            ...(tags === undefined ? {} : { tags })
+          })
+          const answer = yield* searchAll(
+            StoreTexts.collections.memories,
+            ({ model, vector }) => collectionOf(model, vector.length),
+            wanted,
+            filter,
+            at
+          )
+          const found = yield* rowsOf(user, answer.results)
+          const { failed, results } = StoreSearch.withFound(answer, ({ id }) => {
+            const memory = found.get(id)
+            return memory && { memory }
+          })
+          const inContent = results.map((result) => ({
+            ...result,
+            highlights: result.highlights.filter(({ end }) => end <= result.memory.content.length)
+          }))
+          if (ranking === undefined) return { failed, results: inContent }
+          const scores = inContent.map(({ score }) => score)
+          const [least, most] = [Math.min(...scores), Math.max(...scores)]
+          const now = Date.now()
+          const ranked = inContent.map((result) => {
+            const similarity = most === least ? 1 : (result.score - least) / (most - least)
+            return { ...result, scoreKind: "ranking" as const, score: rank({ ...result, similarity }, ranking, now) }
+          })
+          return { failed, results: ranked.sort(byScore).slice(0, limit) }
         })
     }
   })
 )
 
 /** What a search may leave a memory out by. */
-type Filtered = Pick<Memory, "id" | "userId" | "kind" | "importance" | "tags" | "expiresAt">
+type Filtered = Omit<StoreTexts.FoundMemory, "content" | "summary">
 
-const filteredBy = ({ expiresAt, importance, kind, tags, userId }: Filtered) => ({
-  user: userId,
-  kind,
-  importance,
-  tags,
-  ...(expiresAt === null ? {} : { expires: expiresAt.getTime() })
-})
+const filteredBy = StoreTexts.memoryMetadata
 
-const filterOf = (user: string, { kinds, minImportance, tags = [] }: SimilarMemoryOptions): FilterInput => ({
+const filterOf = (
+  user: string,
+  { kinds, minImportance, tags = [] }: Pick<SimilarMemoryOptions, "kinds" | "minImportance" | "tags">
+): FilterInput => ({
   $and: [
     { user },
     { $or: [{ expires: { $exists: false } }, { expires: { $gt: Date.now() } }] },
@@ -408,7 +463,7 @@ const taken = (backend: string): DbConflict =>
     message: "The user has another memory of that content: delete one of the two"
   })
 
-const rank = ({ memory, similarity }: SimilarMemory, ranking: MemoryRanking, now: number): number => {
+const rank = ({ memory, similarity }: Omit<SimilarMemory, "score">, ranking: MemoryRanking, now: number): number => {
   const { access = 0, decay = 0, halfLife = 30, importance = 0 } = ranking
   const age = Math.max(0, now - memory.updatedAt.getTime()) / day
   return (
@@ -419,7 +474,7 @@ const rank = ({ memory, similarity }: SimilarMemory, ranking: MemoryRanking, now
   )
 }
 
-const byScore = (a: SimilarMemory, b: SimilarMemory): number =>
+const byScore = (a: Omit<SimilarMemory, "similarity">, b: Omit<SimilarMemory, "similarity">): number =>
   b.score - a.score || compareCodePoints(a.memory.id, b.memory.id)
 
 const checkRanking = (ranking: MemoryRanking, at: Origin): Effect.Effect<void, InvalidInput> => {

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
 import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
 import * as Rows from "./Rows.js"
@@ -44,8 +45,7 @@ export const make = (backend: BackendShape) => {
     model: string,
     vector: ReadonlyArray<number>
   ) => {
-    const metadata = { user: owner.userId, agent: owner.agentId ?? "", document: owner.id, path: owner.path }
-    return { model, record: { id: chunk.id, vector, text: chunk.text, metadata } }
+    return { model, record: { id: chunk.id, vector, text: chunk.text, metadata: StoreTexts.chunkMetadata(owner) } }
   }
 
   const insertEmbeddings = (embedded: ReadonlyArray<Embedded>): Effect.Effect<void, DbError> =>
@@ -81,7 +81,14 @@ export const make = (backend: BackendShape) => {
 
   const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
     Effect.gen(function* () {
-      yield* deleteEmbeddings(yield* of(owner.id))
+      const old = yield* of(owner.id)
+      yield* deleteEmbeddings(old)
+      if (old.length > 0) {
+        yield* backend.text.delete(
+          StoreTexts.collections.chunks,
+          old.map(({ id }) => id)
+        )
+      }
       yield* backend.enqueue("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [owner.id])
       const numbered = chunks.map((chunk, index) => ({ ...chunk, id: crypto.randomUUID(), index }))
       yield* Effect.forEach(
@@ -94,6 +101,12 @@ export const make = (backend: BackendShape) => {
           ),
         { discard: true }
       )
+      if (numbered.length > 0) {
+        yield* backend.text.add(
+          StoreTexts.collections.chunks,
+          numbered.map((chunk) => StoreTexts.ofChunk(owner, chunk))
+        )
+      }
       yield* insertEmbeddings(
         numbered.flatMap((chunk) =>
           chunk.embedding === undefined

@@ -2,11 +2,14 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
+import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
+import type { StoreSearchAnswer } from "../../services/Search.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
 import * as Workspace from "../../services/WorkspaceStore.js"
 import {
   Document,
@@ -19,9 +22,17 @@ import {
   WorkspaceStoreAdmin
 } from "../../services/WorkspaceStore.js"
 import { WriteChannel, type Written } from "../../services/WriteChannel.js"
-import { type JsonObject, JsonPatch, type JsonValue, type Origin, refuse } from "../../vector/index.js"
+import {
+  type FilterInput,
+  type JsonObject,
+  JsonPatch,
+  type JsonValue,
+  type Origin,
+  refuse
+} from "../../vector/index.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
+import * as StoreSearch from "./StoreSearch.js"
 import * as Chunks from "./WorkspaceChunks.js"
 import * as Folders from "./WorkspaceFolders.js"
 import * as Layers from "./WorkspaceLayers.js"
@@ -251,6 +262,57 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
 
       const limitOf = (operation: string, limit: number | undefined) => Page.limit(limit, 100, at(operation))
 
+      const searchAll = StoreSearch.make(backend)
+
+      /** Of several scopes at once; those of others without their identity documents. */
+      const search = (
+        operation: string,
+        user: string,
+        scopes: ReadonlyArray<string>,
+        { agent = "", folder = "", ...request }: Workspace.SearchDocumentsRequest
+      ): Effect.Effect<StoreSearchAnswer<Workspace.FoundChunk>, DbError> =>
+        Effect.gen(function* () {
+          const within = normalizePath(folder)
+          const filter: FilterInput = {
+            $and: [
+              { user: { $in: scopes }, agent },
+              ...(scopes.length === 1
+                ? []
+                : [{ $or: [{ user }, { path: { $nin: Array.from(Workspace.identityPaths) } }] }]),
+              // Nothing comes between a slash and a zero.
+              ...(within === "" ? [] : [{ path: { $gte: `${within}/`, $lt: `${within}0` } }])
+            ]
+          }
+          const answer = yield* searchAll(
+            StoreTexts.collections.chunks,
+            ({ model }) => Workspace.embeddingCollection(model),
+            request,
+            filter,
+            at(operation)
+          )
+          const ids = answer.results.map(({ id }) => id)
+          const found = new Map<string, Workspace.FoundChunk>()
+          for (const piece of Arr.chunksOf(ids, 500)) {
+            const chunksFound = yield* chunks.all(
+              `SELECT ${Chunks.chunkColumns} FROM db_hub_document_chunks WHERE id IN (${Folders.marks(piece)})`,
+              piece
+            )
+            const documentIds = Array.from(new Set(chunksFound.map(({ documentId }) => documentId)))
+            if (documentIds.length === 0) continue
+            const documents = yield* infos.all(
+              `SELECT ${infoColumns} FROM db_hub_documents
+               WHERE id IN (${Folders.marks(documentIds)}) AND user_id IN (${Folders.marks(scopes)}) AND agent_id = ?`,
+              [...documentIds, ...scopes, agent]
+            )
+            const byId = new Map(Folders.visible(user, documents).map((document) => [document.id, document]))
+            for (const chunk of chunksFound) {
+              const document = byId.get(chunk.documentId)
+              if (document !== undefined) found.set(chunk.id, { chunk, document })
+            }
+          }
+          return StoreSearch.withFound(answer, ({ id }) => found.get(id))
+        })
+
       const admin: WorkspaceStoreAdmin["Type"] = {
         setLayers: channel.handle(Workspace.SetLayers, (payload) =>
           Effect.as(layers.set(Workspace.SetLayers._tag, payload.user, payload.layers), {
@@ -458,6 +520,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             const scope = scopes.find((scope) => byUser.has(scope)) ?? user
             return yield* orNotFound("WorkspaceStore.getAcross")(byUser.get(scope))
           }),
+        search: (user, request) => search("WorkspaceStore.search", user, [user], request),
+        searchAcross: (user, request) =>
+          Effect.flatMap(layers.scopesOf(user), (scopes) =>
+            search("WorkspaceStore.searchAcross", user, scopes, request)
+          ),
         listPathsAcross: (user, agent) =>
           Effect.flatMap(layers.scopesOf(user), (scopes) => folders.paths(user, scopes, agent)),
         listDirectoryAcross: (user, folder, agent) =>

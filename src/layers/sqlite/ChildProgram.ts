@@ -1,0 +1,55 @@
+/**
+ * Programs of this folder that run in a process or a thread of their own.
+ *
+ * @since 0.1.0
+ */
+import * as NodeModule from "node:module"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { Worker } from "node:worker_threads"
+
+const source = import.meta.url.endsWith(".ts")
+
+/**
+ * The file of a program, and what Node needs to run it: a checkout runs its own source.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const program = (name: string): { readonly file: string; readonly execArgv: Array<string> } => ({
+  file: fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url)),
+  execArgv: source ? ["--import", pathToFileURL(NodeModule.createRequire(import.meta.url).resolve("tsx")).href] : []
+})
+
+/**
+ * Starts a program as a thread.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const startThread = (name: string, workerData: unknown): Worker => {
+  const { file } = program(name)
+  if (!source) return new Worker(file, { workerData, execArgv: [] })
+  // The compiler does not come along into a thread by itself.
+  const compiler = NodeModule.createRequire(import.meta.url).resolve("tsx/cjs/api")
+  const code = `require(${JSON.stringify(compiler)}).register(); require(${JSON.stringify(file)})`
+  return new Worker(code, { workerData, eval: true, execArgv: [] })
+}
+
+const watch = (maxMemory: number) => `
+const parent = process.ppid
+setInterval(() => {
+  if (process.ppid !== parent || process.memoryUsage.rss() > ${maxMemory}) process.kill(process.pid, "SIGKILL")
+}, 100)
+`
+
+/**
+ * Ends this process with the one that started it, or when it holds more than so many bytes, also while it is deep in a
+ * call: a thread beside it looks.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const dieWithParent = (maxMemory = Number.POSITIVE_INFINITY): void => {
+  new Worker(watch(maxMemory), { eval: true, execArgv: [] }).unref()
+  process.on("disconnect", () => process.exit(0))
+}

@@ -1,0 +1,163 @@
+/**
+ * An approximate index: a graph of vectors (HNSW) as they once were, and what was written since in a `QuantizedIndex`.
+ * The graph names candidates; their stored vectors give the scores, so a score is never approximate, and what was
+ * written since is searched exactly.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { dot, type Metric, scorer } from "./Distance.js"
+import type { QuantizedIndex } from "./QuantizedIndex.js"
+import * as TopK from "./TopK.js"
+import { OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Graph {
+  /** Vectors in the graph. */
+  readonly size: number
+  /** Memory held, in bytes, beside what the operating system maps and may let go. */
+  readonly bytes: number
+  /** The keys of about `count` nearest vectors, nearest first. Fails if the graph is lost. */
+  readonly search: (query: Float32Array, count: number) => Effect.Effect<ArrayLike<number>, OutOfCandidates>
+}
+
+/**
+ * How many candidates are scored for k results: a graph orders by rounded vectors, so those just behind count, too.
+ *
+ * @since 0.1.0
+ * @category sizing
+ */
+export const scoredFor = (k: number): number => Math.ceil(1.25 * k) + 8
+
+/**
+ * How many candidates to ask a graph for: the far half of what it finds has gaps.
+ *
+ * @since 0.1.0
+ * @category sizing
+ */
+export const countFor = (k: number, expansion: number): number => Math.max(expansion, 2 * scoredFor(k))
+
+/** The greatest 16-bit float is 65504. */
+const largest = 65_000
+
+/**
+ * Writes a vector as the graph holds it: under cosine with length 1, else scaled into the range of 16-bit floats. The
+ * order of dot products and distances is the same at any scale.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const writeForGraph = (
+  metric: Metric,
+  scale: number,
+  vector: Float32Array,
+  into: Float32Array,
+  at: number
+): void => {
+  const factor = metric === "cosine" ? 1 / Math.sqrt(dot(vector, vector)) : scale
+  for (let i = 0; i < vector.length; i++) {
+    into[at + i] = Math.max(-largest, Math.min(largest, vector[i]! * factor))
+  }
+}
+
+/**
+ * A scale for vectors like those of the sample.
+ *
+ * @since 0.1.0
+ * @category sizing
+ */
+export const scaleOf = (sample: ReadonlyArray<Float32Array>): number => {
+  const peaks = sample.map((vector) => vector.reduce((peak, x) => Math.max(peak, Math.abs(x)), 0)).sort((a, b) => a - b)
+  const scale = 1 / (peaks[peaks.length >> 1] ?? 1)
+  return Number.isFinite(scale) ? scale : 1
+}
+
+/** Vectors held at one time for scoring. */
+const fetchLimit = 1024
+
+/** Candidates of one batch that all score below `minScore` show that the rest does, too. */
+const conclusive = 8
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: {
+  readonly metric: Metric
+  readonly graph: Graph
+  /** The fewest candidates to ask the graph for. */
+  readonly expansion: number
+  /** What was written since; it takes the place of what the graph holds under the same keys. */
+  readonly changes: QuantizedIndex
+  /** Keys known to be deleted since. */
+  readonly deleted: ReadonlySet<number>
+}): VectorIndex => {
+  const { changes, deleted, expansion, graph, metric } = options
+
+  const search: VectorIndex["search"] = ({ fetch, k, limit = Number.POSITIVE_INFINITY, minScore, query, within }) =>
+    Effect.gen(function* () {
+      const best = TopK.make(k, minScore)
+      const score = scorer(metric, query)
+      let [fetched, scored, tooFar] = [0, 0, false]
+      const rescore = (batch: ReadonlyArray<number>) =>
+        Effect.gen(function* () {
+          fetched += batch.length
+          if (fetched > limit) return yield* new OutOfCandidates()
+          for (let i = 0; i < batch.length; i += fetchLimit) {
+            const candidates = yield* fetch(batch.slice(i, i + fetchLimit))
+            let closest = Number.NEGATIVE_INFINITY
+            for (const { id, key, vector } of candidates) {
+              const found = score(vector)
+              closest = Math.max(closest, found)
+              best.offer({ key, id, score: found })
+            }
+            scored += candidates.length
+            tooFar = candidates.length >= conclusive && minScore !== undefined && closest < minScore
+          }
+        })
+
+      if (within !== undefined) {
+        yield* rescore(within)
+        return best.result()
+      }
+      const enough = scoredFor(k)
+      const first = Math.min(graph.size, countFor(k, expansion))
+      const both = Effect.all(
+        [graph.search(query, first), changes.search({ query, k, limit, minScore, fetch })],
+        // The graph is searched elsewhere.
+        changes.size() === 0 ? {} : { concurrency: 2 }
+      )
+      let [found, newer] = yield* both
+      for (const one of newer) best.offer(one)
+      const seen = new Set<number>()
+      for (let count = first; ; ) {
+        const all = count === graph.size
+        const trusted = all ? found.length : found.length >> 1
+        let batch: Array<number> = []
+        for (let i = 0; i < trusted && scored < enough && !tooFar; i++) {
+          const key = found[i]!
+          if (seen.has(key) || deleted.has(key) || changes.has(key)) continue
+          seen.add(key)
+          batch.push(key)
+          if (batch.length < Math.max(enough - scored, Math.min(fetchLimit, fetched))) continue
+          yield* rescore(batch)
+          batch = []
+        }
+        if (scored < enough && !tooFar) yield* rescore(batch)
+        if (scored >= enough || tooFar || (all && found.length >= graph.size)) return best.result()
+        // Some vectors cannot be reached.
+        if (all) return scored >= k ? best.result() : yield* new OutOfCandidates()
+        count = Math.min(graph.size, 4 * count)
+        found = yield* graph.search(query, count)
+      }
+    })
+
+  return {
+    size: () => Math.max(0, graph.size - deleted.size) + changes.size(),
+    bytes: () => graph.bytes + changes.bytes() + deleted.size * 48,
+    search
+  }
+}
