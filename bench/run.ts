@@ -6,7 +6,7 @@ import * as NodeFs from "node:fs"
 
 const folder = new URL(".", import.meta.url)
 const all = NodeFs.readdirSync(folder)
-  .filter((file) => file.endsWith(".js") && !["run.js", "support.js"].includes(file))
+  .filter((file) => file.endsWith(".js") && !/^(run|support|.*\.child)\.js$/.test(file))
   .map((file) => file.slice(0, -3))
 const names = process.argv.slice(2).filter((name) => !name.startsWith("-"))
 const unknown = names.filter((name) => !all.includes(name))

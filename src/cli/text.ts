@@ -143,16 +143,13 @@ export const counted = (count: number, one: string, many = `${one}s`): string =>
 const barWidth = 30
 
 /**
- * Shows how far long work is, where somebody watches.
+ * How far something long has come.
  *
  * @since 0.1.0
- * @category output
+ * @category progress
  */
-export const barOf = (what: string, progress: ((line: string) => void) | undefined) =>
-  progress === undefined
-    ? undefined
-    : ({ done, total }: { readonly done: number; readonly total: number }) => {
-        const part = done / Math.max(total, 1)
-        const filled = Math.round(part * barWidth)
-        progress(`${what} [${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ${Math.floor(part * 100)}%`)
-      }
+export const bar = (what: string, done: number, total: number): string => {
+  const part = done / Math.max(total, 1)
+  const filled = Math.round(part * barWidth)
+  return `${what} [${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ${Math.floor(part * 100)}%`
+}

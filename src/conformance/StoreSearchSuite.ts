@@ -371,6 +371,13 @@ export const storeSearchSuite: Suite = {
     yield* equal(yield* memoriesOf(user, { text: "undone" }), [])
   }),
 
+  "the collections of the stores cannot be dropped by mistake": Effect.gen(function* () {
+    const { text } = yield* Backend
+    for (const name of ["db_hub_memories", "db_hub_messages", "db_hub_chunks"]) {
+      yield* failsWith("InvalidInput", text.dropCollection(name))
+    }
+  }),
+
   "texts longer than the index takes are kept whole and found by their beginning": Effect.gen(function* () {
     const { conversations, memoriesOf, memories, messagesOf, user } = yield* setup
     const content = `beginning ${"説".repeat(100_000)} end`

@@ -336,6 +336,8 @@ export const make = (
       operation("dropCollection", (at) =>
         backend.transaction(
           Effect.gen(function* () {
+            if (ownNames.has(name))
+              return yield* refuse(at, "collection", "is the hub's own", "those made by a program")
             const { id } = yield* get(name, at)
             yield* backend.execute("DELETE FROM db_hub_text_collections WHERE id = ?", [id])
             yield* Effect.forEach(engine.drop(id), (sql) => backend.execute(sql))

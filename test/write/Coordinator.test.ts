@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import Database from "better-sqlite3"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -15,7 +16,7 @@ const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
     const fence = { error: undefined as DbError | undefined }
     const coordinator = yield* Coordinator.make(
       backend,
-      { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, ...options },
+      { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, lockWait: 1_000, whenLocked: "wait", ...options },
       {
         guard: Effect.suspend(() => (fence.error === undefined ? Effect.void : Effect.fail(fence.error))),
         onCommit: Effect.void,
@@ -106,7 +107,8 @@ describe("Coordinator", () => {
       )
       assert.deepStrictEqual(yield* names, ["a", "b"])
       const { failed, groups, maxGroup } = yield* coordinator.metrics
-      assert.deepStrictEqual([failed, groups, maxGroup], [1, 1, 4])
+      // The one that held them up was alone in its commit.
+      assert.deepStrictEqual([failed, groups, maxGroup], [1, 2, 3])
     })
   )
 
@@ -129,6 +131,34 @@ describe("Coordinator", () => {
       assert.strictEqual((yield* failureOf(submit("one", insert("b"))))._tag, "PrimaryUnreachable")
       assert.deepStrictEqual(yield* names, [])
     })
+  )
+
+  it.scopedLive(
+    "where a locked file means to write elsewhere, what waits for it fails as busy, and nothing is done",
+    () =>
+      Effect.gen(function* () {
+        const { backend, insert, names, submit } = yield* setup({ whenLocked: "fail", lockWait: 20 })
+        const [row] = yield* backend.query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+        const foreign = new Database(String(row?.["file"]))
+        yield* Effect.addFinalizer(() => Effect.sync(() => foreign.close()))
+        foreign.exec("BEGIN IMMEDIATE")
+        const errors = yield* Effect.all(
+          [failureOf(submit("one", insert("a"))), failureOf(submit("two", insert("b")))],
+          {
+            concurrency: "unbounded"
+          }
+        )
+        foreign.exec("COMMIT")
+        assert.deepStrictEqual(
+          errors.map(({ _tag, applied }) => [_tag, applied]),
+          [
+            ["DbBusy", "no"],
+            ["DbBusy", "no"]
+          ]
+        )
+        yield* submit("one", insert("c"))
+        assert.deepStrictEqual(yield* names, ["c"])
+      })
   )
 
   it.scopedLive("draining finishes what was taken and refuses what comes", () =>

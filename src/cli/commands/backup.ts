@@ -9,10 +9,10 @@ import * as Option from "effect/Option"
 import * as Actions from "../../tools/Actions.js"
 import { outputFile } from "../../tools/backupFile.js"
 import { fileOf, open, selected } from "../Backends.js"
-import { Io } from "../Io.js"
+import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
 import { ExitWith, print } from "../report.js"
-import { barOf, bytes, printable } from "../text.js"
+import { bar, bytes, printable } from "../text.js"
 
 /** Stops an effect at a signal, so that what it has begun is cleared away; then exits as shells expect. */
 const untilSignal = Effect.async<never, ExitWith>((resume) => {
@@ -49,14 +49,14 @@ export const backup = Command.make(
           outputFile(given, folder, options.allowOutside)
         )
         const backend = yield* open(name, settings, "read")
-        const { progress } = yield* Io
-        const onProgress = barOf("backup", progress)
-        const made = yield* Actions.backup(backend, {
-          folder,
-          database: database ?? name,
-          ...(Option.isSome(output) ? { file: output.value } : {}),
-          ...(onProgress === undefined ? {} : { onProgress })
-        }).pipe(Effect.ensuring(Effect.sync(() => progress?.(""))), Effect.raceFirst(untilSignal))
+        const made = yield* withProgress((show) =>
+          Actions.backup(backend, {
+            folder,
+            database: database ?? name,
+            ...(Option.isSome(output) ? { file: output.value } : {}),
+            onProgress: ({ done, total }) => Effect.runSync(show(bar("backup", done, total)))
+          })
+        ).pipe(Effect.raceFirst(untilSignal))
         yield* print(
           options.json,
           () => made,

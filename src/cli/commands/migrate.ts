@@ -10,10 +10,10 @@ import type { BackendConfig } from "../../services/HubConfig.js"
 import type { MigrationTarget, PlannedStep } from "../../services/Migrator.js"
 import * as Actions from "../../tools/Actions.js"
 import { fileOf, open, selected } from "../Backends.js"
-import { Io } from "../Io.js"
+import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
 import { print } from "../report.js"
-import { barOf, counted } from "../text.js"
+import { bar, counted } from "../text.js"
 
 const targetOf = (text: string): Effect.Effect<MigrationTarget, InvalidInput> => {
   if (text === "empty") return Effect.succeed(text)
@@ -54,10 +54,9 @@ const dryRun = (name: string, settings: BackendConfig, target: MigrationTarget, 
 
 const run = (name: string, settings: BackendConfig, target: MigrationTarget, json: boolean) =>
   Effect.gen(function* () {
-    const { progress } = yield* Io
     const { migrator } = yield* open(name, settings, "write")
-    const done = yield* Actions.migrate(migrator, target, barOf("migrate", progress)).pipe(
-      Effect.ensuring(Effect.sync(() => progress?.("")))
+    const done = yield* withProgress((show) =>
+      Actions.migrate(migrator, target, ({ done, total }) => Effect.runSync(show(bar("migrate", done, total))))
     )
     yield* print(
       json,

@@ -50,3 +50,16 @@ export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
 })
+
+/**
+ * Waits some milliseconds in real time, also where a program runs under a test's clock: what is waited for lives outside
+ * of it. Interruptible.
+ *
+ * @since 0.1.0
+ * @category yielding
+ */
+export const pause = (millis: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), millis)
+    return Effect.sync(() => clearTimeout(timer))
+  })

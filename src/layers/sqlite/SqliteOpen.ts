@@ -6,9 +6,7 @@
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import Sqlite, { type Database } from "better-sqlite3"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import {
   DbBusy,
@@ -19,16 +17,15 @@ import {
   type ErrorContext,
   fromSqlite
 } from "../../errors/index.js"
+import { pause } from "./EventLoop.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
 
-/** Waiting for another process is waiting in real time, also where a program runs under a test's clock. */
-const realClock = Clock.make()
-
-/** Short at first, since most locks are held for a fsync; jittered, so that waiters do not march in step. */
-const fileLockSchedule = Schedule.exponential("1 millis", 1.5).pipe(
-  Schedule.union(Schedule.spaced("25 millis")),
-  Schedule.jittered
-)
+/**
+ * Milliseconds between two attempts at a lock. They grow fast: whoever writes alone for a while has the pages that it
+ * wrote last at hand, and is not to be interrupted at every write by all who wait.
+ */
+const firstPause = 2
+const longestPause = 20
 
 /**
  * Tries until SQLite no longer answers BUSY, for `budget` milliseconds; the event loop runs on in between.
@@ -38,23 +35,36 @@ const fileLockSchedule = Schedule.exponential("1 millis", 1.5).pipe(
  */
 export const retryBusy = <A>(budget: number, context: ErrorContext, attempt: () => A): Effect.Effect<A, DbError> =>
   Effect.suspend(() => {
-    const deadline = performance.now() + budget
-    return Effect.try({ try: attempt, catch: (cause) => fromSqlite(cause, context) }).pipe(
-      Effect.retry({
-        schedule: fileLockSchedule,
-        while: (error) => error._tag === "DbBusy" && performance.now() < deadline
-      }),
-      Effect.mapError((error) =>
-        error._tag !== "DbBusy"
-          ? error
-          : new DbBusy({
-              ...context,
-              code: "SQLITE_BUSY",
-              message: `Another process held the lock of the database file for ${budget} ms: make its transactions shorter, or raise busy_timeout`
-            })
-      ),
-      Effect.withClock(realClock)
-    )
+    let deadline: number | undefined
+    let longest = firstPause
+    const again: Effect.Effect<A, DbError> = Effect.suspend(() => {
+      try {
+        return Effect.succeed(attempt())
+      } catch (cause) {
+        if (!isBusy(cause)) {
+          const error = fromSqlite(cause, context)
+          if (error._tag !== "DbBusy") return Effect.fail(error)
+        }
+        const now = performance.now()
+        deadline ??= now + budget
+        if (now >= deadline) return Effect.fail(lockHeld(budget, context))
+        // Jittered, so that waiters do not march in step.
+        const millis = longest * (0.5 + Math.random() / 2)
+        longest = Math.min(longest * 2, longestPause)
+        return Effect.zipRight(pause(Math.min(millis, deadline - now)), again)
+      }
+    })
+    return again
+  })
+
+/** The plain answer to an attempt, without the cost of an error of the hub. */
+const isBusy = (cause: unknown): boolean => cause instanceof Error && "code" in cause && cause.code === "SQLITE_BUSY"
+
+const lockHeld = (budget: number, context: ErrorContext): DbBusy =>
+  new DbBusy({
+    ...context,
+    code: "SQLITE_BUSY",
+    message: `Another process held the lock of the database file for ${budget} ms: make its transactions shorter, or raise busy_timeout`
   })
 
 /**

@@ -5,14 +5,15 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
@@ -28,6 +29,10 @@ export interface CoordinatorOptions {
   readonly maxGroup: number
   /** Milliseconds that a group takes writes in before it commits. */
   readonly maxGroupMillis: number
+  /** Milliseconds that a group waits for the lock of the file before it looks again what still has time. */
+  readonly lockWait: number
+  /** What a lock that was held so long means for the writes: they wait on, or fail with `DbBusy`. */
+  readonly whenLocked: "wait" | "fail"
 }
 
 /**
@@ -71,6 +76,8 @@ export interface Coordinator {
   /** Waits in the queue and for the commit. An interruption before the write has begun takes it out of the queue. */
   readonly submit: <A>(write: WaitingWrite<A>) => Effect.Effect<A, DbError>
   readonly metrics: Effect.Effect<CoordinatorMetrics>
+  /** Nothing waits and nothing is being written. */
+  readonly isIdle: () => boolean
   /** Takes no more, finishes what was taken within `bound`, and answers the rest as not applied. */
   readonly drain: (bound: Duration.DurationInput) => Effect.Effect<void>
 }
@@ -88,14 +95,20 @@ const groupSize = Metric.histogram(
 
 interface Job extends WaitingWrite<unknown> {
   readonly arrived: number
-  readonly answer: Deferred.Deferred<unknown, DbError>
+  /** Where the statements run: with the tracer and the settings of the one who asked. */
+  readonly caller: Fiber.RuntimeFiber<unknown, unknown>
+  readonly answer: (result: Effect.Effect<unknown, DbError>) => void
+  /** Ends the time of a write that has not begun; one that has begun is answered by its group. */
+  timer: NodeJS.Timeout | undefined
 }
 
 /** Deadlines are those of other processes, so they are read from the wall clock, also under a test's clock. */
 const realClock = Clock.make()
 
-/** How long one attempt waits for the lock of the file; what waits in the queue meanwhile may run out of its time. */
-const lockWait = "1 second"
+/** Between two groups others get their chance at the lock, and those who were answered send what they write next. */
+const gap = Effect.async<void>((resume) => {
+  setImmediate(() => resume(Effect.void))
+})
 
 /**
  * @since 0.1.0
@@ -113,7 +126,6 @@ export const make = (
 ): Effect.Effect<Coordinator, never, Scope.Scope> =>
   Effect.gen(function* () {
     const queues = new Map<string, Array<Job>>()
-    const filled = yield* Effect.makeLatch(false)
     const counts = {
       accepted: 0,
       completed: 0,
@@ -126,8 +138,11 @@ export const make = (
     }
     let depth = 0
     let closed = false
-    let working = false
+    /** Open while a write waits. */
+    const filled = yield* Effect.makeLatch(false)
+    /** Open while nothing waits and nothing is being written. */
     const idle = yield* Effect.makeLatch(true)
+    let isIdle = true
 
     const context = (operation: string) => ({ backend: backend.name, operation })
 
@@ -142,6 +157,11 @@ export const make = (
         code: "HUB_NOT_PRIMARY",
         message: "This process no longer writes for the others; the write was not done: send it again"
       })
+    const full = (operation: string) =>
+      new WriteOverloaded({
+        ...context(operation),
+        message: `${options.capacity} writes are waiting already; this one was not done: send it again a little later`
+      })
 
     const remove = (job: Job): boolean => {
       const queue = queues.get(job.source)
@@ -151,6 +171,12 @@ export const make = (
       if (queue.length === 0) queues.delete(job.source)
       depth--
       return true
+    }
+
+    const drop = (job: Job, error: DbError) => {
+      counts.dropped++
+      clearTimeout(job.timer)
+      job.answer(Effect.fail(error))
     }
 
     /** The first write of the sender whose turn it is; that sender goes to the end of the line. */
@@ -164,148 +190,150 @@ export const make = (
         queues.delete(source)
         if (queue.length > 0) queues.set(source, queue)
         if (Date.now() < job.deadline) return job
-        counts.dropped++
-        Deferred.unsafeDone(job.answer, Exit.fail(late(job.operation)))
+        drop(job, late(job.operation))
       }
     }
 
     const failAll = (error: (operation: string) => DbError) =>
       Effect.sync(() => {
-        for (const { answer, operation } of Array.from(queues.values()).flat()) {
-          Deferred.unsafeDone(answer, Exit.fail(error(operation)))
-        }
-        counts.dropped += depth
-        queues.clear()
-        depth = 0
+        for (let job = take(); job !== undefined; job = take()) drop(job, error(job.operation))
       })
 
     const answer = (job: Job, exit: Exit.Exit<unknown, DbError>) => {
       if (Exit.isSuccess(exit)) counts.completed++
       else counts.failed++
-      Deferred.unsafeDone(job.answer, exit)
+      clearTimeout(job.timer)
+      job.answer(exit)
       return Metric.update(latency, performance.now() - job.arrived)
     }
 
-    const runOne = (job: Job): Effect.Effect<Exit.Exit<unknown, DbError>> =>
-      Effect.exit(
-        backend.transaction(
-          Effect.timeoutFail(Effect.interruptible(job.write), {
-            duration: Duration.millis(Math.max(1, job.deadline - Date.now())),
-            onTimeout: () => late(job.operation)
-          })
+    /**
+     * Statements are synchronous, so most writes are done when their fiber has been started; only one that waits for
+     * something has to be watched.
+     */
+    const runOne = (job: Job, alone: boolean) =>
+      Effect.withFiberRuntime<Exit.Exit<unknown, DbError>>((worker) => {
+        const runtime = Runtime.make({
+          context: Context.merge(job.caller.currentContext, worker.currentContext),
+          fiberRefs: job.caller.getFiberRefs(),
+          runtimeFlags: Runtime.defaultRuntimeFlags
+        })
+        const write = alone ? job.write : backend.transaction(job.write)
+        const fiber = Runtime.runFork(runtime)(Effect.exit(Effect.withClock(write, realClock)))
+        const done = fiber.unsafePoll()
+        if (done !== null) return done
+        return Fiber.join(fiber).pipe(
+          Effect.interruptible,
+          Effect.timeoutOption(Math.max(1, job.deadline - Date.now())),
+          Effect.flatMap(
+            Option.match({
+              onSome: Effect.succeed,
+              onNone: () => Effect.as(Fiber.interrupt(fiber), Exit.fail(late(job.operation)))
+            })
+          )
         )
-      )
+      })
 
     const group = Effect.suspend(() => {
       const done: Array<readonly [Job, Exit.Exit<unknown, DbError>]> = []
       let fenced = false
+      const guard = Effect.tapError(hooks.guard, () =>
+        Effect.sync(() => {
+          fenced = true
+        })
+      )
       const body = Effect.gen(function* () {
-        yield* Effect.tapError(hooks.guard, () =>
-          Effect.sync(() => {
-            fenced = true
-          })
-        )
+        yield* guard
         const started = performance.now()
-        while (done.length < options.maxGroup && performance.now() - started < options.maxGroupMillis) {
+        // One that is alone needs no savepoint of its own.
+        const alone = depth === 1
+        do {
           const job = take()
           if (job === undefined) return
-          const at = done.push([job, Exit.fail(ended(job.operation))]) - 1
-          done[at] = [job, yield* runOne(job)]
-        }
+          const exit = yield* runOne(job, alone)
+          done.push([job, exit])
+          if (alone) return yield* exit
+        } while (done.length < options.maxGroup && performance.now() - started < options.maxGroupMillis)
       })
-      return Effect.exit(backend.transaction(body, { busyTimeout: lockWait })).pipe(
-        Effect.tap((commit) => {
-          // A lock is waited for again; a broken disk or a closed database will not mend while writes wait.
-          if (done.length > 0 || fenced || Exit.isSuccess(commit)) return Effect.void
-          const error = Cause.failureOption(commit.cause)
-          return Option.isSome(error) && error.value._tag === "DbBusy"
-            ? Effect.void
-            : failAll((operation) => (Option.isSome(error) ? error.value : ended(operation)))
-        }),
-        Effect.tap((commit) => {
+      return Effect.flatMap(Effect.exit(backend.transaction(body, { busyTimeout: options.lockWait })), (commit) =>
+        Effect.gen(function* () {
+          for (const [job, exit] of done) {
+            // What failed in its savepoint has its own error; what did not stands and falls with the commit.
+            yield* answer(job, Exit.isSuccess(exit) && Exit.isFailure(commit) ? commit : exit)
+          }
+          if (Exit.isSuccess(commit)) yield* hooks.onCommit
           if (done.length > 0) {
             counts.groups++
             counts.maxGroup = Math.max(counts.maxGroup, done.length)
-          }
-          return Exit.isSuccess(commit) ? hooks.onCommit : Effect.void
-        }),
-        Effect.tap((commit) =>
-          Effect.forEach(done, ([job, exit]) =>
-            // What failed in its savepoint has its own error; what did not stands and falls with the commit.
-            answer(job, Exit.isSuccess(exit) && Exit.isFailure(commit) ? commit : exit)
-          )
-        ),
-        Effect.zipRight(Effect.suspend(() => (done.length > 0 ? Metric.update(groupSize, done.length) : Effect.void))),
-        Effect.zipRight(
-          Effect.suspend(() => {
-            if (!fenced) return Effect.void
+            yield* Metric.update(groupSize, done.length)
+          } else if (fenced) {
             closed = true
-            return Effect.zipRight(failAll(ended), hooks.onFenced)
-          })
-        ),
-        Effect.asVoid
+            yield* failAll(ended)
+            yield* hooks.onFenced
+          } else if (Exit.isFailure(commit)) {
+            // A lock may be waited for again; a broken disk or a closed database will not mend while writes wait.
+            const error = Option.getOrUndefined(Cause.failureOption(commit.cause))
+            const waits = error?._tag === "DbBusy" && options.whenLocked === "wait"
+            if (!waits) yield* failAll((operation) => error ?? ended(operation))
+          }
+        })
       )
     })
 
     const worker = Effect.gen(function* () {
-      while (!closed || depth > 0) {
-        yield* filled.await
-        working = true
-        if (depth > 0) yield* Effect.uninterruptible(group)
-        working = false
-        if (depth === 0) {
-          yield* filled.close
-          yield* idle.open
+      for (;;) {
+        while (depth > 0) {
+          yield* Effect.uninterruptible(group)
+          yield* gap
         }
+        isIdle = true
+        yield* filled.close
+        yield* idle.open
+        yield* filled.await
       }
     })
     const fiber = yield* Effect.forkScoped(Effect.withClock(Effect.interruptible(worker), realClock))
 
     const submit = <A>(write: WaitingWrite<A>): Effect.Effect<A, DbError> =>
-      Effect.suspend(() => {
-        if (closed) return Effect.fail(ended(write.operation))
+      Effect.withFiberRuntime((caller) => {
+        const { operation } = write
+        if (closed) return Effect.fail(ended(operation))
         if (depth >= options.capacity) {
           counts.overloaded++
-          return Effect.fail(
-            new WriteOverloaded({
-              ...context(write.operation),
-              message: `${options.capacity} writes are waiting already; this one was not done: send it again a little later`
-            })
+          return Effect.fail(full(operation))
+        }
+        return Effect.async<unknown, DbError>((resume) => {
+          const job: Job = { ...write, arrived: performance.now(), caller, answer: resume, timer: undefined }
+          const queue = queues.get(job.source)
+          if (queue === undefined) queues.set(job.source, [job])
+          else queue.push(job)
+          depth++
+          counts.accepted++
+          counts.maxDepth = Math.max(counts.maxDepth, depth)
+          job.timer = setTimeout(
+            () => {
+              if (remove(job)) drop(job, late(operation))
+            },
+            Math.max(0, job.deadline - Date.now())
           )
-        }
-        const job: Job = { ...write, arrived: performance.now(), answer: Deferred.unsafeMake(fiber.id()) }
-        const queue = queues.get(job.source)
-        if (queue === undefined) queues.set(job.source, [job])
-        else queue.push(job)
-        depth++
-        counts.accepted++
-        counts.maxDepth = Math.max(counts.maxDepth, depth)
-        const dropped = () => {
-          if (remove(job)) counts.dropped++
-        }
-        // The time of a write that has not begun ends here; one that has begun is answered by its group.
-        const timer = setTimeout(
-          () => {
-            if (!remove(job)) return
-            counts.dropped++
-            Deferred.unsafeDone(job.answer, Exit.fail(late(job.operation)))
-          },
-          Math.max(0, job.deadline - Date.now())
-        )
-        return Effect.zipRight(idle.close, filled.open).pipe(
-          Effect.zipRight(Deferred.await(job.answer)),
-          Effect.onInterrupt(() => Effect.sync(dropped)),
-          Effect.ensuring(Effect.sync(() => clearTimeout(timer)))
-        ) as Effect.Effect<A, DbError>
+          isIdle = false
+          idle.unsafeClose()
+          filled.unsafeOpen()
+          return Effect.sync(() => {
+            clearTimeout(job.timer)
+            if (remove(job)) counts.dropped++
+          })
+        }) as Effect.Effect<A, DbError>
       })
 
     return {
       submit,
       metrics: Effect.sync(() => ({ ...counts, depth })),
+      isIdle: () => isIdle,
       drain: (bound) =>
         Effect.suspend(() => {
           closed = true
-          return Effect.suspend(() => (working || depth > 0 ? idle.await : Effect.void)).pipe(
+          return idle.await.pipe(
             Effect.timeout(bound),
             Effect.ignore,
             Effect.zipRight(failAll(ended)),

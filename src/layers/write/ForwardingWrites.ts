@@ -41,9 +41,9 @@ export interface ForwardingOptions {
   readonly strategy?: "local-first" | "forward-always" | "local-only"
   /** How long a write may take in all unless `withWriteTimeout` says otherwise; default 5 seconds. */
   readonly timeout?: Duration.DurationInput
-  /** How long a write waits for the lock here before it is sent; default 10 milliseconds. */
+  /** How long a write waits for the lock here before it is sent; default 200 milliseconds. */
   readonly localWait?: Duration.DurationInput
-  /** How long writes go straight to the primary after one found the lock held; default 1 second. */
+  /** How long writes go straight to the primary after one found the lock held; default 250 milliseconds. */
   readonly contention?: Duration.DurationInput
   /** Writes that may wait at the primary; default 256. */
   readonly capacity?: number
@@ -56,7 +56,7 @@ export interface ForwardingOptions {
 interface Settings {
   readonly strategy: "local-first" | "forward-always"
   readonly timeout: number
-  readonly localWait: Duration.Duration
+  readonly localWait: number
   readonly contention: number
   readonly capacity: number
   readonly deadAfter: number
@@ -96,6 +96,9 @@ const stepDownPause = "2 seconds"
 const answerGrace = 100
 
 const pruneEvery = "10 minutes"
+
+/** What one commit takes in at most: for longer, nobody else could write, and timers would wait. */
+const grouping = { maxGroup: 128, maxGroupMillis: 10 }
 
 /** Spread out, so that processes do not march in step. */
 const jittered = (millis: number): Duration.Duration => Duration.millis(millis * (0.75 + Math.random() / 2))
@@ -186,7 +189,7 @@ const make = (
         )
         const coordinator = yield* Coordinator.make(
           backend,
-          { capacity: settings.capacity, maxGroup: 128, maxGroupMillis: 20 },
+          { ...grouping, capacity: settings.capacity, lockWait: 1_000, whenLocked: "wait" },
           { guard: fence, onCommit: writes.committed, onFenced: lose }
         )
         const secret = NodeCrypto.randomBytes(32).toString("base64url")
@@ -319,6 +322,14 @@ const make = (
 
     // --- the write
 
+    /** Writes of this process that came while another one was being done: they are committed together. */
+    const local = yield* Coordinator.make(
+      backend,
+      { ...grouping, capacity: Number.POSITIVE_INFINITY, lockWait: settings.localWait, whenLocked: "fail" },
+      { guard: Effect.void, onCommit: writes.committed, onFenced: Effect.void }
+    )
+    let doing = false
+
     interface Write<A> {
       readonly operation: string
       readonly key: string
@@ -331,6 +342,19 @@ const make = (
 
     const here = <A>(statements: Effect.Effect<A, DbError>, wait: Duration.DurationInput) =>
       Effect.zipLeft(backend.transaction(statements, { busyTimeout: wait }), writes.committed)
+
+    /** One attempt here: at once if nothing else is being written, else with what waits. */
+    const locally = <A>(operation: string, deadline: number, statements: Effect.Effect<A, DbError>) =>
+      Effect.suspend(() => {
+        if (doing || !local.isIdle()) return local.submit({ source: "", operation, deadline, write: statements })
+        doing = true
+        return Effect.ensuring(
+          here(statements, settings.localWait),
+          Effect.sync(() => {
+            doing = false
+          })
+        )
+      })
 
     const timedOut = (operation: string, applied: "no" | "unknown") =>
       new WriteTimeout({
@@ -420,22 +444,17 @@ const make = (
         const budget = (yield* WriteBudget) ?? Duration.millis(settings.timeout)
         const deadline = Date.now() + Duration.toMillis(budget)
         const key = given ?? NodeCrypto.randomUUID()
-        const settled = settle({ operation, key, encode, deadline, statements: statements(key), decode })
+        const settled = Effect.withClock(
+          settle({ operation, key, encode, deadline, statements: statements(key), decode }),
+          realClock
+        )
         if (settings.strategy === "forward-always") return yield* settled
-        if (primary !== undefined) {
-          // Nothing can be lost on the way to this process itself, so only a key that was given is kept.
-          const { coordinator } = primary
-          return yield* Effect.catchTags(
-            coordinator.submit({ source: instance, operation, deadline, write: statements(given) }),
-            { PrimaryUnreachable: () => settled, WriteOverloaded: () => settled }
-          )
-        }
         if (performance.now() < contendedUntil) return yield* settled
-        return yield* Effect.catchTag(here(statements(given), settings.localWait), "DbBusy", () => {
+        return yield* Effect.catchTag(locally(operation, deadline, statements(given)), "DbBusy", () => {
           contendedUntil = performance.now() + settings.contention
           return settled
         })
-      }).pipe(Effect.withClock(realClock))
+      })
 
     return {
       changes: writes.changes,
@@ -444,7 +463,7 @@ const make = (
         const prepared = writes.prepare(operation, handler)
         operations.set(prepared.tag, (encoded, key) =>
           Effect.map(prepared.decode(encoded), (payload) =>
-            Effect.flatMap(prepared.write(payload, key), prepared.encodeResult)
+            Effect.map(prepared.write(payload, key), prepared.encodeResult)
           )
         )
         return (input) =>
@@ -476,8 +495,8 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
       const settings: Settings = {
         strategy,
         timeout: Duration.toMillis(options.timeout ?? "5 seconds"),
-        localWait: Duration.decode(options.localWait ?? "10 millis"),
-        contention: Duration.toMillis(options.contention ?? "1 second"),
+        localWait: Duration.toMillis(options.localWait ?? "200 millis"),
+        contention: Duration.toMillis(options.contention ?? "250 millis"),
         capacity: options.capacity ?? 256,
         deadAfter: Duration.toMillis(options.deadAfter ?? "3 seconds"),
         keepKeys: Duration.toMillis(options.keepKeys ?? "7 days")

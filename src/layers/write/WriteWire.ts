@@ -133,6 +133,33 @@ const serialization = Layer.succeed(
   })
 )
 
+/** What is written in one turn of the event loop is one system call, and wakes the other process once. */
+const gathered = (socket: Socket): Socket => ({
+  ...socket,
+  writer: Effect.gen(function* () {
+    const write = yield* socket.writer
+    let waiting = ""
+    const flush = () => {
+      const text = waiting
+      waiting = ""
+      // A connection that broke ends its reader, which tells everyone who waits for an answer.
+      if (text !== "") Effect.runFork(Effect.ignore(write(text)))
+    }
+    // Nobody waits for it here: a connection that was never made would be waited for without end.
+    yield* Effect.addFinalizer(() => Effect.sync(flush))
+    return (chunk) =>
+      Effect.suspend(() => {
+        if (typeof chunk !== "string") {
+          flush()
+          return write(chunk)
+        }
+        if (waiting === "") setImmediate(flush)
+        waiting += chunk
+        return Effect.void
+      })
+  })
+})
+
 const folderPrefix = "effect-db-hub-"
 
 /** A folder that only this user can enter, with a name short enough for a socket's path. */
@@ -200,9 +227,20 @@ export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<str
         ),
         Layer.provide(authorized),
         Layer.provide(RpcServer.layerProtocolSocketServer),
-        Layer.provide(Layer.succeed(SocketServer, socketServer)),
+        Layer.provide(
+          Layer.succeed(SocketServer, {
+            ...socketServer,
+            run: (handler) => socketServer.run((socket) => handler(gathered(socket)))
+          })
+        ),
         Layer.provide(serialization)
       )
+    )
+    // What was answered in this turn goes out before the connections are closed.
+    yield* Effect.addFinalizer(() =>
+      Effect.async<void>((resume) => {
+        setImmediate(() => resume(Effect.void))
+      })
     )
     return path
   })
@@ -238,7 +276,10 @@ export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbE
   Effect.gen(function* () {
     const socket = yield* NodeSocket.makeNet({ path: record.socket, openTimeout: "2 seconds" })
     const services = yield* Layer.build(
-      RpcClient.layerProtocolSocket().pipe(Layer.provide(Layer.succeed(Socket, socket)), Layer.provide(serialization))
+      RpcClient.layerProtocolSocket().pipe(
+        Layer.provide(Layer.succeed(Socket, gathered(socket))),
+        Layer.provide(serialization)
+      )
     )
     const client = yield* Effect.provide(RpcClient.make(WireGroup, { spanPrefix: "effect-db-hub.forward" }), services)
     const call = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>

@@ -8,6 +8,7 @@ import type * as Rpc from "@effect/rpc/Rpc"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
@@ -23,9 +24,21 @@ const pollInterval = "100 millis"
 /** Changes read at once. */
 const feedPage = 500
 
-/** A result as it is kept beside its key. */
-const storedResult = <A, I>(success: Schema.Schema<A, I>) =>
-  Schema.parseJson(Schema.Struct({ result: Schema.optional(success) }))
+/** Results as they are kept beside their keys and as they travel. */
+interface StoredResults<A> {
+  readonly encode: (result: A) => string
+  readonly decode: (stored: unknown) => Effect.Effect<A, DbCorrupt>
+}
+
+const storedResults = <A, I>(success: Schema.Schema<A, I>, unreadable: () => DbCorrupt): StoredResults<A> => {
+  const schema = Schema.parseJson(Schema.Struct({ result: Schema.optional(success) }))
+  const encode = Schema.encodeSync(schema)
+  const decode = Schema.decodeUnknownEither(schema)
+  return {
+    encode: (result) => encode({ result }),
+    decode: (stored) => Either.mapBoth(decode(stored), { onLeft: unreadable, onRight: ({ result }) => result as A })
+  }
+}
 
 /** A place in the feed: writer, then id. */
 type Place = readonly [writer: number, id: number]
@@ -69,7 +82,7 @@ export interface PreparedWrite<R extends AnyOperation> {
   /** As it travels. */
   readonly encode: (payload: Rpc.Payload<R>) => unknown
   readonly decode: (encoded: unknown) => Effect.Effect<Rpc.Payload<R>, InvalidInput>
-  readonly encodeResult: (result: Rpc.Success<R>) => Effect.Effect<string>
+  readonly encodeResult: (result: Rpc.Success<R>) => string
   readonly decodeResult: (stored: unknown) => Effect.Effect<Rpc.Success<R>, DbCorrupt>
   /** The statements of the write, for a transaction: with a key, those of the first write under it. */
   readonly write: (payload: Rpc.Payload<R>, key: string | undefined) => Effect.Effect<Rpc.Success<R>, DbError>
@@ -105,18 +118,18 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     )
 
     /** Runs the write unless one with the same key has been committed; its result is then that one's. */
-    const once = <A, I>(
+    const once = <A>(
       tag: string,
       key: string,
       payloadHash: string,
-      success: Schema.Schema<A, I>,
+      results: StoredResults<A>,
       write: Effect.Effect<A, DbError>
     ): Effect.Effect<A, DbError> =>
       Effect.gen(function* () {
         const { rowsAffected } = yield* backend.execute(insertKey, [key, tag, payloadHash, new Date()])
         if (rowsAffected === 1) {
           const result = yield* write
-          const stored = yield* Effect.orDie(Schema.encode(storedResult(success))({ result }))
+          const stored = results.encode(result)
           yield* backend.enqueue("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
           return result
         }
@@ -136,10 +149,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
             })
           )
         }
-        return yield* Schema.decodeUnknown(storedResult(success))(row["result"]).pipe(
-          Effect.map(({ result }) => result as A),
-          Effect.mapError(() => unreadableResult(name, tag))
-        )
+        return yield* results.decode(row["result"])
       })
 
     const announce = (tag: string, { ids }: Written<unknown>) =>
@@ -229,25 +239,21 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         const tag = operation._tag
         const payloadSchema = operation.payloadSchema as Schema.Schema<Payload, unknown>
         const success = operation.successSchema as Schema.Schema<Result, unknown>
-        const validate = Schema.validate(payloadSchema)
-        const decode = Schema.decodeUnknown(payloadSchema)
+        const validate = Schema.validateEither(payloadSchema)
+        const decode = Schema.decodeUnknownEither(payloadSchema)
         const encode = Schema.encodeSync(payloadSchema)
-        const encodeResult = Schema.encode(storedResult(success))
-        const decodeResult = Schema.decodeUnknown(storedResult(success))
+        const results = storedResults(success, () => unreadableResult(name, tag))
         return {
           tag,
           encode,
-          check: (input) => Effect.mapError(validate(input), invalid(name, tag)),
-          decode: (encoded) => Effect.mapError(decode(encoded), invalid(name, tag)),
-          encodeResult: (result) => Effect.orDie(encodeResult({ result })),
-          decodeResult: (stored) =>
-            Effect.mapBoth(decodeResult(stored), {
-              onSuccess: ({ result }) => result as Result,
-              onFailure: () => unreadableResult(name, tag)
-            }),
+          check: (input) => Either.mapLeft(validate(input), invalid(name, tag)),
+          decode: (encoded) => Either.mapLeft(decode(encoded), invalid(name, tag)),
+          encodeResult: results.encode,
+          decodeResult: results.decode,
           write: (payload, key) => {
             const write = Effect.flatMap(handler(payload), (done) => Effect.as(announce(tag, done), done.result))
-            return key === undefined ? write : once(tag, key, hashOf(encode(payload)), success, write)
+            if (key === undefined) return write
+            return Effect.suspend(() => once(tag, key, hashOf(encode(payload)), results, write))
           }
         }
       }
