@@ -186,7 +186,7 @@ describe("the tools", { timeout: 60_000 }, () => {
       assert.strictEqual(planned["type"], "exec")
       assert.isString(planned["code"])
       const burst = { name: "burst", session: "burst" }
-      const slow = yield* opened({ callsPerSecond: { db_hub_query: 1 } })
+      const slow = yield* opened({ callsPerSecond: { db_hub_query: 0.001 } })
       yield* slow.ok("db_hub_query", { query: "SELECT 1" })
       assert.strictEqual((yield* slow.failed("db_hub_query", { query: "SELECT 1" })).type, "DbBusy")
       yield* slow.ok("db_hub_schema", {})
