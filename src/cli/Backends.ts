@@ -15,6 +15,7 @@ import { nearest } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { BackendSettings } from "../services/Hub.js"
 import type { BackendConfig, HubConfig } from "../services/HubConfig.js"
+import type { Search } from "../services/Search.js"
 import type { Common } from "./options.js"
 
 /**
@@ -172,5 +173,26 @@ export const withBackend = <A, E, R>(
     Effect.gen(function* () {
       const { name, settings } = yield* selected(options)
       return yield* use(yield* open(name, settings, access), settings)
+    })
+  )
+
+/**
+ * The same with `Search` over the backend, and the configured embedding model in it.
+ *
+ * @since 0.1.0
+ * @category opening
+ */
+export const withSearch = <A, E, R>(
+  options: Common,
+  access: "read" | "write",
+  use: (backend: BackendShape, search: Search["Type"]) => Effect.Effect<A, E, R>
+) =>
+  withBackend(options, access, (backend) =>
+    Effect.gen(function* () {
+      const { embeddings } = yield* configuration(options.config)
+      const ConfiguredEmbeddings = yield* Effect.promise(() => import("../layers/embeddings/ConfiguredEmbeddings.js"))
+      const SearchLive = yield* Effect.promise(() => import("../layers/SearchLive.js"))
+      const made = yield* ConfiguredEmbeddings.make(embeddings, backend)
+      return yield* use(backend, SearchLive.make(backend, made))
     })
   )

@@ -77,3 +77,21 @@ export const fromProcess = (): IoShape => {
         : undefined
   }
 }
+
+/**
+ * Shows progress while an effect runs, and takes it away after; the effect is told how to show it.
+ *
+ * @since 0.1.0
+ * @category progress
+ */
+export const withProgress = <A, E, R>(
+  use: (show: (line: string) => Effect.Effect<void>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Io> =>
+  Effect.flatMap(Io, ({ progress }) =>
+    progress === undefined
+      ? use(() => Effect.void)
+      : Effect.ensuring(
+          use((line) => Effect.sync(() => progress(line))),
+          Effect.sync(() => progress(""))
+        )
+  )

@@ -16,9 +16,12 @@ COMMANDS
   schema [TABLE]                  tables and views, or one of them in full
   migrate [--target N|empty]      bring the hub's own tables to a version; --dry-run only lists the steps
   backup [--output FILE]          copy the live database to a new file, and check the copy
+  ingest FOLDER                   make the text files of a folder searchable; again after changes
+  search QUERY|-                  find texts by words, by vectors or by both; --explain tells why
   vector collections              vector collections
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
   primary status|step-down        the process that writes for the others on a SQLite file
+  vector reembed COLLECTION       move a collection of texts to the configured embedding model
   config check|print|schema       check and print the configuration
   mcp [--allow write|admin]       serve the db_hub tools to agents; without --allow they only read
   doctor                          examine versions, permissions, the whole database file
@@ -37,6 +40,7 @@ EXIT CODES
   0 ok, 1 failed, 2 wrong usage
 
 EXAMPLES
+  db-hub ingest ./docs && db-hub search "how are backups verified"
   db-hub migrate && db-hub status
   db-hub query "SELECT name FROM users WHERE id = ?" --param 7 --json`
 
@@ -44,6 +48,7 @@ const vector = `USAGE
   db-hub vector collections                  list the collections
   db-hub vector search COLLECTION QUERY|-    nearest records to a text or to a vector (a JSON array)
   db-hub vector search COLLECTION --like ID  nearest records to another record
+  db-hub vector reembed COLLECTION           move a collection of texts to the configured model
 
 EXAMPLE
   db-hub vector search docs "how are backups verified" --k 3
@@ -57,7 +62,7 @@ const primary = `USAGE
 EXAMPLE
   db-hub primary status --json
 
---help after either of them tells everything about it.`
+--help after any of them tells everything about it.`
 
 const config = `USAGE
   db-hub config check     where the configuration comes from, and whether it is valid

@@ -9,6 +9,7 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import { type InvalidInput, invalidInput } from "../errors/DbError.js"
+import type { FilterInput } from "../vector/Filter.js"
 import { Io } from "./Io.js"
 
 /**
@@ -79,4 +80,26 @@ export const textOf = (field: string, argument: string): Effect.Effect<string, I
     const text = argument === "-" ? yield* Effect.flatMap(Io, (io) => io.stdin) : argument
     if (text.trim() !== "") return text
     return yield* invalidInput("cli", field, "is empty", "text, or - with text on standard input")
+  })
+
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export const collection = Options.text("collection").pipe(
+  Options.withPseudoName("NAME"),
+  Options.withDescription("The collection of texts (default: documents)"),
+  Options.withDefault("documents")
+)
+
+/**
+ * The filter of a `--filter`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const filterOf = (operation: string, text: string): Effect.Effect<FilterInput, InvalidInput> =>
+  Effect.try({
+    try: (): FilterInput => JSON.parse(text),
+    catch: () => invalidInput(operation, "filter", "is not valid JSON", `an object such as {"year": {"$gte": 2024}}`)
   })

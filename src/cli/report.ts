@@ -40,7 +40,8 @@ export const note = (text: string): Effect.Effect<void, never, Io> =>
 const byEntity: Record<string, string> = {
   backend: "`db-hub backends` lists what is configured",
   table: "`db-hub schema` lists the tables",
-  collection: "`db-hub vector collections` lists the collections"
+  collection: "`db-hub vector collections` lists the collections",
+  "text collection": "`db-hub ingest FOLDER` makes one"
 }
 
 const byCode: Record<string, string> = {
@@ -67,6 +68,10 @@ const hintOf = (error: DbError): string | undefined => {
       return error.reason === "not-migrated" ? undefined : "`db-hub doctor` looks at the database and its version"
     case "DbCorrupt":
       return "`db-hub doctor` looks at the whole file"
+    case "ModelMismatch":
+      return "`db-hub vector reembed COLLECTION` moves it to the configured model"
+    case "EmbeddingError":
+      return "`db-hub config print` shows the model that is configured"
     case "DbQuery":
       return "`db-hub schema` lists tables and columns"
     default:

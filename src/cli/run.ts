@@ -24,11 +24,13 @@ import { backup } from "./commands/backup.js"
 import { config } from "./commands/config.js"
 import { doctor } from "./commands/doctor.js"
 import { execute } from "./commands/execute.js"
+import { ingest } from "./commands/ingest.js"
 import { mcp } from "./commands/mcp.js"
 import { migrate } from "./commands/migrate.js"
 import { primary } from "./commands/primary.js"
 import { query } from "./commands/query.js"
 import { schema } from "./commands/schema.js"
+import { search } from "./commands/search.js"
 import { status } from "./commands/status.js"
 import { vector } from "./commands/vector.js"
 import { overview } from "./help.js"
@@ -47,6 +49,8 @@ const root = Command.make("db-hub").pipe(
     schema,
     migrate,
     backup,
+    ingest,
+    search,
     vector,
     primary,
     config,
@@ -62,7 +66,7 @@ const cli = Command.run(root, { name: "db-hub", version })
 const beforeDashes = (args: ReadonlyArray<string>) =>
   args.slice(0, args.includes("--") ? args.indexOf("--") : undefined)
 
-const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal", "--dml-only"])
+const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal", "--dml-only", "--explain"])
 
 /**
  * What the parser misreads, put the way it does not: a word such as `yes` after a flag is no value of the flag, a
@@ -102,7 +106,7 @@ const plain = (doc: HelpDoc.HelpDoc) =>
   NodeUtil.stripVTControlCharacters(HelpDoc.toAnsiText(doc)).replace(/\s+/g, " ").trim()
 
 const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
-  vector: ["collections", "search"],
+  vector: ["collections", "search", "reembed"],
   primary: ["status", "step-down"],
   config: ["check", "print", "schema"]
 }

@@ -139,3 +139,17 @@ export const bytes = (count: number): string => {
  * @category numbers
  */
 export const counted = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
+
+const barWidth = 30
+
+/**
+ * How far something long has come.
+ *
+ * @since 0.1.0
+ * @category progress
+ */
+export const bar = (what: string, done: number, total: number): string => {
+  const part = done / Math.max(total, 1)
+  const filled = Math.round(part * barWidth)
+  return `${what} [${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ${Math.floor(part * 100)}%`
+}

@@ -21,7 +21,7 @@ export const PrimaryRecord = Schema.Struct({
   epoch: Schema.Int,
   /** The lock that the primary holds. */
   slot: Schema.Int,
-  /** The path of its Unix socket. */
+  /** Where it listens: the path of a Unix socket or named pipe, or `tcp://127.0.0.1:PORT`. */
   socket: Schema.String,
   /** What a request has to show. */
   secret: Schema.String,

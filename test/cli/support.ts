@@ -76,10 +76,10 @@ export const cli = (args: ReadonlyArray<string>, surroundings: Surroundings = {}
   })
 
 /** The document that a command writes with `--json`. */
-export const document = (outcome: Outcome) => JSON.parse(outcome.out)
+export const document = (outcome: Pick<Outcome, "out">) => JSON.parse(outcome.out)
 
 /** The error that a command writes with `--json`. */
-export const errorOf = (outcome: Outcome) => JSON.parse(outcome.err).error
+export const errorOf = (outcome: Pick<Outcome, "err">) => JSON.parse(outcome.err).error
 
 export interface Place {
   readonly folder: string

@@ -1,3 +1,4 @@
+import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,19 @@ const countOf = (path: string, sql: string) => {
     db.close()
   }
 }
+
+interface EndedSpan {
+  readonly name: string
+  readonly trace: string
+  readonly id: string
+  readonly parent?: string
+}
+
+const spansOf = (file: string): ReadonlyArray<EndedSpan> =>
+  NodeFs.readFileSync(file, "utf8")
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line))
 
 /** A process to which lines are given, and which answers each. */
 const start = (path: string, options: object) =>
@@ -37,10 +51,10 @@ const pair = (options: object = {}) =>
   Effect.gen(function* () {
     const path = yield* temporaryFile
     const backend = yield* Sqlite.make({ path })
-    const one = yield* start(path, options)
+    const one = yield* start(path, { trace: `${path}.one`, ...options })
     const elected = Effect.retry(probePrimary(backend), Schedule.spaced("50 millis"))
     assert.strictEqual((yield* elected).pid, one.child.pid)
-    const two = yield* start(path, { strategy: "forward-always", timeout: "20 seconds" })
+    const two = yield* start(path, { strategy: "forward-always", timeout: "20 seconds", trace: `${path}.two` })
     return { backend, elected, one, path, two }
   })
 
@@ -97,11 +111,41 @@ describe("writes of your own through another process", () => {
   )
 
   it.scopedLive(
+    "over TCP on the loopback it is the same",
+    () =>
+      Effect.gen(function* () {
+        const { backend, two } = yield* pair({ transport: "tcp" })
+        assert.match((yield* backend.sharing!.read)!.socket, /^tcp:/)
+        assert.deepStrictEqual(yield* two.ask("vote a"), { result: { votes: 1 } })
+      }),
+    60_000
+  )
+
+  it.scopedLive(
     "an operation that the primary does not have is named as such",
     () =>
       Effect.gen(function* () {
         const { two } = yield* pair({ known: false })
         assert.deepStrictEqual(yield* two.ask("absent"), { _tag: "UnknownOperation" })
+      }),
+    60_000
+  )
+
+  it.scopedLive(
+    "a forwarded write is one trace over both processes",
+    () =>
+      Effect.gen(function* () {
+        const { path, two } = yield* pair()
+        assert.hasAllKeys(yield* two.ask("vote a"), ["result"])
+        const [here, there] = [spansOf(`${path}.two`), spansOf(`${path}.one`)]
+        const call = here.find(({ name }) => name === "vote a")
+        const sent = here.find(({ name, parent }) => parent === call?.id && name.endsWith(".Forward"))
+        const done = there.find(({ parent }) => parent === sent?.id)
+        assert.deepStrictEqual(
+          [sent?.name, done?.name],
+          ["effect-db-hub.forward.Forward", "effect-db-hub.primary.Forward"]
+        )
+        assert.deepStrictEqual([sent?.trace, done?.trace], [call?.trace, call?.trace])
       }),
     60_000
   )

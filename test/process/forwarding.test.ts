@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { Sqlite } from "effect-db-hub"
 import { probePrimary } from "../../src/layers/write/ForwardingWrites.js"
-import { temporaryFile } from "../support/index.js"
-import { startWriter } from "../support/processes.js"
+import { temporaryFile, temporaryFolder } from "../support/index.js"
+import { compareJournals } from "../support/journals.js"
+import { startScript, startWriter } from "../support/processes.js"
 
 interface Report {
   readonly failures: Readonly<Record<string, number>>
@@ -82,6 +83,7 @@ describe("writes of many processes on one file", () => {
         for (const { line } of writers) assert.deepStrictEqual(reportOf(yield* line(1)).failures, {})
         const { dir, base } = NodePath.parse(path)
         // By another spelling of the path, the primary is the same.
+        const relative = yield* Sqlite.make({ path: NodePath.relative(process.cwd(), path) })
         const link = NodePath.join(dir, "link")
         NodeFs.symlinkSync(dir, link)
         const direct = yield* Sqlite.make({ path })
@@ -92,6 +94,7 @@ describe("writes of many processes on one file", () => {
           status.pid
         )
         assert.strictEqual((yield* probePrimary(linked)).instance, status.instance)
+        assert.strictEqual((yield* probePrimary(relative)).instance, status.instance)
         const [row] = yield* direct.query("SELECT epoch FROM db_hub_primary")
         assert.deepStrictEqual(row, { epoch: 1 })
         for (const file of NodeFs.readdirSync(dir).filter((name) => name.includes("-primary"))) {
@@ -99,6 +102,60 @@ describe("writes of many processes on one file", () => {
         }
       }),
     120_000
+  )
+
+  it.scopedLive(
+    "a primary that ends finishes what it has taken; the others elect another, and none of their writes fails",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const path = NodePath.join(folder, "hub.db")
+        const backend = yield* Sqlite.make({ path })
+        const elected = Effect.retry(probePrimary(backend), every(20_000))
+        const names = ["ends", "a", "b"]
+        const journals = names.map((name) => NodePath.join(folder, `${name}.journal`))
+        const [ends, ...others] = yield* Effect.forEach(names, (name, n) =>
+          Effect.gen(function* () {
+            const options = name === "ends" ? { keyed: 1, count: 3 } : { keyed: 4, unkeyed: 4 }
+            const started = yield* startScript("journal-process.ts", path, name, journals[n]!, {
+              ...options,
+              attempt: 20_000
+            })
+            assert.strictEqual(yield* started.line(0), "ready")
+            yield* started.tell("go\n")
+            if (name === "ends") {
+              yield* started.line(1)
+              assert.strictEqual((yield* elected).pid, started.child.pid)
+            }
+            return started
+          })
+        )
+        const before = compareJournals(path, journals).acknowledged
+        yield* Effect.repeat(
+          Effect.sync(() => compareJournals(path, journals).acknowledged),
+          { until: (now) => now > before + 50, schedule: Schedule.spaced("50 millis") }
+        )
+        ends!.child.stdin.end()
+        yield* ends!.ended
+        assert.strictEqual(ends!.child.exitCode, 0)
+        const next = yield* elected
+        assert.include(
+          others.map(({ child }) => child.pid),
+          next.pid
+        )
+        const then = compareJournals(path, journals).acknowledged
+        yield* Effect.repeat(
+          Effect.sync(() => compareJournals(path, journals).acknowledged),
+          { until: (now) => now > then, schedule: Schedule.spaced("50 millis") }
+        )
+        for (const { child, ended } of others) {
+          child.kill("SIGKILL")
+          yield* ended
+        }
+        const { denied, doubled, failures, lost } = compareJournals(path, journals)
+        assert.deepStrictEqual([failures, lost, doubled, denied], [{}, [], [], []])
+      }),
+    60_000
   )
 
   it.scopedLive(

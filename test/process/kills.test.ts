@@ -1,3 +1,4 @@
+import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -56,6 +57,15 @@ describe("processes that die at any moment", () => {
             }
           }).pipe(Effect.scoped)
 
+        /** The files of the election, and which ones they are. */
+        const locks = () =>
+          Object.fromEntries(
+            NodeFs.readdirSync(folder)
+              .filter((name) => /-primary(-lock\d)?$/.test(name))
+              .map((name) => [name, NodeFs.statSync(NodePath.join(folder, name)).ino])
+          )
+        let known = {}
+
         while (killed < kills) {
           const count = Math.min(killsPerRound, kills - killed)
           yield* round(count)
@@ -69,6 +79,9 @@ describe("processes that die at any moment", () => {
             totalsAgree: true,
             integrity: "ok"
           })
+          // No lock is ever unlinked: two processes could hold one each.
+          assert.deepInclude(locks(), known)
+          known = locks()
           if (now === acknowledged) idle++
           acknowledged = now
           if (killed === kills || killed % 500 === 0) {

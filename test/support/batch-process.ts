@@ -1,12 +1,15 @@
 /**
  * A process that does one write per line of its input, `batch-process.ts FILE OPTIONS`: `batch KEY`, `vote KEY`,
- * `values` or `absent`. It says `ready`, and then one line per write: its result, or the class of its error.
+ * `values` or `absent`. It says `ready`, and then one line per write: its result, or the class of its error. With
+ * `trace`, it writes every span that ends to that file.
  */
 import * as NodeFs from "node:fs"
 import * as NodeReadline from "node:readline"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { Sqlite } from "effect-db-hub"
 import { makeVotes } from "../../examples/votes.js"
 import { StoresShared } from "../../src/layers/stores/index.js"
@@ -16,7 +19,11 @@ import { operation, WriteChannel, withIdempotencyKey } from "../../src/services/
 
 const [path = "", given = "{}"] = process.argv.slice(2)
 
-const { known = true, ...options } = JSON.parse(given) as ForwardingOptions & { readonly known?: boolean }
+const {
+  known = true,
+  trace,
+  ...options
+} = JSON.parse(given) as ForwardingOptions & { readonly known?: boolean; readonly trace?: string }
 
 const say = (value: unknown) =>
   NodeFs.writeSync(1, `${JSON.stringify(value, (_, part) => (typeof part === "bigint" ? `${part}n` : part))}\n`)
@@ -62,13 +69,39 @@ const program = Effect.gen(function* () {
   yield* Effect.sync(() => say("ready"))
   yield* Stream.fromAsyncIterable(NodeReadline.createInterface({ input: process.stdin }), String).pipe(
     Stream.runForEach((line) =>
-      Effect.match(write(line), { onSuccess: (result) => say({ result }), onFailure: ({ _tag }) => say({ _tag }) })
+      Effect.match(Effect.withSpan(write(line), line), {
+        onSuccess: (result) => say({ result }),
+        onFailure: ({ _tag }) => say({ _tag })
+      })
     )
   )
 })
 
+const native = Effect.runSync(Effect.tracer)
+
+const tracing = (file: string) =>
+  Layer.setTracer(
+    Tracer.make({
+      context: (run) => run(),
+      span: (...made) => {
+        const span = native.span(...made)
+        const { end } = span
+        span.end = (...ended) => {
+          const parent = Option.getOrUndefined(span.parent)?.spanId
+          NodeFs.appendFileSync(
+            file,
+            `${JSON.stringify({ name: span.name, trace: span.traceId, id: span.spanId, parent })}\n`
+          )
+          return end.apply(span, ended)
+        }
+        return span
+      }
+    })
+  )
+
 const services = Layer.provideMerge(StoresShared(options), Sqlite.layer({ path }))
-Effect.runPromise(Effect.provide(program, services)).then(
+const traced = trace === undefined ? services : Layer.provideMerge(services, tracing(trace))
+Effect.runPromise(Effect.provide(program, traced)).then(
   () => process.exit(0),
   (error) => {
     NodeFs.writeSync(2, `${String(error)}\n`)

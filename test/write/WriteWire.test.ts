@@ -4,6 +4,7 @@ import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { DbConflict, type DbError } from "../../src/errors/index.js"
+import * as Endpoint from "../../src/layers/write/WriteEndpoint.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { failureOf } from "../support/index.js"
 
@@ -31,10 +32,15 @@ const write = (payload: unknown): Wire.ForwardedWrite => ({
   deadline: Date.now() + 5_000
 })
 
-const setup = (forward: (write: Wire.ForwardedWrite) => Effect.Effect<string, DbError>) =>
+const setup = (
+  forward: (write: Wire.ForwardedWrite) => Effect.Effect<string, DbError>,
+  transport?: Endpoint.Transport
+) =>
   Effect.gen(function* () {
-    const socket = yield* Wire.serve("secret", { forward, status: Effect.succeed(status), stepDown: Effect.void })
-    const record = { instance: "one", epoch: 1, slot: 0, socket, secret: "secret", protocol: Wire.protocol }
+    const handlers = { forward, status: Effect.succeed(status), stepDown: Effect.void }
+    const secret = "what only the owner can read"
+    const socket = yield* Wire.serve(secret, handlers, transport)
+    const record = { instance: "one", epoch: 1, slot: 0, socket, secret, protocol: Wire.protocol }
     return { socket, record, client: yield* Wire.connect(record) }
   })
 
@@ -42,11 +48,11 @@ const echo = ({ payload }: Wire.ForwardedWrite) => Effect.succeed(JSON.stringify
 
 /** Writes bytes on a connection of its own and waits until it is answered or closed. */
 const send = (socket: string, ...chunks: ReadonlyArray<string | Buffer>) =>
-  Effect.async<void>((resume) => {
-    const connection = NodeNet.connect(socket)
-    const done = () => {
+  Effect.async<string>((resume) => {
+    const connection = NodeNet.connect(Endpoint.connectOptions(socket))
+    const done = (answer: unknown) => {
       connection.destroy()
-      resume(Effect.void)
+      resume(Effect.succeed(String(answer)))
     }
     connection.on("error", done).on("close", done).on("data", done)
     for (const chunk of chunks) connection.write(chunk)
@@ -77,13 +83,67 @@ describe("the wire of forwarded writes", () => {
   it.scopedLive("a request without the secret is refused, and nothing is done", () =>
     Effect.gen(function* () {
       let calls = 0
-      const { record } = yield* setup(() => Effect.sync(() => String(calls++)))
-      const client = yield* Wire.connect({ ...record, secret: "guess" })
-      const error = yield* failureOf(client.forward(write({})))
-      assert.deepStrictEqual([error._tag, error.applied, error.code], ["PrimaryUnreachable", "no", "HUB_WRONG_SECRET"])
+      const { socket } = yield* setup(() => Effect.sync(() => String(calls++)))
+      const request = { _tag: "Request", id: "1", tag: "Forward", payload: write({}) }
+      for (const headers of [[], [["authorization", "guess"]]]) {
+        assert.include(yield* send(socket, `${JSON.stringify({ ...request, headers })}\n`), "HUB_WRONG_SECRET")
+      }
       assert.strictEqual(calls, 0)
     })
   )
+
+  it.scopedLive("the primary of another database, or a stranger at its address, is not taken for ours", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const { record } = yield* setup(() => Effect.sync(() => String(calls++)))
+      const error = yield* failureOf(Wire.connect({ ...record, secret: "of another database" }))
+      assert.deepStrictEqual(
+        [error._tag, error.applied, error.code],
+        ["PrimaryUnreachable", "no", "HUB_FOREIGN_PRIMARY"]
+      )
+      assert.strictEqual(calls, 0)
+      const heard: Array<string> = []
+      const stranger = yield* Effect.acquireRelease(
+        Effect.async<NodeNet.Server>((resume) => {
+          const server = NodeNet.createServer((connection) => {
+            connection
+              .on("error", () => {})
+              .on("data", (data) => {
+                heard.push(String(data))
+                connection.end("HTTP/1.1 400 Bad Request\r\n\r\n")
+              })
+          })
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const { port } = stranger.address() as NodeNet.AddressInfo
+      const refused = yield* failureOf(Wire.connect({ ...record, socket: `tcp://127.0.0.1:${port}` }))
+      assert.strictEqual(refused._tag, "PrimaryUnreachable")
+      assert.isNotEmpty(heard)
+      assert.notInclude(heard.join(), record.secret)
+    })
+  )
+
+  it.scopedLive("over TCP on the loopback it is the same", () =>
+    Effect.gen(function* () {
+      const { client, record, socket } = yield* setup(echo, "tcp")
+      assert.match(socket, /^tcp:\/\/127\.0\.0\.1:\d+$/)
+      yield* send(socket, "not json\n")
+      assert.strictEqual(yield* client.forward(write({ a: 1 })), '{"a":1}')
+      const error = yield* failureOf(Wire.connect({ ...record, secret: "guess" }))
+      assert.strictEqual(error.code, "HUB_FOREIGN_PRIMARY")
+    })
+  )
+
+  it("on Windows the socket is a named pipe", () => {
+    const pipe = Endpoint.socketPath("win32", "C:\\Temp", "ab12")
+    assert.strictEqual(pipe, "\\\\.\\pipe\\effect-db-hub-ab12")
+    assert.deepStrictEqual(Endpoint.connectOptions(pipe), { path: pipe })
+    assert.strictEqual(Endpoint.socketPath("linux", "/tmp", "ab12"), "/tmp/effect-db-hub-ab12/primary.sock")
+    assert.deepStrictEqual(Endpoint.connectOptions("tcp://127.0.0.1:80"), { host: "127.0.0.1", port: 80 })
+    assert.deepStrictEqual(Endpoint.connectOptions("tcp://example.com:80"), { path: "tcp://example.com:80" })
+  })
 
   it.scopedLive("text of any script arrives as it was, also across the chunks of the socket", () =>
     Effect.gen(function* () {

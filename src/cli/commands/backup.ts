@@ -11,27 +11,14 @@ import { type DbError, DbUnsupported } from "../../errors/DbError.js"
 import type { BackendShape } from "../../services/Backend.js"
 import { defaultName, outputFile } from "../../tools/backupFile.js"
 import { fileOf, open, selected } from "../Backends.js"
-import { Io } from "../Io.js"
+import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
 import { ExitWith, print } from "../report.js"
-import { bytes, printable } from "../text.js"
-
-const barWidth = 30
-
-const bar = (done: number, total: number): string => {
-  const filled = Math.round((done / Math.max(total, 1)) * barWidth)
-  const percent = Math.floor((done / Math.max(total, 1)) * 100)
-  return `backup [${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ${percent}%`
-}
+import { bar, bytes, printable } from "../text.js"
 
 const copy = (backend: BackendShape, file: string) =>
-  Effect.flatMap(Io, ({ progress }) =>
-    progress === undefined
-      ? backend.backup(file)
-      : Effect.ensuring(
-          backend.backup(file, { onProgress: ({ done, total }) => progress(bar(done, total)) }),
-          Effect.sync(() => progress(""))
-        )
+  withProgress((show) =>
+    backend.backup(file, { onProgress: ({ done, total }) => Effect.runSync(show(bar("backup", done, total))) })
   )
 
 /** Two backups within one second, also of two processes, get names of their own. */

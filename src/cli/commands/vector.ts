@@ -10,12 +10,12 @@ import { type DbError, InvalidInput, invalidInput, NotFound } from "../../errors
 import { nearest } from "../../errors/nearest.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { CollectionIndex, CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
-import type { FilterInput } from "../../vector/Filter.js"
 import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
-import { withBackend } from "../Backends.js"
-import { common, describe, textOf } from "../options.js"
-import { print } from "../report.js"
-import { table } from "../text.js"
+import { withBackend, withSearch } from "../Backends.js"
+import { withProgress } from "../Io.js"
+import { common, describe, filterOf, textOf } from "../options.js"
+import { ExitWith, note, print } from "../report.js"
+import { bar, printable, table } from "../text.js"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -65,12 +65,6 @@ const collections = Command.make("collections", common, (options) =>
     )
   )
 )
-
-const filterOf = (text: string): Effect.Effect<FilterInput, InvalidInput> =>
-  Effect.try({
-    try: (): FilterInput => JSON.parse(text),
-    catch: () => invalidInput("cli.vector", "filter", "is not valid JSON", `an object such as {"year": {"$gte": 2024}}`)
-  })
 
 const collectionOf = (backend: BackendShape, name: string): Effect.Effect<CollectionInfo, DbError> =>
   Effect.flatMap(backend.vector.collections, (all) => {
@@ -159,7 +153,7 @@ const search = Command.make(
         return yield* invalidInput("cli.vector", "QUERY", "and --like are two ways to say it", "exactly one of them")
       }
       if (options.k < 1) return yield* invalidInput("cli.vector", "k", "is no count", "a whole number from 1")
-      const filter = yield* Effect.transposeMapOption(options.filter, filterOf)
+      const filter = yield* Effect.transposeMapOption(options.filter, (text) => filterOf("cli.vector", text))
       const text = yield* Effect.transposeMapOption(options.query, (query) => textOf("QUERY", query))
       const how = { k: options.k, ...(Option.isSome(filter) ? { filter: filter.value } : {}) }
       const hits = yield* withBackend(options, "read", (backend) =>
@@ -196,11 +190,46 @@ const search = Command.make(
 
 const rowOf = ({ id, metadata, score, text }: SearchHit) => [Number(score.toFixed(4)), id, text, metadata]
 
+const reembed = Command.make(
+  "reembed",
+  {
+    collection: Args.text({ name: "COLLECTION" }).pipe(Args.withDescription("The collection to move")),
+    ...common
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const { failed, ...report } = yield* withSearch(options, "write", (_, search) =>
+        withProgress((show) =>
+          search.reembed(options.collection, { onProgress: ({ done, total }) => show(bar("reembed", done, total)) })
+        )
+      )
+      const { embedded, moved, pending } = report
+      yield* print(
+        options.json,
+        () => ({ collection: options.collection, ...report, failed: failed?.message ?? null }),
+        () =>
+          moved
+            ? `moved to the configured model: ${embedded} embedded, ${pending} pending`
+            : `not moved yet: ${embedded} embedded, ${pending} to go; run this again to go on from there`
+      )
+      if (failed !== undefined) yield* note(printable(failed.message))
+      if (!moved) return yield* new ExitWith({ code: 1 })
+    })
+).pipe(
+  Command.withDescription(
+    describe(
+      "Move a collection of texts to the configured embedding model. The old vectors answer until all are made; run it " +
+        "again after a failure, and it goes on from there.",
+      "db-hub vector reembed documents"
+    )
+  )
+)
+
 /**
  * @since 0.1.0
  * @category commands
  */
 export const vector = Command.make("vector").pipe(
-  Command.withDescription("Look into the vector collections"),
-  Command.withSubcommands([collections, search])
+  Command.withDescription("Look into the vector collections, and move them to another model"),
+  Command.withSubcommands([collections, search, reembed])
 )

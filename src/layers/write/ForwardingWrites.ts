@@ -26,6 +26,7 @@ import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
 import * as Coordinator from "./Coordinator.js"
 import * as LocalWrites from "./LocalWrites.js"
+import * as Endpoint from "./WriteEndpoint.js"
 import * as Writes from "./Writes.js"
 import * as Wire from "./WriteWire.js"
 
@@ -51,6 +52,8 @@ export interface ForwardingOptions {
   readonly deadAfter?: Duration.DurationInput
   /** How long idempotency keys are kept; default 7 days. */
   readonly keepKeys?: Duration.DurationInput
+  /** How others reach this process when it is the primary; default `socket`. */
+  readonly transport?: Endpoint.Transport
 }
 
 interface Settings {
@@ -61,6 +64,7 @@ interface Settings {
   readonly capacity: number
   readonly deadAfter: number
   readonly keepKeys: number
+  readonly transport: Endpoint.Transport
 }
 
 /** What this process is when it writes for the others. */
@@ -193,21 +197,25 @@ const make = (
           { guard: fence, onCommit: writes.committed, onFenced: lose }
         )
         const secret = NodeCrypto.randomBytes(32).toString("base64url")
-        const socket = yield* Wire.serve(secret, {
-          forward: serveForward({ epoch, coordinator }),
-          status: Effect.map(
-            coordinator.metrics,
-            (metrics) => new Wire.PrimaryStatus({ instance, epoch, pid: process.pid, ...metrics })
-          ),
-          stepDown: Effect.zipRight(
-            Effect.sync(() => {
-              steppedDown = true
-            }),
-            lose
-          )
-        })
+        const socket = yield* Wire.serve(
+          secret,
+          {
+            forward: serveForward({ epoch, coordinator }),
+            status: Effect.map(
+              coordinator.metrics,
+              (metrics) => new Wire.PrimaryStatus({ instance, epoch, pid: process.pid, ...metrics })
+            ),
+            stepDown: Effect.zipRight(
+              Effect.sync(() => {
+                steppedDown = true
+              }),
+              lose
+            )
+          },
+          settings.transport
+        )
         yield* sharing.publish({ instance, epoch, slot, socket, secret, protocol: Wire.protocol })
-        if (before !== undefined && !primaryHangs) yield* Wire.removeSocket(before.socket)
+        if (before !== undefined && !primaryHangs) yield* Endpoint.remove(before.socket)
         yield* Effect.acquireRelease(
           Effect.sync(() => {
             primary = { epoch, coordinator, over }
@@ -499,7 +507,8 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
         contention: Duration.toMillis(options.contention ?? "250 millis"),
         capacity: options.capacity ?? 256,
         deadAfter: Duration.toMillis(options.deadAfter ?? "3 seconds"),
-        keepKeys: Duration.toMillis(options.keepKeys ?? "7 days")
+        keepKeys: Duration.toMillis(options.keepKeys ?? "7 days"),
+        transport: options.transport ?? "socket"
       }
       return Layer.scoped(WriteChannel, make(backend, sharing, settings))
     })

@@ -1,16 +1,12 @@
 /**
- * How a write travels from one process to the one that writes for it: RPC over a Unix socket.
+ * How a write travels from one process to the one that writes for it: RPC over a socket.
  *
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
-import * as NodeFs from "node:fs"
-import * as NodeOs from "node:os"
-import * as NodePath from "node:path"
 import { Socket } from "@effect/platform/Socket"
 import { SocketServer } from "@effect/platform/SocketServer"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
-import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Rpc from "@effect/rpc/Rpc"
 import * as RpcClient from "@effect/rpc/RpcClient"
 import * as RpcGroup from "@effect/rpc/RpcGroup"
@@ -23,8 +19,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { DbConnection, DbError, PrimaryUnreachable } from "../../errors/index.js"
+import { DbError, PrimaryUnreachable } from "../../errors/index.js"
 import type { PrimaryRecord } from "../../services/Sharing.js"
+import * as Endpoint from "./WriteEndpoint.js"
 
 /**
  * Raised whenever an older process could misread a newer one.
@@ -80,11 +77,17 @@ const Forward = Rpc.make("Forward", {
   error: DbError
 })
 
+/**
+ * Asked first, and without the secret: the primary shows that it has it too. What answers at the address of a primary
+ * that has died may be anybody.
+ */
+const Hello = Rpc.make("Hello", { payload: { nonce: Schema.String }, success: Schema.String })
+
 const Status = Rpc.make("Status", { success: PrimaryStatus, error: DbError })
 
 const StepDown = Rpc.make("StepDown", { error: DbError })
 
-const WireGroup = RpcGroup.make(Forward, Status, StepDown).middleware(Authorized)
+const WireGroup = RpcGroup.make(Forward, Status, StepDown).middleware(Authorized).merge(RpcGroup.make(Hello))
 
 /**
  * @since 0.1.0
@@ -160,34 +163,9 @@ const gathered = (socket: Socket): Socket => ({
   })
 })
 
-const folderPrefix = "effect-db-hub-"
-
-/** A folder that only this user can enter, with a name short enough for a socket's path. */
-const privateFolder = Effect.acquireRelease(
-  Effect.try({
-    try: () => NodeFs.mkdtempSync(NodePath.join(NodeOs.tmpdir(), folderPrefix)),
-    catch: () => listenFailed
-  }),
-  (folder) => Effect.sync(() => NodeFs.rmSync(folder, { recursive: true, force: true }))
-)
-
-const listenFailed = new DbConnection({
-  operation: "primary.listen",
-  code: "HUB_SOCKET",
-  message: "No socket can be made in the folder for temporary files: check TMPDIR and its permissions"
-})
-
-/**
- * Takes away the socket of a primary that was killed.
- *
- * @since 0.1.0
- * @category server
- */
-export const removeSocket = (socket: string): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const folder = NodePath.dirname(socket)
-    if (NodePath.basename(folder).startsWith(folderPrefix)) NodeFs.rmSync(folder, { recursive: true, force: true })
-  })
+/** What only one who has the secret can answer to a nonce. */
+const proofOf = (secret: string, nonce: string): string =>
+  NodeCrypto.createHmac("sha256", secret).update(nonce).digest("base64url")
 
 const sameSecret = (given: string | undefined, secret: string): boolean => {
   const [a, b] = [Buffer.from(given ?? ""), Buffer.from(secret)]
@@ -195,16 +173,18 @@ const sameSecret = (given: string | undefined, secret: string): boolean => {
 }
 
 /**
- * Listens until the scope closes; gives the path of the socket.
+ * Listens until the scope closes; gives the address.
  *
  * @since 0.1.0
  * @category server
  */
-export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<string, DbError, Scope.Scope> =>
+export const serve = (
+  secret: string,
+  handlers: WireHandlers,
+  transport: Endpoint.Transport = "socket"
+): Effect.Effect<string, DbError, Scope.Scope> =>
   Effect.gen(function* () {
-    const path = NodePath.join(yield* privateFolder, "primary.sock")
-    const socketServer = yield* Effect.mapError(NodeSocketServer.make({ path }), () => listenFailed)
-    yield* Effect.try({ try: () => NodeFs.chmodSync(path, 0o600), catch: () => listenFailed })
+    const { address, server: socketServer } = yield* Endpoint.listen(transport)
     const authorized = Layer.succeed(Authorized, ({ headers }) =>
       sameSecret(headers["authorization"], secret)
         ? Effect.void
@@ -222,7 +202,8 @@ export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<str
           WireGroup.toLayer({
             Forward: handlers.forward,
             Status: () => handlers.status,
-            StepDown: () => handlers.stepDown
+            StepDown: () => handlers.stepDown,
+            Hello: ({ nonce }) => Effect.sync(() => proofOf(secret, nonce))
           })
         ),
         Layer.provide(authorized),
@@ -242,7 +223,7 @@ export const serve = (secret: string, handlers: WireHandlers): Effect.Effect<str
         setImmediate(() => resume(Effect.void))
       })
     )
-    return path
+    return address
   })
 
 /**
@@ -266,6 +247,15 @@ const lost = (operation: string) =>
       "The connection to the primary process broke: the same write under the same idempotency key is safe to send"
   })
 
+const foreign = new PrimaryUnreachable({
+  operation: "primary.connect",
+  code: "HUB_FOREIGN_PRIMARY",
+  message: "Another program answers at the address of the primary; nothing was sent to it"
+})
+
+/** A primary that lives answers the first question at once; longer than who asks for signs of life waits. */
+const helloTimeout = "3 seconds"
+
 /**
  * One connection to a primary, until the scope closes. What it answers is decoded; everything else is a lost answer.
  *
@@ -274,7 +264,7 @@ const lost = (operation: string) =>
  */
 export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbError, Scope.Scope> =>
   Effect.gen(function* () {
-    const socket = yield* NodeSocket.makeNet({ path: record.socket, openTimeout: "2 seconds" })
+    const socket = yield* NodeSocket.makeNet({ ...Endpoint.connectOptions(record.socket), openTimeout: "2 seconds" })
     const services = yield* Layer.build(
       RpcClient.layerProtocolSocket().pipe(
         Layer.provide(Layer.succeed(Socket, gathered(socket))),
@@ -282,15 +272,21 @@ export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbE
       )
     )
     const client = yield* Effect.provide(RpcClient.make(WireGroup, { spanPrefix: "effect-db-hub.forward" }), services)
-    const call = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>
+    const answered = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>
       request.pipe(
-        RpcClient.withHeaders({ authorization: record.secret }),
         // A connection that is let go interrupts what was asked over it, and that is a lost answer too.
         Effect.catchAllCause((cause) => {
           const error = Cause.failureOption(cause)
           return Effect.fail(Option.isSome(error) && Schema.is(DbError)(error.value) ? error.value : lost(operation))
         })
       )
+    const nonce = NodeCrypto.randomBytes(32).toString("base64url")
+    const proof = yield* answered("primary.connect", client.Hello({ nonce })).pipe(
+      Effect.timeoutFail({ duration: helloTimeout, onTimeout: () => lost("primary.connect") })
+    )
+    if (!sameSecret(proof, proofOf(record.secret, nonce))) return yield* Effect.fail(foreign)
+    const call = <A, E>(operation: string, request: Effect.Effect<A, E>): Effect.Effect<A, DbError> =>
+      answered(operation, RpcClient.withHeaders(request, { authorization: record.secret }))
     return {
       record,
       forward: (write: ForwardedWrite) => call(write.operation, client.Forward(write)),

@@ -1,0 +1,83 @@
+/**
+ * @since 0.1.0
+ */
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import { type DbError, MigrationError } from "../../errors/DbError.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { IngestReport } from "../../services/Ingest.js"
+import { withSearch } from "../Backends.js"
+import { withProgress } from "../Io.js"
+import { collection, common, describe } from "../options.js"
+import { note, print } from "../report.js"
+import { bar, counted, printable } from "../text.js"
+
+/** Makes the tables of a new database; an older one is migrated only by `db-hub migrate`. */
+const prepared = ({ migrator, name }: BackendShape): Effect.Effect<void, DbError> =>
+  Effect.gen(function* () {
+    if ((yield* migrator.currentVersion) === 0) return yield* Effect.asVoid(migrator.migrate())
+    if ((yield* migrator.plan()).length === 0) return
+    return yield* new MigrationError({
+      backend: name,
+      operation: "cli.ingest",
+      reason: "not-migrated",
+      message: "The database is of an older version: run the migrations first (`db-hub migrate`)"
+    })
+  })
+
+const describeReport = (report: IngestReport): string => {
+  const { added, changed, chunks, collection, embedded, pending, removed, skipped, unchanged } = report
+  const files = `${counted(added, "file")} added, ${changed} changed, ${unchanged} unchanged, ${removed} removed`
+  return [
+    `${printable(collection)}: ${files}; ${counted(chunks, "chunk")}, ${embedded} embedded${pending === 0 ? "" : `, ${pending} pending`}`,
+    ...skipped.map(({ path, reason }) => `  skipped ${printable(path)}: ${reason}`)
+  ].join("\n")
+}
+
+/**
+ * @since 0.1.0
+ * @category commands
+ */
+export const ingest = Command.make(
+  "ingest",
+  {
+    folder: Args.text({ name: "FOLDER" }).pipe(Args.withDescription("The folder of text files")),
+    collection,
+    ...common
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const IngestLive = yield* Effect.promise(() => import("../../layers/ingest/IngestLive.js"))
+      const report = yield* withSearch(options, "write", (backend, search) =>
+        Effect.zipRight(
+          prepared(backend),
+          withProgress((show) =>
+            IngestLive.make(backend, search, true).folder(options.folder, {
+              collection: options.collection,
+              onProgress: ({ done, phase, total }) => show(bar(phase === "files" ? "ingest" : "embed", done, total))
+            })
+          )
+        )
+      )
+      yield* print(
+        options.json,
+        () => {
+          const { failed, ...rest } = report
+          return { ...rest, failed: failed === undefined ? null : { reason: failed.reason, message: failed.message } }
+        },
+        () => describeReport(report)
+      )
+      if (report.failed !== undefined)
+        yield* note(`${printable(report.failed.message)}; texts are found, run this again`)
+    })
+).pipe(
+  Command.withDescription(
+    describe(
+      "Make the text files of a folder searchable, and keep them so: run it again after changes. Leaves out what " +
+        ".gitignore names, node_modules, names that begin with a dot, binary files, files above 1 MiB and symbolic links.",
+      "db-hub ingest ./docs",
+      "db-hub ingest ~/notes --collection notes --json"
+    )
+  )
+)
