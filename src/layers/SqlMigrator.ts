@@ -218,7 +218,7 @@ export const make = (
     history,
     needsMigration: Effect.map(version, (current) => current < list.length),
     plan: ({ target = 0 } = {}) => plan(target),
-    migrate: ({ target = 0 } = {}) =>
+    migrate: ({ onProgress, target = 0 } = {}) =>
       Effect.gen(function* () {
         const previousVersion = yield* version
         const applied: Array<PlannedStep> = []
@@ -228,6 +228,7 @@ export const make = (
           if (taken === most) return yield* movedAway(name)
           const step = yield* advance(target)
           if (step !== undefined) applied.push(step)
+          onProgress?.({ done: taken + 1, total: most })
         }
         return { previousVersion, currentVersion: yield* version, applied }
       }).pipe(Effect.withSpan("Migrator.migrate", { attributes: { backend: name, scope } }))

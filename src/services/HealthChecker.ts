@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
 
-const renamed = <A, I>(schema: Schema.Schema<A, I>, key: string) =>
+const renamed = <A, I, const Key extends string>(schema: Schema.Schema<A, I>, key: Key) =>
   Schema.propertySignature(schema).pipe(Schema.fromKey(key))
 
 /**

@@ -107,9 +107,12 @@ export class Migrator extends Context.Tag("effect-db-hub/Migrator")<
     readonly currentVersion: Effect.Effect<number, DbError>
     /**
      * Goes up or down to the target, one transaction per step, one process at a time. Fails with `DbConflict` when
-     * another process goes somewhere else meanwhile.
+     * another process goes somewhere else meanwhile. `onProgress` hears of each step that is done.
      */
-    readonly migrate: (options?: { readonly target?: MigrationTarget }) => Effect.Effect<MigrationReport, DbError>
+    readonly migrate: (options?: {
+      readonly target?: MigrationTarget
+      readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void
+    }) => Effect.Effect<MigrationReport, DbError>
     readonly needsMigration: Effect.Effect<boolean, DbError>
     /** The steps that `migrate` would run, with their SQL; runs nothing. */
     readonly plan: (options?: {

@@ -22,6 +22,8 @@ export interface Declaration<A = never> {
   readonly group: Group
   readonly description: string
   readonly parameters: Schema.Schema<A, unknown>
+  /** What an answer without an error holds; it may hold more. */
+  readonly result: Schema.Schema.AnyNoContext
   /** Whether it may change something, destroy something, and may be called twice for the effect of once. */
   readonly hints: { readonly readOnly: boolean; readonly destructive: boolean; readonly idempotent: boolean }
 }
@@ -35,15 +37,33 @@ const backend = optional(text("Backend name; default primary"))
 const params = optional(Schema.Array(Schema.Unknown).annotations({ description: "Values of the ? in order" }))
 const code = optional(text("The code that the plan returned"))
 
-const declare = <Fields extends Schema.Struct.Fields>(
+const declare = <Fields extends Schema.Struct.Fields, Result extends Schema.Struct.Fields>(
   group: Group,
   description: string,
   fields: Fields,
+  result: Result,
   hints: Declaration["hints"]
-) => ({ group, description, parameters: Schema.Struct(fields), hints })
+) => ({ group, description, parameters: Schema.Struct(fields), result: Schema.Struct(result), hints })
 
 const reading = { readOnly: true, destructive: false, idempotent: true }
 const writing = { readOnly: false, destructive: true, idempotent: false }
+
+const documents = Schema.Array(Schema.Object)
+const rows = {
+  columns: Schema.Array(Schema.String),
+  rows: Schema.Array(Schema.Array(Schema.Unknown)),
+  row_count: Schema.Int,
+  truncated: Schema.Boolean,
+  reason: Schema.NullOr(Schema.String)
+}
+/** A plan and its code, or what was done. */
+const written = {
+  plan: optional(Schema.Object),
+  code: optional(Schema.String),
+  rows_affected: optional(Schema.Int),
+  last_insert_id: optional(Schema.Unknown),
+  rows: optional(rows.rows)
+}
 
 /**
  * @since 0.1.0
@@ -54,6 +74,7 @@ export const tools = {
     "read",
     "Health, version and connection pool of one backend, or of all.",
     { backend },
+    { backends: documents },
     reading
   ),
   db_hub_query: declare(
@@ -61,38 +82,88 @@ export const tools = {
     "Run one SQL statement that reads (SELECT, WITH, VALUES, EXPLAIN). Rows come as arrays in the order of columns; " +
       "truncated and reason say what was left out.",
     { query: text("SQL; values as ?"), params, backend, max_rows: optional(count("Default 100", 1)) },
+    rows,
     reading
   ),
   db_hub_schema: declare(
     "read",
     "Tables and views with their columns; with table and detail also keys, indexes, sizes.",
     { table: optional(text("This table alone")), detail: optional(Schema.Boolean), backend },
+    { tables: documents },
     reading
   ),
-  db_hub_backends: declare("read", "Names, engines and abilities of the backends.", {}, reading),
+  db_hub_backends: declare(
+    "read",
+    "Names, engines and abilities of the backends.",
+    {},
+    { backends: documents },
+    reading
+  ),
+  db_hub_search: declare(
+    "read",
+    "Find records of collections, and memories, by words, by meaning, or both (hybrid, the default where it can be). " +
+      "Best first.",
+    {
+      query: optional(Schema.String),
+      vector: optional(Schema.Array(Schema.Number)),
+      mode: optional(Schema.Literal("text", "vector", "hybrid")),
+      in: optional(Schema.Array(Schema.String).annotations({ description: 'Collections, or "memories"; default all' })),
+      filter: optional(
+        Schema.Object.annotations({ description: 'On metadata: {"lang": "en", "year": {"$gte": 2024}}' })
+      ),
+      limit: optional(count("Default 10", 1)),
+      backend
+    },
+    { results: documents, failed: optional(documents) },
+    reading
+  ),
   db_hub_execute: declare(
     "write",
     "Run one SQL statement that writes, in one transaction. Where plans are on, the first call changes nothing: it " +
       "tells what would change and returns a code; call again with the same arguments and that code.",
     { statement: text("SQL; values as ?"), params, backend, code },
+    written,
     writing
+  ),
+  db_hub_remember: declare(
+    "write",
+    "Keep a fact, an event or a way to do something, to be found by db_hub_search. The same content is kept once.",
+    {
+      content: Schema.String,
+      kind: optional(
+        Schema.Literal("semantic", "episodic", "procedural").annotations({ description: "Default semantic" })
+      ),
+      tags: optional(Schema.Array(Schema.String)),
+      importance: optional(Schema.Number.annotations({ description: "0 to 1; default 0.5" })),
+      supersedes: optional(text("Id of the memory that this one replaces"))
+    },
+    { id: Schema.String, duplicate: Schema.Boolean },
+    { readOnly: false, destructive: false, idempotent: true }
   ),
   db_hub_migrate: declare(
     "admin",
     "Bring the hub's own tables to a version; dry_run only lists the steps.",
     { backend, target: optional(count("Version; default the newest", 0)), dry_run: optional(Schema.Boolean) },
+    {
+      current_version: Schema.Int,
+      previous_version: optional(Schema.Int),
+      steps: optional(documents),
+      applied: optional(documents)
+    },
     { ...writing, idempotent: true }
   ),
   db_hub_backup: declare(
     "admin",
     "Copy a live database to a new file in the backup folder, and check the copy.",
     { output: optional(text("File name below the backup folder")), backend },
+    { backup_path: Schema.String, size_bytes: Schema.Int },
     { readOnly: false, destructive: false, idempotent: false }
   ),
   db_hub_raw: declare(
     "admin",
     "Run any one SQL statement; what writes is planned first, as by db_hub_execute. At most 10 calls a second.",
     { query: text("SQL; values as ?"), params, backend, code },
+    { type: Schema.Literal("query", "exec"), ...written, columns: optional(rows.columns) },
     writing
   )
 } as const
@@ -111,10 +182,25 @@ export type ToolName = keyof typeof tools
  */
 export type Arguments<Name extends ToolName> = Schema.Schema.Type<(typeof tools)[Name]["parameters"]>
 
+interface Json {
+  readonly [key: string]: unknown
+}
+
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value)
+
 /** What says nothing to a model is left out: every word of it is paid for at every call. */
 const compact = (value: unknown): unknown => {
   if (Array.isArray(value)) return value.map(compact)
-  if (typeof value !== "object" || value === null) return value
+  if (!isObject(value)) return value
+  const { anyOf } = value
+  // Several simple types are a list of their names.
+  if (Array.isArray(anyOf) && anyOf.every((choice) => isObject(choice) && Object.keys(choice).join() === "type")) {
+    return { type: anyOf.map(({ type }: Json) => type) }
+  }
+  // Any object at all.
+  if (value["$id"] === "/schemas/object") {
+    return { type: "object", ...("description" in value ? { description: value["description"] } : {}) }
+  }
   const entries = Object.entries(value).filter(
     ([key, child]) =>
       !["$schema", "$id", "title"].includes(key) && !(key === "required" && Array.isArray(child) && child.length === 0)
@@ -122,18 +208,28 @@ const compact = (value: unknown): unknown => {
   return Object.fromEntries(entries.map(([key, child]) => [key, compact(child)]))
 }
 
+const jsonSchema = (schema: unknown): Json => compact(JSONSchema.make(schema as Schema.Schema<unknown>)) as Json
+
 /**
  * The parameters of a tool as JSON Schema.
  *
  * @since 0.1.0
  * @category conversions
  */
-export const jsonSchemaOf = (name: ToolName): Record<string, unknown> => {
-  if (name === "db_hub_backends") return { type: "object", properties: {}, additionalProperties: false }
-  return compact(JSONSchema.make(tools[name].parameters as unknown as Schema.Schema<unknown>)) as Record<
-    string,
-    unknown
-  >
+export const jsonSchemaOf = (name: ToolName): Readonly<Record<string, unknown>> =>
+  name === "db_hub_backends"
+    ? { type: "object", properties: {}, additionalProperties: false }
+    : jsonSchema(tools[name].parameters)
+
+/**
+ * The answers of a tool as JSON Schema: what they hold at least.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const resultSchemaOf = (name: ToolName): Readonly<Record<string, unknown>> => {
+  const { additionalProperties: _, ...open } = jsonSchema(tools[name].result)
+  return open
 }
 
 /**

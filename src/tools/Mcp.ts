@@ -14,53 +14,93 @@ import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { DbConnection } from "../errors/index.js"
-import { jsonSchemaOf, type ToolName, tools } from "./Declarations.js"
-import type { Toolkit } from "./Toolkit.js"
+import { jsonSchemaOf, resultSchemaOf, type ToolName, tools } from "./Declarations.js"
+import type { Caller, Toolkit } from "./Toolkit.js"
 
 /** The toolkit checks arguments itself, so that its errors tell an agent what to do. */
-const inputOf = (name: ToolName): Mcp.StandardSchemaWithJSON<unknown, unknown> => {
-  const schema = () => jsonSchemaOf(name)
+const standard = (schema: Readonly<Record<string, unknown>>): Mcp.StandardSchemaWithJSON<unknown, unknown> => ({
+  "~standard": {
+    version: 1,
+    vendor: "effect-db-hub",
+    validate: (value: unknown) => ({ value }),
+    jsonSchema: { input: () => schema, output: () => schema }
+  }
+})
+
+const declared = (name: ToolName) => {
+  const { description, hints } = tools[name]
   return {
-    "~standard": {
-      version: 1,
-      vendor: "effect-db-hub",
-      validate: (value: unknown) => ({ value }),
-      jsonSchema: { input: schema, output: schema }
+    description,
+    inputSchema: standard(jsonSchemaOf(name)),
+    outputSchema: standard(resultSchemaOf(name)),
+    annotations: {
+      readOnlyHint: hints.readOnly,
+      destructiveHint: hints.destructive,
+      idempotentHint: hints.idempotent,
+      openWorldHint: false
     }
   }
 }
 
-/** One server object per connection or request, all over the same tools. */
-const factory = (kit: Toolkit, version: string, runtime: Runtime.Runtime<never>, session: string) => () => {
-  const server = new Mcp.McpServer({ name: "db-hub", version })
-  for (const name of kit.names) {
-    const { description, hints } = tools[name]
-    server.registerTool(
-      name,
-      {
-        description,
-        inputSchema: inputOf(name),
-        annotations: {
-          readOnlyHint: hints.readOnly,
-          destructiveHint: hints.destructive,
-          idempotentHint: hints.idempotent,
-          openWorldHint: false
-        }
-      },
-      async (args, context) => {
-        const client = server.server.getClientVersion()?.name ?? "unknown"
-        const caller = { name: client.slice(0, 200), session: context.sessionId ?? session }
-        const answer = await Runtime.runPromise(runtime, kit.call(name, args, caller), {
-          signal: context.mcpReq.signal
-        })
+/** Tells the client how far long work is, if it asked to be told. */
+const progressOf = ({ _meta, notify }: Mcp.ServerContext["mcpReq"]): Caller["onProgress"] => {
+  const progressToken = _meta?.progressToken
+  if (progressToken === undefined) return undefined
+  return ({ done, total }) => {
+    const params = { progressToken, progress: done, total }
+    // Who went away hears nothing more.
+    notify({ method: "notifications/progress", params }).catch(() => {})
+  }
+}
+
+const schemaUri = "db-hub://{backend}/schema"
+
+/**
+ * One server object per connection or request, all over the same tools. `sessionOf` names the session of a caller that
+ * has none by the transport.
+ */
+const factory =
+  (kit: Toolkit, version: string, runtime: Runtime.Runtime<never>, sessionOf: (client: string) => string) => () => {
+    const server = new Mcp.McpServer({ name: "db-hub", version })
+    const call = (name: ToolName, args: unknown, { mcpReq, sessionId }: Mcp.ServerContext) => {
+      const client = server.server.getClientVersion()?.name.slice(0, 200) ?? "unknown"
+      const onProgress = progressOf(mcpReq)
+      const caller = {
+        name: client,
+        session: sessionId ?? sessionOf(client),
+        ...(onProgress === undefined ? {} : { onProgress })
+      }
+      return Runtime.runPromise(runtime, kit.call(name, args, caller), { signal: mcpReq.signal })
+    }
+
+    for (const name of kit.names) {
+      server.registerTool(name, declared(name), async (args, context) => {
+        const answer = await call(name, args, context)
         return answer.ok
           ? { content: [{ type: "text", text: JSON.stringify(answer.value) }], structuredContent: answer.value }
           : { content: [{ type: "text", text: JSON.stringify({ error: answer.error }) }], isError: true }
+      })
+    }
+
+    if (kit.names.includes("db_hub_schema")) {
+      const list = async (context: Mcp.ServerContext) => {
+        const answer = await call("db_hub_backends", {}, context)
+        const names = answer.ok ? (answer.value["backends"] as ReadonlyArray<{ readonly name: string }>) : []
+        return { resources: names.map(({ name }) => ({ name: `schema of ${name}`, uri: `db-hub://${name}/schema` })) }
       }
-    )
+      server.registerResource(
+        "schema",
+        new Mcp.ResourceTemplate(schemaUri, { list }),
+        { description: "Tables and views with their columns", mimeType: "application/json" },
+        async (uri, { backend }, context) => {
+          const answer = await call("db_hub_schema", { backend: String(backend) }, context)
+          if (answer.ok) return { contents: [{ uri: uri.href, text: JSON.stringify(answer.value) }] }
+          throw new Mcp.ProtocolError(Mcp.ProtocolErrorCode.InvalidParams, answer.error.message, answer.error)
+        }
+      )
+    }
+    return server
   }
-  return server
-}
 
 /**
  * Serves one client on standard input and output until it closes them.
@@ -71,7 +111,10 @@ const factory = (kit: Toolkit, version: string, runtime: Runtime.Runtime<never>,
 export const stdio = (kit: Toolkit, version: string): Effect.Effect<void> =>
   Effect.flatMap(Effect.runtime<never>(), (runtime) =>
     Effect.acquireUseRelease(
-      Effect.sync(() => serveStdio(factory(kit, version, runtime, NodeCrypto.randomUUID()))),
+      Effect.sync(() => {
+        const session = NodeCrypto.randomUUID()
+        return serveStdio(factory(kit, version, runtime, () => session))
+      }),
       () =>
         Effect.async<void>((resume) => {
           const end = () => resume(Effect.void)
@@ -108,6 +151,54 @@ const bodyOf = async (request: NodeHttp.IncomingMessage, max: number): Promise<B
   return Buffer.concat(chunks)
 }
 
+/** Sessions that are kept; the one that was silent longest gives way. */
+const maxSessions = 1000
+
+type SessionTransport = Mcp.WebStandardStreamableHTTPServerTransport
+
+/**
+ * Clients of the protocol before 2026-07-28 open sessions: each has a transport and a server of its own. Later ones
+ * have none: there a caller is known by the name that it gives.
+ */
+const sessionHandler = (make: () => Mcp.McpServer) => {
+  const sessions = new Map<string, SessionTransport>()
+  const opened = async (): Promise<SessionTransport> => {
+    const transport = new Mcp.WebStandardStreamableHTTPServerTransport({
+      sessionIdGenerator: () => NodeCrypto.randomUUID(),
+      onsessioninitialized: (id) => {
+        const oldest = sessions.entries().next().value
+        if (sessions.size >= maxSessions && oldest !== undefined) {
+          sessions.delete(oldest[0])
+          oldest[1].close().catch(() => {})
+        }
+        sessions.set(id, transport)
+      },
+      onsessionclosed: (id) => void sessions.delete(id)
+    })
+    await make().connect(transport)
+    return transport
+  }
+  return {
+    fetch: async (request: Request): Promise<Response> => {
+      const id = request.headers.get("mcp-session-id")
+      if (id === null) return (await opened()).handleRequest(request)
+      const known = sessions.get(id)
+      if (known === undefined) {
+        return Response.json(
+          { jsonrpc: "2.0", id: null, error: { code: -32001, message: "There is no such session: initialize anew" } },
+          { status: 404 }
+        )
+      }
+      sessions.delete(id)
+      sessions.set(id, known)
+      return known.handleRequest(request)
+    },
+    close: async () => {
+      await Promise.all(Array.from(sessions.values(), (transport) => transport.close()))
+    }
+  }
+}
+
 const refuse = (response: NodeHttp.ServerResponse, status: number, message: string) => {
   response.writeHead(status, { "content-type": "application/json", connection: "close" })
   response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32600, message } }))
@@ -127,7 +218,10 @@ export const http = (
 ): Effect.Effect<number, DbConnection, Scope.Scope> =>
   Effect.gen(function* () {
     const runtime = yield* Effect.runtime<never>()
-    const handler = Mcp.createMcpHandler(factory(kit, version, runtime, NodeCrypto.randomUUID()))
+    const instance = NodeCrypto.randomUUID()
+    const make = factory(kit, version, runtime, (client) => `${instance} ${client}`)
+    const modern = Mcp.createMcpHandler(make, { legacy: "reject", maxRequestBodySize: maxBody })
+    const sessions = sessionHandler(make)
     const wanted = digest(`Bearer ${Redacted.value(token)}`)
 
     const answer = async (request: NodeHttp.IncomingMessage, response: NodeHttp.ServerResponse) => {
@@ -152,9 +246,14 @@ export const http = (
       response.on("close", () => gone.abort())
       const method = request.method ?? "GET"
       const hasBody = method !== "GET" && method !== "HEAD"
-      const result = await handler.fetch(
-        new Request(url, { method, headers, signal: gone.signal, ...(hasBody ? { body: new Uint8Array(body) } : {}) })
-      )
+      const whole = new Request(url, {
+        method,
+        headers,
+        signal: gone.signal,
+        ...(hasBody ? { body: new Uint8Array(body) } : {})
+      })
+      const legacy = await Mcp.isLegacyRequest(whole, undefined, { maxRequestBodySize: maxBody })
+      const result = await (legacy ? sessions : modern).fetch(whole)
       response.writeHead(result.status, Object.fromEntries(result.headers))
       if (result.body === null) response.end()
       else
@@ -187,7 +286,7 @@ export const http = (
       }),
       (opened) =>
         Effect.zipRight(
-          Effect.promise(() => handler.close()),
+          Effect.promise(() => Promise.all([modern.close(), sessions.close()])),
           Effect.async<void>((resume) => {
             opened.close(() => resume(Effect.void))
             opened.closeAllConnections()

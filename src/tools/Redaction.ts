@@ -2,8 +2,9 @@
  * @since 0.1.0
  */
 
-/** The password in a connection string. */
+/** The password in a connection string, as a URL or as words with values. */
 const passwords = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+@/gi
+const passwordWords = /\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'";,)]+)/gi
 
 /**
  * A value without the passwords of connection strings in its texts.
@@ -12,7 +13,7 @@ const passwords = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+@/gi
  * @category redaction
  */
 export const redacted = (value: unknown): unknown => {
-  if (typeof value === "string") return value.replace(passwords, "$1***@")
+  if (typeof value === "string") return value.replace(passwords, "$1***@").replace(passwordWords, "$1***")
   if (Array.isArray(value)) return value.map(redacted)
   if (typeof value !== "object" || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, redacted(child)]))

@@ -14,13 +14,15 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DbBusy, type DbError, DbReadOnly, InvalidInput, invalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
-import type { AgentResult, AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
-import type { BackendShape, SqlValue, TableInfo } from "../services/Backend.js"
-import { HealthStatus } from "../services/HealthChecker.js"
+import type { AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
+import type { BackendShape, SqlValue } from "../services/Backend.js"
+import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { HubShape } from "../services/Hub.js"
-import { defaultName, outputFile } from "./backupFile.js"
+import * as Actions from "./Actions.js"
+import { outputFile } from "./backupFile.js"
 import { type Arguments, type Group, namesOf, type ToolName, tools } from "./Declarations.js"
 import { redacted } from "./Redaction.js"
+import * as Searching from "./Searching.js"
 import * as Writes from "./Writes.js"
 
 /**
@@ -55,8 +57,12 @@ export interface ToolkitOptions {
   readonly backupFolder?: string
   /** Limits of the read door. */
   readonly reading?: AgentSqlOptions
-  /** Calls of `db_hub_raw` a second, in each session; default 10. */
-  readonly rawPerSecond?: number
+  /** Calls a second of a tool, in each session; default 10 of `db_hub_raw`, and any number of the others. */
+  readonly callsPerSecond?: { readonly [Name in ToolName]?: number }
+  /** Makes the vectors of what is looked for and remembered; without it search goes by words alone. */
+  readonly embeddings?: EmbeddingsShape
+  /** Where memories are kept, and whose they are; without it there is no `db_hub_remember`. */
+  readonly memories?: Searching.Memories
   /** Records a call after it; a failure fails the call's answer, though not what it did. */
   readonly audit?: (record: AuditRecord) => Effect.Effect<void, DbError>
 }
@@ -69,7 +75,10 @@ export interface ToolkitOptions {
  */
 export interface Caller {
   readonly name: string
+  /** Codes of plans and limits of calls are those of one session. */
   readonly session: string
+  /** Hears of long work as it goes on. */
+  readonly onProgress?: (progress: Actions.Progress) => void
 }
 
 /**
@@ -101,7 +110,7 @@ export interface Toolkit {
   readonly call: (name: string, args: unknown, caller: Caller) => Effect.Effect<ToolAnswer>
 }
 
-type Document = Readonly<Record<string, unknown>>
+type Document = Actions.Document
 type Handlers = {
   readonly [Name in ToolName]: (args: Arguments<Name>, caller: Caller) => Effect.Effect<Document, DbError>
 }
@@ -110,19 +119,20 @@ type Handlers = {
 const maxSessions = 1000
 
 /** A bucket of tokens per session that fills up again with time. */
-const bucket = (perSecond: number) => {
+const bucket = (tool: string, perSecond: number) => {
   const sessions = new Map<string, { readonly tokens: number; readonly at: number }>()
   return (session: string): Effect.Effect<void, DbBusy> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const { at, tokens } = sessions.get(session) ?? { tokens: perSecond, at: now }
-      const filled = Math.min(perSecond, tokens + ((now - at) / 1000) * perSecond)
+      const size = Math.max(1, perSecond)
+      const { at, tokens } = sessions.get(session) ?? { tokens: size, at: now }
+      const filled = Math.min(size, tokens + ((now - at) / 1000) * perSecond)
       sessions.delete(session)
       if (sessions.size >= maxSessions) sessions.delete(sessions.keys().next().value!)
       sessions.set(session, { tokens: filled < 1 ? filled : filled - 1, at: now })
       return filled < 1
         ? Effect.fail(
             new DbBusy({
-              operation: "db_hub_raw",
+              operation: tool,
               code: "HUB_RATE_LIMIT",
               message: `More than ${perSecond} calls a second: wait ${Math.ceil(((1 - filled) / perSecond) * 1000)} ms`
             })
@@ -131,7 +141,7 @@ const bucket = (perSecond: number) => {
     })
 }
 
-const numeric = new Set(["max_rows", "target"])
+const numeric = new Set(["max_rows", "target", "limit"])
 
 /** Some models send whole numbers as 10.0 or "10". */
 const lenient = (args: unknown): unknown =>
@@ -185,38 +195,6 @@ const toolError = (error: DbError): ToolError => {
   }
 }
 
-const rowsOf = ({ columns, notes, reason, rows, truncated }: AgentResult): Document => ({
-  columns,
-  rows,
-  row_count: rows.length,
-  truncated,
-  reason,
-  ...(Object.keys(notes).length === 0 ? {} : { notes })
-})
-
-const columnText = ({ name, nullable, primaryKey, type }: TableInfo["columns"][number]): string =>
-  [name, type, ...(primaryKey > 0 ? ["PK"] : nullable ? [] : ["NOT NULL"])].filter((part) => part !== "").join(" ")
-
-const tableOf = (info: TableInfo, detail: boolean): Document => ({
-  name: info.name,
-  kind: info.kind,
-  columns: detail ? info.columns : info.columns.map(columnText),
-  rows_about: info.rowEstimate,
-  ...(info.foreignKeys.length === 0 || detail
-    ? {}
-    : {
-        references: info.foreignKeys.map((key) => `${key.columns.join(", ")} -> ${key.table}`)
-      }),
-  ...(detail ? { indexes: info.indexes, foreign_keys: info.foreignKeys, size_bytes: info.sizeBytes } : {})
-})
-
-const statusOf = (backend: BackendShape): Effect.Effect<Document> =>
-  Effect.map(backend.health.status, (status) => ({
-    name: backend.name,
-    type: backend.kind,
-    ...Schema.encodeSync(HealthStatus)(status)
-  }))
-
 /** A statement without its values, so that the same question is known again. */
 const fingerprint = (args: unknown): string => {
   const given = typeof args === "object" && args !== null ? (args as Document) : {}
@@ -237,20 +215,19 @@ const fingerprint = (args: unknown): string => {
  */
 export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect<Toolkit, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { audit, dmlOnly = false, groups = ["read"], rawPerSecond = 10, writes = "off" } = options
+    const { audit, callsPerSecond, dmlOnly = false, groups = ["read"], memories, writes = "off" } = options
     const folder = NodePath.resolve(options.backupFolder ?? "data/backups")
     const scope = yield* Effect.scope
-    const names = namesOf(groups).filter((name) => name !== "db_hub_execute" || writes !== "off")
-    const takeTurn = bucket(rawPerSecond)
+    const names = namesOf(groups).filter((name) =>
+      name === "db_hub_execute" ? writes !== "off" : name !== "db_hub_remember" || memories !== undefined
+    )
+    const limits = Object.entries({ db_hub_raw: 10, ...callsPerSecond })
+    const turns = new Map(limits.map(([name, perSecond]) => [name, bucket(name, perSecond)]))
     const write = writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly })
     const doors = new Map<BackendShape, AgentSqlShape>()
     const opening = yield* Effect.makeSemaphore(1)
 
     const mayUse = (backend: BackendShape) => options.backends?.includes(backend.name) ?? true
-    const listed = Effect.map(
-      Effect.flatMap(hub.list, (all) => Effect.forEach(all, (name) => hub.get(name))),
-      (backends) => backends.filter(mayUse)
-    )
     const get = (name: string | undefined): Effect.Effect<BackendShape, DbError> =>
       Effect.filterOrElse(hub.get(name), mayUse, () =>
         Effect.fail(
@@ -277,7 +254,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
 
     const read = (backend: BackendShape, sql: string, params: ReadonlyArray<unknown>, maxRows?: number) =>
       Effect.flatMap(doorOf(backend), (door) =>
-        Effect.map(door.query(sql, { params, ...(maxRows === undefined ? {} : { maxRows }) }), rowsOf)
+        Actions.query(door, sql, { params, ...(maxRows === undefined ? {} : { maxRows }) })
       )
 
     const writesAreOff = (backend: BackendShape) =>
@@ -308,64 +285,83 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
             raw
           )
 
+    const named = (name: string | undefined): Effect.Effect<ReadonlyArray<string>, DbError> =>
+      Effect.flatMap(hub.list, (all) => {
+        const usable = all.filter((one) => options.backends?.includes(one) ?? true)
+        return name === undefined ? Effect.succeed(usable) : Effect.as(get(name), [name])
+      })
+
     const handlers: Handlers = {
       db_hub_status: (args) =>
-        args.backend === undefined
-          ? Effect.map(
-              Effect.flatMap(listed, (all) => Effect.forEach(all, statusOf, { concurrency: "unbounded" })),
-              (backends) => ({ backends })
-            )
-          : Effect.flatMap(get(args.backend), statusOf),
+        Effect.flatMap(named(args.backend), (names) =>
+          Effect.map(
+            Effect.forEach(names, (name) => Actions.health(name, get(name)), {
+              concurrency: "unbounded"
+            }),
+            (backends) => ({ backends })
+          )
+        ),
       db_hub_query: (args) =>
         Effect.flatMap(get(args.backend), (backend) => read(backend, args.query, args.params ?? [], args.max_rows)),
-      db_hub_schema: (args) =>
-        Effect.flatMap(get(args.backend), (backend) =>
-          Effect.map(backend.schema(args.table === undefined ? {} : { table: args.table }), (tables) => ({
-            tables: tables.map((info) => tableOf(info, args.detail === true))
-          }))
-        ),
+      db_hub_schema: ({ backend, ...which }) =>
+        Effect.flatMap(get(backend), (backend) => Actions.schema(backend, which)),
       db_hub_backends: () =>
-        Effect.map(listed, (backends) => ({
-          backends: backends.map(({ capabilities, kind, name }) => ({ name, type: kind, ...capabilities }))
-        })),
+        Effect.flatMap(named(undefined), (names) =>
+          Effect.map(
+            Effect.forEach(names, (name) => Actions.abilities(name, get(name))),
+            (backends) => ({ backends })
+          )
+        ),
+      db_hub_search: ({ backend, ...request }) =>
+        Effect.flatMap(get(backend), (backend) =>
+          Searching.search(backend, request, {
+            embeddings: options.embeddings,
+            // Memories are kept in the primary.
+            memories: backend === hub.primary ? options.memories : undefined
+          })
+        ),
       db_hub_execute: (args, caller) =>
         Effect.flatMap(get(args.backend), (backend) => change(backend, args.statement, args, caller, false)),
-      db_hub_migrate: (args) =>
+      db_hub_remember: (args) =>
+        options.memories === undefined
+          ? Effect.fail(writesAreOff(hub.primary))
+          : Searching.remember(options.memories, options.embeddings, args),
+      db_hub_migrate: ({ backend, dry_run, target }, { onProgress }) =>
+        Effect.flatMap(
+          get(backend),
+          ({ migrator }): Effect.Effect<Document, DbError> =>
+            dry_run === true
+              ? Effect.map(Actions.plan(migrator, target), ({ steps, ...rest }) => ({
+                  ...rest,
+                  steps: steps.map(({ sql: _, ...step }) => step)
+                }))
+              : Effect.map(Actions.migrate(migrator, target, onProgress), (done) => ({ ...done, success: true }))
+        ),
+      db_hub_backup: ({ backend, output }, { onProgress }) =>
         Effect.gen(function* () {
-          const { migrator } = yield* get(args.backend)
-          const target = args.target === undefined ? {} : { target: args.target }
-          if (args.dry_run === true) {
-            const steps = yield* migrator.plan(target)
-            return {
-              dry_run: true,
-              current_version: yield* migrator.currentVersion,
-              needs_migration: steps.length > 0,
-              steps: steps.map(({ direction, id, name }) => ({ id, name, direction }))
-            }
-          }
-          const { currentVersion, previousVersion } = yield* migrator.migrate(target)
-          return { previous_version: previousVersion, current_version: currentVersion, success: true }
-        }),
-      db_hub_backup: (args) =>
-        Effect.gen(function* () {
-          const backend = yield* get(args.backend)
-          const now = yield* Clock.currentTimeMillis
-          const output = args.output ?? defaultName(backend.name, new Date(now), 1)
-          const file = yield* Effect.mapError(outputFile(output, folder, false), () =>
-            invalidInput("db_hub_backup", "output", "leads out of the backup folder", "a name below it", backend.name)
-          )
-          const copy = yield* backend.backup(file)
-          return {
-            success: true,
-            backup_path: copy.file,
-            size_bytes: copy.sizeBytes,
-            backend: backend.name,
-            timestamp: new Date(now).toISOString()
-          }
+          const from = yield* get(backend)
+          const file =
+            output === undefined
+              ? undefined
+              : yield* Effect.mapError(outputFile(output, folder, false), () =>
+                  invalidInput(
+                    "db_hub_backup",
+                    "output",
+                    "leads out of the backup folder",
+                    "a name below it",
+                    from.name
+                  )
+                )
+          const made = yield* Actions.backup(from, {
+            folder,
+            database: from.name,
+            ...(file === undefined ? {} : { file }),
+            ...(onProgress === undefined ? {} : { onProgress })
+          })
+          return { ...made, success: true }
         }),
       db_hub_raw: (args, caller) =>
         Effect.gen(function* () {
-          yield* takeTurn(caller.session)
           const backend = yield* get(args.backend)
           const answer =
             args.code === undefined
@@ -393,7 +389,10 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       const known = names.find((tool) => tool === name)
       if (known === undefined) return Effect.fail(unknownTool(name))
       const handler = handlers[known] as (args: unknown, caller: Caller) => Effect.Effect<Document, DbError>
-      return Effect.flatMap(decode(known, args), (decoded) => handler(decoded, caller))
+      return Effect.zipRight(
+        turns.get(known)?.(caller.session) ?? Effect.void,
+        Effect.flatMap(decode(known, args), (decoded) => handler(decoded, caller))
+      )
     }
 
     const record = (
@@ -423,6 +422,9 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         })
       })
 
+    // Ready when the first question comes; what keeps it from opening is told to who asks.
+    if (mayUse(hub.primary)) yield* Effect.forkIn(Effect.ignore(doorOf(hub.primary)), scope)
+
     return {
       names,
       call: (name, args, caller) =>
@@ -436,7 +438,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
           })
         }).pipe(
           Effect.catchAll((error) => Effect.succeed<ToolAnswer>({ ok: false, error: toolError(error) })),
-          Effect.withSpan(name)
+          Effect.withSpan(name, { captureStackTrace: false })
         )
     }
   })

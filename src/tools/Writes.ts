@@ -9,9 +9,9 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type DbError, DbReadOnly, invalidInput } from "../errors/index.js"
-import { collector, defaultLimits } from "../services/AgentRows.js"
 import type { BackendShape, ExecuteResult, SqlValue } from "../services/Backend.js"
 import * as SqlLexer from "../services/SqlLexer.js"
+import * as Actions from "./Actions.js"
 
 /**
  * @since 0.1.0
@@ -77,19 +77,6 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
 
 const allowed = ({ second, verb }: Shape, dmlOnly: boolean): boolean =>
   dml.has(verb) || (!dmlOnly && ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
-
-const documentOf = (result: ExecuteResult) => {
-  const columns = Object.keys(result.rows[0] ?? {})
-  const rows = collector(defaultLimits)
-  result.rows.every((row) => rows.add(columns.map((column) => row[column])))
-  const { notes: _, ...read } = rows.result()
-  const id = result.lastInsertId
-  return {
-    rows_affected: result.rowsAffected,
-    last_insert_id: typeof id === "bigint" ? String(id) : id,
-    ...(columns.length === 0 ? {} : { columns, ...read })
-  }
-}
 
 const key = ({ backend, params, session, sql }: Write): string =>
   NodeCrypto.createHash("sha256")
@@ -165,10 +152,7 @@ export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOn
     })
 
   const run = ({ backend, params, sql }: Write) =>
-    Effect.map(backend.transaction(backend.execute(sql, params)), (result) => ({
-      ...documentOf(result),
-      success: true
-    }))
+    Effect.map(Actions.execute(backend, sql, params), (done) => ({ ...done, success: true }))
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>
     Effect.suspend((): Effect.Effect<Readonly<Record<string, unknown>>, DbError> => {

@@ -3,12 +3,14 @@
  *
  * @since 0.1.0
  */
+export * as AiTools from "./AiTools.js"
 export {
   type Arguments,
   type Declaration,
   type Group,
   jsonSchemaOf,
   namesOf,
+  resultSchemaOf,
   type ToolName,
   tools
 } from "./Declarations.js"

@@ -66,7 +66,9 @@ describe("bin/db-hub", { timeout: 60_000 }, () => {
       const rows =
         "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 50000) SELECT x, hex(randomblob(40)) FROM c"
       const early = yield* Effect.async<{ code: number | null; err: string }>((resume) => {
-        const child = spawn(process.execPath, [bin, "query", rows, "--max-rows", "50000"], { cwd: folder })
+        const child = spawn(process.execPath, [bin, "query", rows, "--max-rows", "50000", "--max-bytes", "10000000"], {
+          cwd: folder
+        })
         let err = ""
         child.stderr.on("data", (chunk) => {
           err += chunk

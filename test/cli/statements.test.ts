@@ -25,9 +25,11 @@ describe("query", () => {
       const sql = "SELECT 1 AS a, 2 AS a, 9223372036854775807 AS big, x'0102' AS b, 9e999 AS inf, NULL AS n, '' AS e"
       assert.deepStrictEqual(document(yield* hub(["query", sql, "--json"])), {
         columns: ["a", "a_2", "big", "b", "inf", "n", "e"],
-        rows: [{ a: 1, a_2: 2, big: "9223372036854775807", b: { $base64: "AQI=" }, inf: "Infinity", n: null, e: "" }],
+        rows: [{ a: 1, a_2: 2, big: "9223372036854775807", b: "AQI=", inf: "Infinity", n: null, e: "" }],
         count: 1,
-        truncated: false
+        truncated: false,
+        reason: null,
+        notes: { big: "integers beyond 2^53 as text", b: "bytes as base64", inf: "NaN and infinities as text" }
       })
       assert.deepStrictEqual(document(yield* hub(["query", "SELECT 1 AS a WHERE 0", "--json"])).rows, [])
     })
@@ -67,7 +69,7 @@ describe("query", () => {
         p1: -1,
         p2: null,
         p3: "9223372036854775807",
-        p4: { $base64: "AQI=" },
+        p4: "AQI=",
         p5: 1,
         p6: "[1]"
       })

@@ -108,7 +108,22 @@ const sqliteOnly = {
     "DELETE FROM sqlite_master",
     "UPDATE sqlite_schema SET sql = ''",
     "INSERT INTO sqlite_sequence VALUES ('notes', 1)",
-    "INSERT INTO sqlite_dbpage VALUES (1, x'00')"
+    "INSERT INTO sqlite_dbpage VALUES (1, x'00')",
+    "INSERT INTO search(search) VALUES ('optimize')",
+    "INSERT INTO search(search) VALUES ('delete-all')",
+    "INSERT INTO search(search, rowid, body) VALUES ('delete', 1, 'alpha beta')",
+    "INSERT INTO search(search, rank) VALUES ('rank', 'bm25(10)')"
+  ],
+  quoted: [
+    "SELECT [load_extension]('FOLDER/evil.so')",
+    "SELECT `load_extension` /* */ ('FOLDER/evil.so')",
+    "VALUES (\"load_extension\"('FOLDER/evil.so'))",
+    "SELECT 1 WHERE fts3_tokenizer('simple') IS NULL",
+    "SELECT * FROM temp.pragma_wal_checkpoint",
+    "SELECT * FROM pragma_wal_checkpoint('TRUNCATE')",
+    'SELECT * FROM "main"."pragma_wal_checkpoint"',
+    "SELECT * FROM pragma_query_only(0)",
+    "SELECT * FROM pragma_foreign_keys(0)"
   ]
 }
 
@@ -164,7 +179,28 @@ const postgresOnly = {
     "VALUES (nextval('counter'))",
     "SELECT wipe()",
     "SELECT public.wipe()",
-    'SELECT * FROM "wipe"()'
+    'SELECT * FROM "wipe"()',
+    "SELECT lower_counted(id) FROM notes",
+    "SELECT notes::money FROM notes",
+    "SELECT CAST(notes AS money) FROM notes",
+    "SELECT 5::checked",
+    "SELECT '5'::checked",
+    "SELECT * FROM json_to_record('{\"x\": 5}') AS t(x checked)",
+    "SELECT hidden.lowered('x')",
+    "SELECT cursor_to_xml('hub_read', 1, true, true, '')",
+    "SELECT query_to_xmlschema('SELECT wipe()', true, true, '')",
+    "SELECT * FROM pg_ls_waldir()",
+    "SELECT * FROM pg_show_all_file_settings()",
+    "SELECT lo_get(1)",
+    "SELECT lo_open(1, 131072)",
+    "SELECT * FROM pg_logical_slot_peek_changes('x', NULL, NULL)",
+    "SELECT pg_wal_replay_pause()",
+    "SELECT pg_promote()",
+    "SELECT pg_backup_start('x')",
+    "SELECT pg_log_backend_memory_contexts(1)",
+    "SELECT pg_nextoid('pg_class', 'oid', 'pg_class_oid_index')",
+    "SELECT binary_upgrade_set_next_pg_authid_oid(1)",
+    "SELECT pg_advisory_unlock_all()"
   ],
   statements: [
     "WITH d AS (DELETE FROM notes RETURNING id) SELECT * FROM d",
@@ -240,6 +276,31 @@ const all = (classes: Readonly<Record<string, ReadonlyArray<string>>>) => Object
 export const attacks = {
   sqlite: disguised([...all(shared), ...all(sqliteOnly)]),
   postgresql: disguised([...all(shared), ...all(postgresOnly)])
+}
+
+/** What would use up memory or time, or writes through a view: harmless where it is only explained, so not disguised. */
+export const heavy = {
+  sqlite: [
+    "SELECT zeroblob(1000000000)",
+    "SELECT randomblob(1000000000)",
+    "SELECT hex(zeroblob(500000000))",
+    "SELECT printf('%.*c', 1000000000, 'x')",
+    "SELECT replace(hex(zeroblob(100000)), '0', hex(zeroblob(100000)))",
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c",
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT group_concat(x) FROM c",
+    "SELECT * FROM extending"
+  ],
+  postgresql: [
+    "SELECT lpad('x', 1000000000, 'y')",
+    "SELECT string_agg(repeat('x', 1000000), '') FROM generate_series(1, 2000)",
+    "SELECT 'x' ~ repeat('(a*)*', 2000)",
+    "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT max(x) FROM r",
+    "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b",
+    "SELECT * FROM wiped",
+    "SELECT * FROM counted",
+    "SELECT * FROM sleeping",
+    "EXPLAIN ANALYZE SELECT * FROM wiped"
+  ]
 }
 
 const columns = ["id", "body", "id, body", "*", "count(*)", "max(id)", "lower(body)", "id + 1 AS next", "id, id"]

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -12,6 +12,7 @@ import * as HubMake from "../../src/layers/HubMake.js"
 import * as Mcp from "../../src/tools/Mcp.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { temporaryFolder } from "../support/index.js"
+import { inDatabase, noServer, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
 
 const bin = NodePath.resolve("bin/db-hub")
 
@@ -51,7 +52,8 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
           ["db_hub_status", true],
           ["db_hub_query", true],
           ["db_hub_schema", true],
-          ["db_hub_backends", true]
+          ["db_hub_backends", true],
+          ["db_hub_search", true]
         ]
       )
       const tokens = JSON.stringify(tools).length / 4
@@ -84,7 +86,7 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
     Effect.gen(function* () {
       const client = yield* overStdio(yield* place, "--allow", "write", "--allow", "admin", "--writes", "plan")
       const { tools } = yield* Effect.promise(() => client.listTools())
-      assert.lengthOf(tools, 8)
+      assert.lengthOf(tools, 10)
       const tokens = JSON.stringify(tools).length / 4
       console.log(`tools/list over stdio, characters / 4: all ${Math.ceil(tokens)}`)
       assert.isBelow(tokens, 2500)
@@ -152,6 +154,145 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
   )
 })
 
+/** Runs a check again until it holds; what never does fails the test. */
+const until = (check: () => Promise<boolean>) =>
+  Effect.promise(check).pipe(
+    Effect.delay("20 millis"),
+    Effect.repeat({ until: (holds) => holds }),
+    Effect.timeout("20 seconds"),
+    Effect.orDie
+  )
+
+const childrenOf = (parent: number): ReadonlyArray<number> =>
+  execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
+    .flatMap(([pid, ppid]) => (ppid === parent ? [pid] : []))
+
+/** Starts a call, waits until `running`, cancels it and waits until `gone`. */
+const cancelled = (client: Client, query: string, running: () => Promise<boolean>, gone: () => Promise<boolean>) =>
+  Effect.gen(function* () {
+    const controller = new AbortController()
+    const asked = client.callTool({ name: "db_hub_query", arguments: { query } }, { signal: controller.signal }).then(
+      () => "answered",
+      () => "cancelled"
+    )
+    yield* until(running)
+    controller.abort()
+    assert.strictEqual(yield* Effect.promise(() => asked), "cancelled")
+    yield* until(gone)
+    const next = yield* call(client, "db_hub_query", { query: "SELECT 7 AS seven" })
+    assert.deepStrictEqual((next.structuredContent as { rows: unknown }).rows, [[7]])
+  })
+
+describe("a call that is cancelled", { timeout: 60_000 }, () => {
+  it.scopedLive("ends the process that runs it on SQLite", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const transport = new StdioClientTransport({ command: process.execPath, args: [bin, "mcp"], cwd: folder })
+      const client = yield* connected(() => transport)
+      yield* call(client, "db_hub_query", { query: "SELECT 1" })
+      const workers = childrenOf(transport.pid!)
+      assert.isAtLeast(workers.length, 1)
+      const endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT max(n) FROM c"
+      yield* cancelled(
+        client,
+        endless,
+        () => Promise.resolve(true),
+        async () => workers.some((pid) => !childrenOf(transport.pid!).includes(pid))
+      )
+    })
+  )
+
+  it.scopedLive.skipIf(noServer)("is stopped by PostgreSQL", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const url = inDatabase(serverUrl, yield* temporaryDatabase)
+      const transport = new StdioClientTransport({
+        command: process.execPath,
+        args: [bin, "mcp"],
+        cwd: folder,
+        env: { ...(process.env as Record<string, string>), DATABASE_URL: `${url}?sslmode=disable` }
+      })
+      const client = yield* connected(() => transport)
+      const active = async () => {
+        const [row] = await Effect.runPromise(
+          outside(
+            url,
+            "SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() " +
+              "AND datname = current_database() AND query LIKE '%hub_read%'"
+          )
+        )
+        return Number(row!["n"])
+      }
+      yield* cancelled(
+        client,
+        "SELECT count(*) FROM generate_series(1, 1000000000)",
+        async () => (await active()) === 1,
+        async () => (await active()) === 0
+      )
+    })
+  )
+})
+
+describe("what a client is offered", { timeout: 60_000 }, () => {
+  it.scopedLive("the schema as a resource of each backend, and progress of long work", () =>
+    Effect.gen(function* () {
+      const client = yield* overStdio(yield* place, "--allow", "admin", "--allow", "write")
+      const { resources } = yield* Effect.promise(() => client.listResources())
+      assert.deepStrictEqual(
+        resources.map(({ uri }) => uri),
+        ["db-hub://primary/schema"]
+      )
+      const { contents } = yield* Effect.promise(() => client.readResource({ uri: "db-hub://primary/schema" }))
+      const [content] = contents as ReadonlyArray<{ readonly text: string }>
+      assert.strictEqual(JSON.parse(content!.text).tables[0].name, "notes")
+      const unknown = yield* Effect.promise(() =>
+        client.readResource({ uri: "db-hub://nowhere/schema" }).then(
+          () => "",
+          (error: Error) => error.message
+        )
+      )
+      assert.include(unknown, "backend")
+
+      const seen: Array<{ readonly progress: number; readonly total?: number | undefined }> = []
+      const work = (name: string, args: Record<string, unknown>) =>
+        Effect.promise(() => {
+          seen.length = 0
+          return client.callTool({ name, arguments: args }, { onprogress: (progress) => seen.push(progress) })
+        })
+      yield* work("db_hub_backup", { output: "copy.db" })
+      assert.isAtLeast(seen.length, 1)
+      yield* work("db_hub_migrate", { target: 1 })
+      const steps = seen.length
+      assert.isAtLeast(steps, 2)
+      assert.deepStrictEqual(
+        seen.map(({ progress }) => progress),
+        Array.from({ length: steps }, (_, i) => i + 1)
+      )
+      assert.strictEqual(seen.at(-1)!.total, steps)
+    })
+  )
+
+  it.scopedLive("what is remembered is found by words alone, and belongs to the user that was named", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const ada = yield* overStdio(folder, "--allow", "write", "--user", "ada")
+      const kept = yield* call(ada, "db_hub_remember", { content: "Ada prefers metric units", tags: ["units"] })
+      assert.isString((kept.structuredContent as { id: unknown }).id)
+      const again = yield* call(ada, "db_hub_remember", { content: "Ada prefers metric units" })
+      assert.isTrue((again.structuredContent as { duplicate: unknown }).duplicate)
+      const found = yield* call(ada, "db_hub_search", { query: "metric units" })
+      const [best] = (found.structuredContent as { results: ReadonlyArray<Record<string, unknown>> }).results
+      assert.deepStrictEqual([best!["in"], best!["text"]], ["memories", "Ada prefers metric units"])
+      const bob = yield* overStdio(folder, "--user", "bob")
+      const others = yield* call(bob, "db_hub_search", { query: "metric units" })
+      assert.deepStrictEqual((others.structuredContent as { results: unknown }).results, [])
+    })
+  )
+})
+
 describe("the tools over HTTP", { timeout: 60_000 }, () => {
   it.scopedLive("answer the official client with the token, and nobody else", () =>
     Effect.gen(function* () {
@@ -160,7 +301,11 @@ describe("the tools over HTTP", { timeout: 60_000 }, () => {
         primary: { type: "sqlite", path: `${folder}/data/hub.db` } as { type: string },
         factories
       })
-      const kit = yield* Toolkit.make(hub)
+      const kit = yield* Toolkit.make(hub, {
+        groups: ["read", "write"],
+        writes: "plan",
+        callsPerSecond: { db_hub_schema: 0.001 }
+      })
       const token = Redacted.make("a-token")
       const port = yield* Mcp.http(kit, "1.0.0", { port: 0, token, maxBody: 10_000 })
       const url = new URL(`http://127.0.0.1:${port}/mcp`)
@@ -200,6 +345,25 @@ describe("the tools over HTTP", { timeout: 60_000 }, () => {
       assert.strictEqual(yield* status({ authorization }, body, "/other"), 404)
       assert.strictEqual(yield* status({ authorization }, `"${"x".repeat(20_000)}"`), 413)
       assert.isBelow((yield* status({ authorization }, "{")) ?? 500, 500)
+      // Each client is a session: the code of one is none of another.
+      const other = yield* connected(() => new StreamableHTTPClientTransport(url, { requestInit }))
+      const statement = "DELETE FROM notes WHERE id = 1"
+      const planned = yield* call(client, "db_hub_execute", { statement })
+      const { code } = planned.structuredContent as { code: string }
+      assert.isTrue((yield* call(other, "db_hub_execute", { statement, code })).isError)
+      const mine = (yield* call(client, "db_hub_execute", { statement })).structuredContent as { code: string }
+      assert.isFalse((yield* call(client, "db_hub_execute", { statement, code: mine.code })).isError === true)
+      // A limit of calls as well.
+      const burst = (from: Client) =>
+        Effect.map(
+          Effect.all(
+            Array.from({ length: 3 }, () => call(from, "db_hub_schema", {})),
+            { concurrency: 3 }
+          ),
+          (answers) => answers.filter(({ isError }) => isError === true).length
+        )
+      assert.deepStrictEqual([yield* burst(client), yield* burst(other)], [2, 2])
+      assert.strictEqual(yield* status({ authorization, "mcp-session-id": "unknown" }), 404)
       // It still answers.
       assert.isFalse((yield* call(client, "db_hub_status", {})).isError === true)
     })

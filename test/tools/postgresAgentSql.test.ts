@@ -4,7 +4,7 @@ import * as Pglite from "../../src/layers/postgres/Pglite.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import type { AgentSqlOptions } from "../../src/services/AgentSql.js"
 import { failureOf } from "../support/index.js"
-import { noServer, optionsFor, temporaryDatabase } from "../support/postgres.js"
+import { noServer, optionsFor, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
 
 const opened = (options?: AgentSqlOptions) =>
   Effect.gen(function* () {
@@ -17,23 +17,27 @@ const opened = (options?: AgentSqlOptions) =>
 const slow = "SELECT count(*) FROM generate_series(1, 1000000000) a"
 
 describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () => {
-  it.scopedLive("a statement is stopped at its deadline, and the next one works", () =>
-    Effect.gen(function* () {
-      const { door } = yield* opened({ deadline: "500 millis" })
-      yield* door.query("SELECT 1")
-      const started = performance.now()
-      const error = yield* failureOf(door.query(slow))
-      const taken = performance.now() - started
-      assert.strictEqual(error._tag, "DbTimeout")
-      assert.isAtLeast(taken, 499)
-      assert.isBelow(taken, 600)
-      const all = yield* Effect.all(
-        [1, 2, 3, 4].map(() => failureOf(door.query(slow))),
-        { concurrency: 4 }
-      )
-      assert.deepStrictEqual(new Set(all.map(({ _tag }) => _tag)), new Set(["DbTimeout"]))
-      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
-    })
+  it.scopedLive(
+    "a statement is stopped at its deadline, and the next one works",
+    () =>
+      Effect.gen(function* () {
+        const { door } = yield* opened({ deadline: "500 millis" })
+        yield* door.query("SELECT 1")
+        const started = performance.now()
+        const error = yield* failureOf(door.query(slow))
+        const taken = performance.now() - started
+        assert.strictEqual(error._tag, "DbTimeout")
+        assert.isAtLeast(taken, 499)
+        assert.isBelow(taken, 600)
+        const all = yield* Effect.all(
+          [1, 2, 3, 4].map(() => failureOf(door.query(slow))),
+          { concurrency: 4 }
+        )
+        assert.deepStrictEqual(new Set(all.map(({ _tag }) => _tag)), new Set(["DbTimeout"]))
+        assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+      }),
+    // A machine that is busy may be late.
+    { retry: 5 }
   )
 
   it.scopedLive("the limits are exact, and each says so", () =>
@@ -100,6 +104,40 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
       }
       yield* backend.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'")
       assert.deepStrictEqual((yield* door.query("SELECT twice(4)")).rows, [[8]])
+    })
+  )
+
+  it.scopedLive("a session keeps no lock that a function took behind its back", () =>
+    Effect.gen(function* () {
+      const { backend, door } = yield* opened({ concurrency: 1 })
+      yield* backend.execute(
+        "CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN PERFORM pg_advisory_lock(7); RETURN 1; END'"
+      )
+      assert.deepStrictEqual((yield* door.query("SELECT sneaky()")).rows, [[1]])
+      // On the same connection, so after what the first left to do.
+      const locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7"
+      assert.deepStrictEqual((yield* door.query(locks)).rows, [[0]])
+    })
+  )
+
+  it.scopedLive("a role sees what it was granted, and nothing else", () =>
+    Effect.gen(function* () {
+      const role = `reader_${globalThis.crypto.randomUUID().slice(0, 8)}`
+      const { backend, door } = yield* opened({ role })
+      yield* backend.execute("CREATE TABLE hidden (x int)")
+      yield* backend.execute(`CREATE ROLE ${role}`)
+      yield* Effect.addFinalizer(() => outside(serverUrl, `DROP ROLE IF EXISTS ${role}`))
+      yield* backend.execute(`GRANT SELECT ON t TO ${role}`)
+      yield* Effect.addFinalizer(() => Effect.ignore(backend.execute(`DROP OWNED BY ${role}`)))
+      assert.deepStrictEqual((yield* door.query("SELECT count(*), current_user FROM t")).rows, [[3, role]])
+      for (const sql of [
+        "SELECT * FROM hidden",
+        "SELECT * FROM pg_stat_file('x')",
+        "SELECT rolpassword FROM pg_authid"
+      ]) {
+        yield* failureOf(door.query(sql))
+      }
+      assert.deepStrictEqual((yield* door.query("SELECT current_user")).rows, [[role]])
     })
   )
 

@@ -5,7 +5,7 @@ import * as Pg from "pg"
 import { startPostgres } from "../../scripts/engines/postgres.mjs"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import { inDatabase, noServer, optionsFor, outside } from "../support/postgres.js"
-import { attacks, reads } from "./corpus.js"
+import { attacks, heavy, reads } from "./corpus.js"
 import { fuzzing, statements, unchangedBy } from "./fuzz.js"
 
 const schema = `
@@ -19,6 +19,16 @@ INSERT INTO embeddings VALUES ('{1, 2}');
 CREATE VIEW seen AS SELECT * FROM notes;
 CREATE SEQUENCE counter;
 CREATE FUNCTION wipe() RETURNS int LANGUAGE plpgsql AS 'BEGIN DELETE FROM notes; RETURN 1; END';
+CREATE SCHEMA hidden;
+CREATE FUNCTION hidden.lowered(text) RETURNS text LANGUAGE sql VOLATILE AS 'SELECT $1';
+CREATE FUNCTION counting(int, int) RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN PERFORM pg_advisory_lock(98); RETURN 1; END';
+CREATE AGGREGATE lower_counted (int) (SFUNC = counting, STYPE = int, INITCOND = '0');
+CREATE FUNCTION notes_money(notes) RETURNS money LANGUAGE plpgsql VOLATILE AS 'BEGIN PERFORM pg_advisory_lock(99); RETURN 1; END';
+CREATE CAST (notes AS money) WITH FUNCTION notes_money(notes);
+CREATE DOMAIN checked AS int CHECK (wipe() = 1);
+CREATE VIEW wiped AS SELECT wipe();
+CREATE VIEW counted AS SELECT nextval('counter');
+CREATE VIEW sleeping AS SELECT pg_sleep(100000)::text AS slept;
 CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 `
 
@@ -106,6 +116,18 @@ describe.skipIf(noServer)("the read door of PostgreSQL", { timeout: 1_200_000 },
         assert.strictEqual(yield* hash, before, attack)
       }
       assert.deepStrictEqual(accepted, [])
+    })
+  )
+
+  it.scopedLive("what would take all memory or time, or write through a view, ends without an answer", () =>
+    Effect.gen(function* () {
+      const { door, hash } = yield* opened
+      const before = yield* hash
+      for (const sql of heavy.postgresql) {
+        assert.isTrue(Either.isLeft(yield* Effect.either(door.query(sql))), sql)
+        assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]], sql)
+      }
+      assert.strictEqual(yield* hash, before)
     })
   )
 

@@ -1,4 +1,6 @@
+import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
+import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
@@ -19,21 +21,67 @@ const numbers = (n: number) =>
 const endless = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60000000) SELECT count(*) FROM c`
 
 describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
-  it.scopedLive("a statement is killed at its deadline, and the next one works", () =>
+  it.scopedLive(
+    "a statement is killed at its deadline, and the next one works",
+    () =>
+      Effect.gen(function* () {
+        const { door } = yield* opened({ deadline: "500 millis" })
+        yield* door.query("SELECT 1")
+        const started = performance.now()
+        const error = yield* failureOf(door.query(endless))
+        const taken = performance.now() - started
+        assert.strictEqual(error._tag, "DbTimeout")
+        assert.isAtLeast(taken, 499)
+        assert.isBelow(taken, 600)
+        assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+        // Also when all processes are lost at once, and while somebody waits for one.
+        const fibers = yield* Effect.all([1, 2, 3, 4].map(() => Effect.fork(failureOf(door.query(endless)))))
+        for (const fiber of fibers) assert.strictEqual((yield* Fiber.join(fiber))._tag, "DbTimeout")
+        assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+      }),
+    // A machine that is busy may be late.
+    { retry: 5 }
+  )
+
+  it.scopedLive("a database in memory is read as it is at each statement", () =>
     Effect.gen(function* () {
-      const { door } = yield* opened({ deadline: "500 millis" })
-      yield* door.query("SELECT 1")
-      const started = performance.now()
-      const error = yield* failureOf(door.query(endless))
-      const taken = performance.now() - started
-      assert.strictEqual(error._tag, "DbTimeout")
-      assert.isAtLeast(taken, 499)
-      assert.isBelow(taken, 600)
+      const backend = yield* Sqlite.make({ path: ":memory:", migrate: false })
+      const door = yield* backend.agentSql()
+      yield* backend.execute("CREATE TABLE t (x)")
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[0]])
+      yield* backend.execute("INSERT INTO t VALUES (1)")
+      assert.deepStrictEqual((yield* door.query("SELECT x FROM t")).rows, [[1]])
+      assert.strictEqual((yield* failureOf(door.query("DELETE FROM t")))._tag, "DbReadOnly")
+    })
+  )
+
+  it.scopedLive("a file that takes another's place is the one that is read", () =>
+    Effect.gen(function* () {
+      const { backend, door, folder } = yield* opened()
       assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
-      // Also when all processes are lost at once, and while somebody waits for one.
-      const fibers = yield* Effect.all([1, 2, 3, 4].map(() => Effect.fork(failureOf(door.query(endless)))))
-      for (const fiber of fibers) assert.strictEqual((yield* Fiber.join(fiber))._tag, "DbTimeout")
-      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+      yield* backend.backup(`${folder}/copy.db`)
+      const copy = new Database(`${folder}/copy.db`)
+      copy.exec("DELETE FROM t")
+      copy.close()
+      for (const suffix of ["-wal", "-shm"]) NodeFs.rmSync(`${folder}/hub.db${suffix}`, { force: true })
+      NodeFs.renameSync(`${folder}/copy.db`, `${folder}/hub.db`)
+      assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[0]])
+    })
+  )
+
+  it.scopedLive("what would take all memory ends its own process alone", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ deadline: "30 seconds" })
+      for (const sql of [
+        `${numbers(1_000_000_000)} ORDER BY random()`,
+        "WITH RECURSIVE c(x) AS (SELECT 'x' UNION ALL SELECT x || x FROM c) SELECT sum(length(x)) FROM c",
+        "SELECT hex(randomblob(500000000))"
+      ]) {
+        const error = yield* failureOf(door.query(sql))
+        assert.include(["DbConnection", "DbQuery", "DbUnsupported", "InvalidInput"], error._tag, sql)
+        assert.notStrictEqual(error.code, "HUB_DEADLINE", sql)
+        assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[3]])
+      }
     })
   )
 
@@ -127,13 +175,6 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
       const { backend, door } = yield* opened()
       yield* backend.execute("INSERT INTO t (id) VALUES (4)")
       assert.deepStrictEqual((yield* door.query("SELECT count(*) FROM t")).rows, [[4]])
-    })
-  )
-
-  it.scopedLive("a database in memory is refused with a reason", () =>
-    Effect.gen(function* () {
-      const backend = yield* Sqlite.make({ path: ":memory:", migrate: false })
-      assert.strictEqual((yield* failureOf(backend.agentSql()))._tag, "DbUnsupported")
     })
   )
 })

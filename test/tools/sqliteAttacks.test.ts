@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { temporaryFolder } from "../support/index.js"
-import { attacks, reads } from "./corpus.js"
+import { attacks, heavy, reads } from "./corpus.js"
 import { fuzzing, statements, unchangedBy } from "./fuzz.js"
 
 const schema = `
@@ -95,6 +95,19 @@ describe("the read door of SQLite", { timeout: 1_200_000 }, () => {
         assert.notInclude(JSON.stringify(result), "secret", attack)
       }
       assert.deepStrictEqual(accepted, [])
+    })
+  )
+
+  it.scopedLive("what would take all memory or time, or reach out through a view, ends without an answer", () =>
+    Effect.gen(function* () {
+      const { backend, door, hash } = yield* opened
+      yield* backend.execute("CREATE VIEW extending AS SELECT load_extension('evil')")
+      const before = hash()
+      for (const sql of heavy.sqlite) {
+        assert.isTrue(Either.isLeft(yield* Effect.either(door.query(sql))), sql)
+        assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]], sql)
+      }
+      assert.strictEqual(hash(), before)
     })
   )
 

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
-import { jsonSchemaOf, namesOf, type ToolName, tools } from "../../src/tools/Declarations.js"
+import { jsonSchemaOf, namesOf, resultSchemaOf, type ToolName, tools } from "../../src/tools/Declarations.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { temporaryFolder } from "../support/index.js"
 import { noServer, optionsFor, temporaryDatabase } from "../support/postgres.js"
@@ -41,7 +41,13 @@ describe("the tools", { timeout: 60_000 }, () => {
   it.scopedLive("only those that read are there unless more was asked for", () =>
     Effect.gen(function* () {
       const { failed, kit } = yield* opened()
-      assert.deepStrictEqual(kit.names, ["db_hub_status", "db_hub_query", "db_hub_schema", "db_hub_backends"])
+      assert.deepStrictEqual(kit.names, [
+        "db_hub_status",
+        "db_hub_query",
+        "db_hub_schema",
+        "db_hub_backends",
+        "db_hub_search"
+      ])
       for (const name of ["db_hub_execute", "db_hub_raw", "db_hub_backup", "db_hub_migrate", "rm"]) {
         assert.strictEqual((yield* failed(name, { statement: "DELETE FROM notes" })).type, "InvalidInput")
       }
@@ -92,10 +98,11 @@ describe("the tools", { timeout: 60_000 }, () => {
       const { failed, ok } = yield* opened({ backends: ["primary"] })
       const status = yield* ok("db_hub_status", {})
       assert.lengthOf(status["backends"] as Array<unknown>, 1)
-      assert.strictEqual((yield* ok("db_hub_status", { backend: "primary" }))["healthy"], true)
+      const [primary] = (yield* ok("db_hub_status", { backend: "primary" }))["backends"] as [{ healthy: boolean }]
+      assert.isTrue(primary.healthy)
       const listed = yield* ok("db_hub_schema", {})
       assert.deepStrictEqual(listed["tables"], [
-        { name: "notes", kind: "table", columns: ["id INTEGER PK", "body TEXT"], rows_about: 3 }
+        { name: "notes", kind: "table", columns: ["id INTEGER PK", "body TEXT"], row_estimate: 3 }
       ])
       const [detail] = (yield* ok("db_hub_schema", { table: "notes", detail: true }))["tables"] as [{ indexes: [] }]
       assert.deepStrictEqual(detail.indexes, [])
@@ -179,6 +186,10 @@ describe("the tools", { timeout: 60_000 }, () => {
       assert.strictEqual(planned["type"], "exec")
       assert.isString(planned["code"])
       const burst = { name: "burst", session: "burst" }
+      const slow = yield* opened({ callsPerSecond: { db_hub_query: 0.001 } })
+      yield* slow.ok("db_hub_query", { query: "SELECT 1" })
+      assert.strictEqual((yield* slow.failed("db_hub_query", { query: "SELECT 1" })).type, "DbBusy")
+      yield* slow.ok("db_hub_schema", {})
       const answers = yield* Effect.all(
         Array.from({ length: 30 }, () => kit.call("db_hub_raw", { query: "PRAGMA user_version" }, burst)),
         { concurrency: 30 }
@@ -233,7 +244,14 @@ describe("the tools", { timeout: 60_000 }, () => {
       names
         .map((name) => {
           const { description, hints } = tools[name]
-          return JSON.stringify({ name, description, inputSchema: jsonSchemaOf(name), annotations: hints }).length / 4
+          const definition = {
+            name,
+            description,
+            inputSchema: jsonSchemaOf(name),
+            outputSchema: resultSchemaOf(name),
+            annotations: hints
+          }
+          return JSON.stringify(definition).length / 4
         })
         .reduce((sum, tokens) => sum + tokens, 0)
     const all = cost(namesOf(["read", "write", "admin"]))

@@ -3,46 +3,26 @@
  */
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Struct from "effect/Struct"
 import type { BackendConfig } from "../../services/HubConfig.js"
+import * as Actions from "../../tools/Actions.js"
 import { all, configuration, locationOf, open, settingsOf } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { print } from "../report.js"
 import { table } from "../text.js"
 
-const look = (name: string, settings: BackendConfig) =>
-  Effect.scoped(Effect.map(open(name, settings, "read"), ({ capabilities }) => capabilities)).pipe(
-    Effect.either,
-    Effect.map((opened) => ({
-      name,
-      settings,
-      capabilities: Either.getOrNull(opened),
-      error: Either.isLeft(opened) ? opened.left.message : null
-    }))
-  )
-
-type Looked = Effect.Effect.Success<ReturnType<typeof look>>
-
 const readOnly = (settings: BackendConfig) => settings.type === "sqlite" && settings.readOnly
 
-const documentOf = ({ capabilities, error, name, settings }: Looked) => ({
-  name,
-  type: settings.type,
-  location: locationOf(settings),
-  read_only: readOnly(settings),
-  opens: error === null,
-  capabilities:
-    capabilities === null
-      ? null
-      : {
-          concurrent_reads: capabilities.concurrentReads,
-          persistent: capabilities.persistent,
-          vector: capabilities.vector,
-          backup: capabilities.backup
-        },
-  ...(error === null ? {} : { error })
-})
+const look = (name: string, settings: BackendConfig) =>
+  Effect.map(Effect.scoped(Actions.abilities(name, open(name, settings, "read"))), ({ capabilities, ...found }) => ({
+    ...found,
+    // As it is opened here, nothing can be written.
+    capabilities: capabilities === null ? null : Struct.omit(capabilities, "writable"),
+    type: settings.type,
+    location: locationOf(settings),
+    read_only: readOnly(settings)
+  }))
 
 /**
  * @since 0.1.0
@@ -59,23 +39,23 @@ export const backends = Command.make("backends", common, (options) =>
     })
     yield* print(
       options.json,
-      () => ({ backends: looked.map(documentOf) }),
+      () => ({ backends: looked }),
       (io) =>
         table(
           ["name", "type", "opens", "can", "location"],
-          looked.map(({ capabilities, error, name, settings }) => [
+          looked.map(({ capabilities, location, name, opens, read_only, type }) => [
             name,
-            settings.type,
-            error === null ? "yes" : "no",
+            type,
+            opens ? "yes" : "no",
             [
               "read",
-              ...(readOnly(settings) ? [] : ["write"]),
+              ...(read_only ? [] : ["write"]),
               ...(capabilities?.vector ? ["vector"] : []),
               ...(capabilities?.backup ? ["backup"] : [])
             ]
               .filter(() => capabilities !== null)
               .join(", "),
-            locationOf(settings)
+            location
           ]),
           io
         )

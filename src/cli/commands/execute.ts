@@ -3,8 +3,9 @@
  */
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
+import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
-import { parameters } from "../json.js"
+import { objects, parameters } from "../json.js"
 import { common, describe, param, sql, textOf } from "../options.js"
 import { print } from "../report.js"
 import { counted, table } from "../text.js"
@@ -17,19 +18,16 @@ export const execute = Command.make("execute", { sql, param, ...common }, (optio
   Effect.gen(function* () {
     const text = yield* textOf("SQL", options.sql)
     const params = yield* parameters(options.param)
-    const { lastInsertId, rows, rowsAffected } = yield* withBackend(options, "write", (backend) =>
-      backend.execute(text, params)
-    )
+    const done = yield* withBackend(options, "write", (backend) => Actions.execute(backend, text, params))
+    const { columns = [], last_insert_id, rows = [], rows_affected, ...rest } = done
     yield* print(
       options.json,
-      () => ({ rows_affected: rowsAffected, last_insert_id: lastInsertId, rows }),
+      () => ({ rows_affected, last_insert_id, rows: objects(columns, rows), ...rest }),
       (io) => {
-        const columns = Object.keys(rows[0] ?? {})
-        const values = rows.map((row) => columns.map((column) => row[column]))
-        const inserted = lastInsertId === null ? "" : `, last inserted id ${lastInsertId}`
+        const inserted = last_insert_id === null ? "" : `, last inserted id ${last_insert_id}`
         return [
-          ...(rows.length === 0 ? [] : [table(columns, values, io)]),
-          `${counted(rowsAffected, "row")} affected${inserted}`
+          ...(rows.length === 0 ? [] : [table(columns, rows, io)]),
+          `${counted(rows_affected, "row")} affected${inserted}`
         ].join("\n")
       }
     )

@@ -7,13 +7,17 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { invalidInput } from "../../errors/DbError.js"
 import { AuditLog } from "../../services/AuditLog.js"
+import { Embeddings } from "../../services/Embeddings.js"
 import { Hub } from "../../services/Hub.js"
 import type { HubConfig } from "../../services/HubConfig.js"
-import type { Group } from "../../tools/Declarations.js"
+import { MemoryStore } from "../../services/MemoryStore.js"
+import { type Group, tools } from "../../tools/Declarations.js"
 import { configuration, fileOf } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { note } from "../report.js"
@@ -26,14 +30,33 @@ const backupFolder = (config: HubConfig) =>
 const surroundings = (config: HubConfig) =>
   Layer.unwrapEffect(
     Effect.promise(async () => {
-      const [live, audit, writes] = await Promise.all([
+      const [live, audit, memories, writes] = await Promise.all([
         import("../../layers/HubLive.js"),
         import("../../layers/stores/AuditLog.js"),
+        import("../../layers/stores/MemoryStore.js"),
         import("../../layers/write/LocalWrites.js")
       ])
-      return audit.layer.pipe(Layer.provideMerge(writes.layer), Layer.provideMerge(live.layer(config)))
+      return Layer.merge(audit.layer, memories.layer).pipe(
+        Layer.provideMerge(writes.layer),
+        Layer.provideMerge(live.layer(config))
+      )
     })
   )
+
+/** `TOOL=N` as numbers by tool. */
+const ratesOf = (rates: HashMap.HashMap<string, string>) =>
+  Effect.forEach(HashMap.toEntries(rates), ([tool, text]) =>
+    Object.hasOwn(tools, tool) && Number(text) > 0 && Number(text) <= 1e6
+      ? Effect.succeed([tool, Number(text)] as const)
+      : Effect.fail(
+          invalidInput(
+            "cli.mcp",
+            "rate",
+            "is no tool with a number",
+            `TOOL=N, TOOL one of ${Object.keys(tools).join(", ")}`
+          )
+        )
+  ).pipe(Effect.map(Object.fromEntries<number>))
 
 /**
  * @since 0.1.0
@@ -58,22 +81,46 @@ export const mcp = Command.make(
       ),
       Options.optional
     ),
+    user: Options.text("user").pipe(
+      Options.withPseudoName("NAME"),
+      Options.withDescription("Whose memories are searched and kept (default: default)"),
+      Options.withDefault("default")
+    ),
+    role: Options.text("role").pipe(
+      Options.withPseudoName("ROLE"),
+      Options.withDescription("The role of PostgreSQL that reading statements run as"),
+      Options.optional
+    ),
+    rate: Options.keyValueMap("rate").pipe(
+      Options.withPseudoName("TOOL=N"),
+      Options.withDescription(
+        "At most N calls of a tool a second in each session (default: db_hub_raw=10); repeatable"
+      ),
+      Options.optional
+    ),
     ...common
   },
-  ({ allow, backend, config: file, dmlOnly, http, writes }) =>
+  ({ allow, backend, config: file, dmlOnly, http, rate, role, user, writes }) =>
     Effect.gen(function* () {
       const config = yield* configuration(file)
+      const callsPerSecond = yield* ratesOf(Option.getOrElse(rate, () => HashMap.empty()))
       const serve = Effect.gen(function* () {
         const [server, toolkit] = yield* Effect.promise(() =>
           Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")])
         )
         const hub = yield* Hub
         const log = yield* AuditLog
+        const store = yield* MemoryStore
+        const embeddings = yield* Embeddings
         const kit = yield* toolkit.make(hub, {
           groups: ["read", ...allow] as ReadonlyArray<Group>,
           writes,
           dmlOnly,
           backupFolder: backupFolder(config),
+          callsPerSecond,
+          embeddings,
+          memories: { store, user },
+          ...(Option.isSome(role) ? { reading: { role: role.value } } : {}),
           ...(Option.isSome(backend) ? { backends: [backend.value] } : {}),
           ...(hub.primary.capabilities.writable ? { audit: (record) => Effect.asVoid(log.record(record)) } : {})
         })

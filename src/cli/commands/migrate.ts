@@ -8,10 +8,12 @@ import * as Effect from "effect/Effect"
 import { type DbError, type InvalidInput, invalidInput } from "../../errors/DbError.js"
 import type { BackendConfig } from "../../services/HubConfig.js"
 import type { MigrationTarget, PlannedStep } from "../../services/Migrator.js"
+import * as Actions from "../../tools/Actions.js"
 import { fileOf, open, selected } from "../Backends.js"
+import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
 import { print } from "../report.js"
-import { counted } from "../text.js"
+import { bar, counted } from "../text.js"
 
 const targetOf = (text: string): Effect.Effect<MigrationTarget, InvalidInput> => {
   if (text === "empty") return Effect.succeed(text)
@@ -28,53 +30,46 @@ const planned = (name: string, settings: BackendConfig, target: MigrationTarget)
   const looked = absent
     ? open(name, { ...settings, path: ":memory:", readOnly: false }, "write")
     : open(name, settings, "read")
-  return Effect.flatMap(looked, ({ migrator }) =>
-    Effect.all({ current: migrator.currentVersion, steps: migrator.plan({ target }) })
-  )
+  return Effect.flatMap(looked, ({ migrator }) => Actions.plan(migrator, target))
 }
 
-const withoutSql = ({ direction, id, name }: PlannedStep) => ({ id, name, direction })
-
-const stepLine = ({ direction, id, name }: PlannedStep) => `  ${direction === "up" ? "+" : "-"} ${id} ${name}`
+const stepLine = ({ direction, id, name }: Pick<PlannedStep, "direction" | "id" | "name">) =>
+  `  ${direction === "up" ? "+" : "-"} ${id} ${name}`
 
 const dryRun = (name: string, settings: BackendConfig, target: MigrationTarget, json: boolean) =>
-  Effect.flatMap(planned(name, settings, target), ({ current, steps }) =>
+  Effect.flatMap(planned(name, settings, target), (plan) =>
     print(
       json,
-      () => ({
-        backend: name,
-        dry_run: true,
-        current_version: current,
-        needs_migration: steps.length > 0,
-        steps: steps.map((step) => ({ ...withoutSql(step), sql: step.sql }))
-      }),
+      () => ({ backend: name, ...plan }),
       () =>
         [
-          `${name} is at version ${current}; ${counted(steps.length, "step")} to run`,
-          ...steps.flatMap((step) => [stepLine(step), ...step.sql.map((sql) => `${sql.replace(/^\s*/gm, "      ")};`)])
+          `${name} is at version ${plan.current_version}; ${counted(plan.steps.length, "step")} to run`,
+          ...plan.steps.flatMap((step) => [
+            stepLine(step),
+            ...step.sql.map((sql) => `${sql.replace(/^\s*/gm, "      ")};`)
+          ])
         ].join("\n")
     )
   )
 
 const run = (name: string, settings: BackendConfig, target: MigrationTarget, json: boolean) =>
-  Effect.flatMap(
-    Effect.flatMap(open(name, settings, "write"), ({ migrator }) => migrator.migrate({ target })),
-    ({ applied, currentVersion, previousVersion }) =>
-      print(
-        json,
-        () => ({
-          backend: name,
-          dry_run: false,
-          previous_version: previousVersion,
-          current_version: currentVersion,
-          applied: applied.map(withoutSql)
-        }),
-        () =>
-          previousVersion === currentVersion && applied.length === 0
-            ? `${name} is at version ${currentVersion}; nothing to do`
-            : [`${name} went from version ${previousVersion} to ${currentVersion}`, ...applied.map(stepLine)].join("\n")
-      )
-  )
+  Effect.gen(function* () {
+    const { migrator } = yield* open(name, settings, "write")
+    const done = yield* withProgress((show) =>
+      Actions.migrate(migrator, target, ({ done, total }) => Effect.runSync(show(bar("migrate", done, total))))
+    )
+    yield* print(
+      json,
+      () => ({ backend: name, ...done }),
+      () =>
+        done.previous_version === done.current_version && done.applied.length === 0
+          ? `${name} is at version ${done.current_version}; nothing to do`
+          : [
+              `${name} went from version ${done.previous_version} to ${done.current_version}`,
+              ...done.applied.map(stepLine)
+            ].join("\n")
+    )
+  })
 
 /**
  * @since 0.1.0

@@ -4,11 +4,12 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
+import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
 import { objects, parameters } from "../json.js"
 import { common, describe, param, sql, textOf } from "../options.js"
 import { note, print } from "../report.js"
-import { counted, table } from "../text.js"
+import { table } from "../text.js"
 
 /**
  * @since 0.1.0
@@ -24,28 +25,35 @@ export const query = Command.make(
       Options.withDescription("Read no more rows than this (default: 100)"),
       Options.withDefault(100)
     ),
+    maxBytes: Options.integer("max-bytes").pipe(
+      Options.withPseudoName("N"),
+      Options.withDescription("Read no more bytes of rows than this (default: 1000000)"),
+      Options.withDefault(1_000_000)
+    ),
     ...common
   },
   (options) =>
     Effect.gen(function* () {
       const text = yield* textOf("SQL", options.sql)
       const params = yield* parameters(options.param)
-      const { columns, rows, truncated } = yield* withBackend(options, "read", (backend) =>
-        backend.readOnly(text, { params, maxRows: options.maxRows })
+      const { columns, row_count, rows, ...rest } = yield* withBackend(options, "read", (backend) =>
+        Effect.flatMap(backend.agentSql({ concurrency: 1 }), (door) =>
+          Actions.query(door, text, { params, maxRows: options.maxRows, maxBytes: options.maxBytes })
+        )
       )
       yield* print(
         options.json,
-        () => ({ columns, rows: objects(columns, rows), count: rows.length, truncated }),
+        () => ({ columns, rows: objects(columns, rows), count: row_count, ...rest }),
         (io) => table(columns, rows, io)
       )
-      if (truncated && !options.json) {
-        yield* note(`there is more than the first ${counted(rows.length, "row")}; --max-rows reads further`)
-      }
+      if (rest.reason !== null && !options.json)
+        yield* note(`not all is shown: ${rest.reason}; --max-rows and --max-bytes read further`)
     })
 ).pipe(
   Command.withDescription(
     describe(
-      "Run one statement that reads. The engine itself refuses writes, ATTACH and pragmas that set.",
+      "Run one statement that reads, through the door that agents read by: whatever else it holds is refused. Shows up to " +
+        "100 rows, 1 MB, 2,000 characters of a cell; ends after 10 seconds.",
       `db-hub query "SELECT name FROM users WHERE id = ?" --param 7`,
       "db-hub query - --json < report.sql"
     )

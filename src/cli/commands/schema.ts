@@ -7,25 +7,12 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { TableInfo } from "../../services/Backend.js"
+import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
 import type { IoShape } from "../Io.js"
 import { common, describe } from "../options.js"
 import { print } from "../report.js"
 import { bytes, printable, table } from "../text.js"
-
-const documentOf = (info: TableInfo) => ({
-  name: info.name,
-  kind: info.kind,
-  columns: info.columns.map(({ primaryKey, ...column }) => ({ ...column, primary_key: primaryKey })),
-  indexes: info.indexes,
-  foreign_keys: info.foreignKeys.map(({ onDelete, onUpdate, ...key }) => ({
-    ...key,
-    on_delete: onDelete,
-    on_update: onUpdate
-  })),
-  row_estimate: info.rowEstimate,
-  size_bytes: info.sizeBytes
-})
 
 const sizeOf = ({ sizeBytes }: TableInfo) => (sizeBytes === null ? null : bytes(sizeBytes))
 
@@ -81,15 +68,14 @@ export const schema = Command.make(
   },
   (options) =>
     Effect.gen(function* () {
-      const tables = yield* withBackend(options, "read", (backend) =>
-        backend.schema({
-          internal: options.internal,
-          ...(Option.isSome(options.table) ? { table: options.table.value } : {})
-        })
-      )
+      const which = {
+        internal: options.internal,
+        ...(Option.isSome(options.table) ? { table: options.table.value } : {})
+      }
+      const tables = yield* withBackend(options, "read", (backend) => backend.schema(which))
       yield* print(
         options.json,
-        () => ({ tables: tables.map(documentOf) }),
+        () => ({ tables: tables.map(Actions.tableDocument) }),
         (io) => (Option.isSome(options.table) ? tables.map((info) => details(info, io)).join("\n\n") : list(tables, io))
       )
     })

@@ -3,62 +3,31 @@
  */
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
-import { type DbError, DbTimeout } from "../../errors/DbError.js"
-import { HealthStatus } from "../../services/HealthChecker.js"
 import type { BackendConfig } from "../../services/HubConfig.js"
+import * as Actions from "../../tools/Actions.js"
 import { all, configuration, open, settingsOf } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { ExitWith, print } from "../report.js"
 import { bytes, paint, printable, table } from "../text.js"
 
-/** How long one backend may take to open and answer. */
-const timeout = "5 seconds"
-
 const health = (name: string, settings: BackendConfig) =>
-  Effect.scoped(Effect.flatMap(open(name, settings, "read"), (backend) => backend.health.status)).pipe(
-    // What cannot be interrupted is left behind rather than waited for.
-    Effect.disconnect,
-    Effect.timeoutFail({
-      duration: timeout,
-      onTimeout: () =>
-        new DbTimeout({ backend: name, operation: "cli.status", message: `${name} did not answer within ${timeout}` })
-    }),
-    Effect.either,
-    Effect.map((outcome) => ({ name, settings, outcome }))
+  Effect.scoped(Actions.health(name, open(name, settings, "read"))).pipe(
+    Effect.map((status) => ({ ...status, name, type: settings.type }))
   )
 
-type Asked = Effect.Effect.Success<ReturnType<typeof health>>
+type Asked = Actions.Health & { readonly type: string }
 
-const isHealthy = ({ outcome }: Asked) => Either.isRight(outcome) && outcome.right.healthy
-
-const errorOf = (outcome: Either.Either<HealthStatus, DbError>) =>
-  Either.isLeft(outcome) ? outcome.left.message : outcome.right.error
-
-const documentOf = ({ name, outcome, settings }: Asked) => ({
+const rowOf = ({ file_size = null, healthy, latency, name, schema_version, type, version, wal_size = null }: Asked) => [
   name,
-  type: settings.type,
-  ...(Either.isRight(outcome)
-    ? Schema.encodeSync(HealthStatus)(outcome.right)
-    : { healthy: false, error: outcome.left.message, code: outcome.left.code ?? null })
-})
-
-const rowOf = ({ name, outcome, settings }: Asked): ReadonlyArray<unknown> => {
-  if (Either.isLeft(outcome)) return [name, settings.type, "no", null, null, null, null, null]
-  const { fileSize, healthy, latency, schemaVersion, version, walSize } = outcome.right
-  return [
-    name,
-    settings.type,
-    healthy ? "yes" : "no",
-    Math.round(latency * 100) / 100,
-    version,
-    schemaVersion,
-    fileSize === null ? null : bytes(fileSize),
-    walSize === null ? null : bytes(walSize)
-  ]
-}
+  type,
+  healthy ? "yes" : "no",
+  latency === undefined ? null : Math.round(latency * 100) / 100,
+  version,
+  schema_version,
+  file_size === null ? null : bytes(file_size),
+  wal_size === null ? null : bytes(wal_size)
+]
 
 const headings = ["name", "type", "healthy", "ms", "version", "schema", "size", "wal"]
 
@@ -75,18 +44,14 @@ export const status = Command.make("status", common, (options) =>
     const asked = yield* Effect.forEach(backends, ([name, settings]) => health(name, settings), {
       concurrency: "unbounded"
     })
-    const healthy = asked.every(isHealthy)
+    const healthy = asked.every((one) => one.healthy)
     yield* print(
       options.json,
-      () => ({ healthy, backends: asked.map(documentOf) }),
+      () => ({ healthy, backends: asked }),
       (io) => {
-        const remarks = asked.flatMap(({ name, outcome }) => [
-          ...[errorOf(outcome)].flatMap((error) =>
-            error === undefined ? [] : [`${paint(io.colors, "red", `${name}:`)} ${printable(error)}`]
-          ),
-          ...(Either.isRight(outcome) ? outcome.right.warnings : []).map(
-            (warning) => `${paint(io.colors, "yellow", `${name}:`)} ${printable(warning)}`
-          )
+        const remarks = asked.flatMap(({ error, name, warnings = [] }) => [
+          ...(error === undefined ? [] : [`${paint(io.colors, "red", `${name}:`)} ${printable(error)}`]),
+          ...warnings.map((warning) => `${paint(io.colors, "yellow", `${name}:`)} ${printable(warning)}`)
         ])
         return [table(headings, asked.map(rowOf), io, "-"), ...remarks].join("\n")
       }

@@ -15,7 +15,7 @@ import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import type { Connection } from "./PostgresConnection.js"
+import { type Connection, start } from "./PostgresConnection.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect, lexical } from "./PostgresDialect.js"
 import type { Request, Result } from "./PostgresPipeline.js"
@@ -100,10 +100,13 @@ export const make =
       const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
       const begin = [
         "BEGIN READ ONLY",
-        ...settings.map((setting) => `SET LOCAL ${setting} = ${deadline}`),
+        `SELECT ${settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")}`,
         ...(options.role === undefined ? [] : [`SET LOCAL ROLE ${dialect.quoteIdentifier(options.role)}`])
-      ].join("; ")
+      ].map((text) => ({ text }))
+      // A session of its own keeps nothing; a shared one may hold locks of others.
+      const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
 
+      /** Everything in one round trip; what follows a check that fails is not run. */
       const read = (
         run: (request: Request) => Effect.Effect<Result, DbError>,
         request: Request,
@@ -111,29 +114,37 @@ export const make =
         limits: AgentLimits
       ) =>
         Effect.gen(function* () {
-          yield* run({ text: begin, simple: true })
-          const [found] = (yield* run({
-            text: AllowList.volatileQuery,
-            values: AllowList.volatileValues(accepted)
-          })).rows
-          if (found !== undefined) return yield* AllowList.isVolatile(context, String(found["name"]))
+          const values = AllowList.volatileValues(accepted)
+          const check = { text: AllowList.volatileCheck, values, prepare: client.options.preparedStatements }
+          const before = [...begin, check]
+          /** Tells the check's failure from one of the statement. */
+          const explained = (error: DbError) =>
+            Effect.gen(function* () {
+              if (error.code !== "22P02") return yield* error
+              yield* run({ text: "ROLLBACK", simple: true })
+              const [found] = (yield* run({ text: AllowList.volatileQuery, values })).rows
+              return yield* found === undefined ? error : AllowList.isVolatile(context, String(found["name"]))
+            })
           const rows = collector(limits)
           const add = (result: Result) => {
             const values = result.rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
             return values.every((row) => rows.add(row))
           }
           if (!accepted.cursor) {
-            const result = yield* run({ ...request, rowMode: "array" })
+            const result = yield* Effect.catchAll(run({ ...request, rowMode: "array", before }), explained)
             add(result)
             return { columns: columnsOf(result), ...rows.result() }
           }
-          yield* run({ ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` })
-          const fetch = run({
-            text: `FETCH FORWARD ${Math.min(chunk, limits.maxRows + 1)} FROM hub_read`,
-            rowMode: "array"
-          })
-          let result = yield* fetch
-          while (add(result) && result.rows.length > 0) result = yield* fetch
+          const size = Math.min(chunk, limits.maxRows + 1)
+          const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
+          const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
+          // The types of lists are asked for first.
+          const lists = Values.hasList(request.values ?? [])
+          if (lists) yield* Effect.catchAll(run({ ...declare, before }), explained)
+          let result = yield* lists
+            ? run(fetch)
+            : Effect.catchAll(run({ ...fetch, before: [...before, declare] }), explained)
+          while (add(result) && result.rows.length === size) result = yield* run(fetch)
           return { columns: columnsOf(result), ...rows.result() }
         })
 
@@ -150,7 +161,6 @@ export const make =
           (connection) => {
             const run = (part: Request) => Dedicated.run(connection, context, part)
             return limited(connection, context, read(run, request, accepted, limits)).pipe(
-              Effect.zipLeft(run({ text: "ROLLBACK", simple: true })),
               // The server has not answered that it stopped: it is cut off behind the caller's back.
               Effect.disconnect,
               Effect.timeoutFail({ duration: deadline + grace, onTimeout: () => timeout }),
@@ -160,8 +170,15 @@ export const make =
           },
           (connection, exit) =>
             Effect.sync(() => {
-              if (Exit.isFailure(exit)) connection.destroy()
-              pool.release(connection)
+              if (Exit.isFailure(exit)) {
+                connection.destroy()
+                return pool.release(connection)
+              }
+              // Nobody waits for it, but nobody else gets the connection before.
+              start(connection, { text: end, simple: true }, (error) => {
+                if (error) connection.destroy()
+                pool.release(connection)
+              })
             })
         )
 

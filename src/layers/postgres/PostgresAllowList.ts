@@ -71,6 +71,8 @@ export interface Accepted {
   readonly cursor: boolean
   readonly functions: ReadonlyArray<string>
   readonly operators: ReadonlyArray<string>
+  /** Types that are cast to, and domains that are checked. */
+  readonly types: ReadonlyArray<string>
   /** Names after a dot, which may stand for functions of one row. */
   readonly attributes: ReadonlyArray<string>
 }
@@ -155,6 +157,7 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
     const functions = new Set<string>()
     const operators = new Set<string>()
     const attributes = new Set<string>()
+    const types = new Set<string>()
     const note = (into: Set<string>, list: unknown) => {
       const name = lastName(list)
       if (name !== undefined) into.add(name)
@@ -174,6 +177,7 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
         else if (key === "A_Expr" && isRecord(value)) note(operators, value["name"])
         else if (key === "fields" && Array.isArray(value) && value.length > 1) note(attributes, value)
         else if (key === "indirection") note(attributes, value)
+        else if (key === "names") note(types, value)
         else if (key === "relname" && typeof value === "string" && refusedRelations.has(value)) {
           return yield* refusedBecause(context, value)
         }
@@ -186,24 +190,23 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
       cursor: kind === "SelectStmt",
       functions: Array.from(functions),
       operators: Array.from(operators),
-      attributes: Array.from(attributes)
+      attributes: Array.from(attributes),
+      types: Array.from(types)
     }
   })
 
-const arrayOf = (names: ReadonlyArray<string>): string =>
-  `{${names.map((name) => `"${name.replace(/[\\"]/g, "\\$&")}"`).join(",")}}`
+const arrayOf = (names: Iterable<string>): string =>
+  `{${Array.from(names, (name) => `"${name.replace(/[\\"]/g, "\\$&")}"`).join(",")}}`
 
 /**
- * Names what of a statement may change something by the database's own account: volatile functions, operators that call
- * them, and such functions of the user's own that can be called in the form of a column.
- *
- * @since 0.1.0
- * @category checks
+ * Names what of a statement may change something by the database's own account: volatile functions; operators,
+ * aggregates, casts and domains that call them; and such functions of the user's own that can be called in the form of a
+ * column.
  */
-export const volatileQuery = `
+const volatile = `
 SELECT p.proname AS name FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = ANY ($1::name[]) AND p.provolatile = 'v'
-  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY ($4::name[]))
+  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY ($5::name[]))
 UNION ALL
 SELECT o.oprname FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
 WHERE o.oprname = ANY ($2::name[]) AND p.provolatile = 'v'
@@ -211,11 +214,42 @@ UNION ALL
 SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = ANY ($3::name[]) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
   AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
+UNION ALL
+SELECT g.proname FROM pg_catalog.pg_proc g JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = g.oid
+  JOIN pg_catalog.pg_proc p ON p.oid = ANY (ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
+    a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[])
+WHERE g.proname = ANY ($1::name[]) AND p.provolatile = 'v'
+UNION ALL
+SELECT p.proname FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+  JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+WHERE p.provolatile = 'v' AND (c.castcontext = 'i' OR t.typname = ANY ($4::name[]))
+UNION ALL
+SELECT p.proname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_constraint k ON k.contypid = t.oid
+  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
+    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+  JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
+WHERE t.typname = ANY ($4::name[]) AND p.provolatile = 'v'
 LIMIT 1`
 
+/**
+ * Fails with `22P02` if the statement may change something, so that what is sent behind it is not run.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const volatileCheck = `SELECT ('volatile: ' || found.name)::int FROM (${volatile}) AS found`
+
+/**
+ * Names what made the check fail.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const volatileQuery = volatile
+
 /** @internal */
-export const volatileValues = ({ attributes, functions, operators }: Accepted): ReadonlyArray<string> =>
-  [functions, operators, attributes, Array.from(harmless)].map(arrayOf)
+export const volatileValues = ({ attributes, functions, operators, types }: Accepted): ReadonlyArray<string> =>
+  [functions, operators, attributes, types, harmless].map(arrayOf)
 
 /** @internal */
 export const isVolatile = (context: ErrorContext, name: string): DbReadOnly =>

@@ -35,18 +35,21 @@ export const startThread = (name: string, workerData: unknown): Worker => {
   return new Worker(code, { workerData, eval: true, execArgv: [] })
 }
 
-const watch = `
+const watch = (maxMemory: number) => `
 const parent = process.ppid
-setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, "SIGKILL") }, 500)
+setInterval(() => {
+  if (process.ppid !== parent || process.memoryUsage.rss() > ${maxMemory}) process.kill(process.pid, "SIGKILL")
+}, 100)
 `
 
 /**
- * Ends this process with the one that started it, also while it is deep in a call: a thread beside it looks.
+ * Ends this process with the one that started it, or when it holds more than so many bytes, also while it is deep in a
+ * call: a thread beside it looks.
  *
  * @since 0.1.0
  * @category running
  */
-export const dieWithParent = (): void => {
-  new Worker(watch, { eval: true, execArgv: [] }).unref()
+export const dieWithParent = (maxMemory = Number.POSITIVE_INFINITY): void => {
+  new Worker(watch(maxMemory), { eval: true, execArgv: [] }).unref()
   process.on("disconnect", () => process.exit(0))
 }

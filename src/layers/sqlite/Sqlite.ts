@@ -60,7 +60,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,
-      agentSql: SqliteAgentSql.make(resolved),
+      agentSql: SqliteAgentSql.make(client),
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),

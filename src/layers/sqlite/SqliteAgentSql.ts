@@ -7,19 +7,12 @@ import { type ChildProcess, fork } from "node:child_process"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import {
-  DbConnection,
-  type DbError,
-  DbTimeout,
-  DbUnsupported,
-  type ErrorContext,
-  fromSqlite
-} from "../../errors/index.js"
+import { DbConnection, type DbError, DbTimeout, type ErrorContext, fromSqlite } from "../../errors/index.js"
 import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
 import { distinct } from "../SqlTemplates.js"
 import { program } from "./ChildProgram.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
-import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
+import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
 import * as Values from "./SqliteValues.js"
 
@@ -61,17 +54,21 @@ const start = (context: ErrorContext): Child => {
     child.once("exit", () => resolve(false))
     child.once("error", () => resolve(false))
   })
-  return {
-    process: child,
-    ready: Effect.promise(() => started).pipe(
-      Effect.filterOrFail(
-        (up) => up,
-        () => gone(context)
-      ),
-      Effect.asVoid,
-      Effect.timeoutFail({ duration: startBudget, onTimeout: () => gone(context) })
-    )
-  }
+  let up = false
+  const starting = Effect.promise(() => started).pipe(
+    Effect.filterOrFail(
+      (started) => started,
+      () => gone(context)
+    ),
+    Effect.timeoutFail({ duration: startBudget, onTimeout: () => gone(context) }),
+    Effect.tap(() =>
+      Effect.sync(() => {
+        up = true
+      })
+    ),
+    Effect.asVoid
+  )
+  return { process: child, ready: Effect.suspend(() => (up ? Effect.void : starting)) }
 }
 
 /** Sends a task; at the deadline, or when nobody waits any more, the process is killed. */
@@ -121,16 +118,20 @@ const ask = (child: Child, task: Task, deadline: number, context: ErrorContext):
  * @category constructors
  */
 export const make =
-  ({ name, path }: Pick<ResolvedSqliteOptions, "name" | "path">) =>
+  (client: Pick<SqliteClient, "options" | "lane" | "writer">) =>
   (options: AgentSqlOptions = {}): Effect.Effect<AgentSqlShape, DbError, Scope.Scope> =>
     Effect.gen(function* () {
+      const { busyTimeout, name, path } = client.options
       const context: ErrorContext = { backend: name, operation: "agentSql" }
-      if (path === ":memory:") {
-        return yield* new DbUnsupported({
-          ...context,
-          message: "A database in memory cannot be read from another process: give it a file"
-        })
-      }
+      // What lives in the memory of this process is read as a copy.
+      const database: Effect.Effect<Task["database"], DbError> =
+        path === ":memory:"
+          ? client.lane.hold(
+              context,
+              busyTimeout,
+              Effect.try({ try: () => client.writer.serialize(), catch: (cause) => fromSqlite(cause, context) })
+            )
+          : Effect.succeed(path)
       const deadline = Duration.toMillis(options.deadline ?? "10 seconds")
       const turns = yield* Effect.makeSemaphore(options.concurrency ?? 2)
       const children = new Set<Child>()
@@ -185,7 +186,9 @@ export const make =
               try: () => Values.encode(query.params ?? [], name),
               catch: (cause) => fromSqlite(cause, context)
             })
-            const answer = yield* turns.withPermits(1)(send({ path, sql, params, limits }))
+            const answer = yield* turns.withPermits(1)(
+              Effect.flatMap(database, (database) => send({ database, sql, params, limits }))
+            )
             switch (answer.type) {
               case "rows":
                 return resultOf(distinct(answer.columns), answer.result)

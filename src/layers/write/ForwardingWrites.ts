@@ -336,7 +336,7 @@ const make = (
       { ...grouping, capacity: Number.POSITIVE_INFINITY, lockWait: settings.localWait, whenLocked: "fail" },
       { guard: Effect.void, onCommit: writes.committed, onFenced: Effect.void }
     )
-    let doing = false
+    let writing = false
 
     interface Write<A> {
       readonly operation: string
@@ -354,12 +354,12 @@ const make = (
     /** One attempt here: at once if nothing else is being written, else with what waits. */
     const locally = <A>(operation: string, deadline: number, statements: Effect.Effect<A, DbError>) =>
       Effect.suspend(() => {
-        if (doing || !local.isIdle()) return local.submit({ source: "", operation, deadline, write: statements })
-        doing = true
+        if (writing || !local.isIdle()) return local.submit({ source: "", operation, deadline, write: statements })
+        writing = true
         return Effect.ensuring(
           here(statements, settings.localWait),
           Effect.sync(() => {
-            doing = false
+            writing = false
           })
         )
       })
