@@ -101,7 +101,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       assert.deepInclude(errorOf(noFile), { type: "DbConnection", code: "HUB_NO_FILE" })
       assert.isFalse(NodeFs.existsSync(NodePath.join(folder, "data")))
       const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, number, RegExp]> = [
-        [["ingest", "nowhere"], 2, /path cannot be read \(ENOENT\); allowed: a folder/],
+        [["ingest", "nowhere"], 2, /path nowhere cannot be read \(ENOENT\); allowed: a folder/],
         [["ingest"], 2, /FOLDER/],
         [["search", "a", "--collection", "nope"], 1, /no such text collection/],
         [["search", ""], 2, /QUERY is empty/],

@@ -104,7 +104,12 @@ export const listing = (folder: string): Effect.Effect<Listing, InvalidInput> =>
   Effect.tryPromise({
     try: () => list(folder),
     catch: (error) =>
-      invalidInput("Ingest.folder", "path", `cannot be read (${codeOf(error)})`, "a folder that is there and readable")
+      invalidInput(
+        "Ingest.folder",
+        "path",
+        `${folder} cannot be read (${codeOf(error)})`,
+        "a folder that is there and readable"
+      )
   })
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
