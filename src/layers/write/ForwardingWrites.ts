@@ -234,7 +234,10 @@ const make = (
             )
           )
         )
-        yield* Effect.forkScoped(writes.pruneNowAndThen(settings.keepKeys))
+        const old = { olderThan: settings.keepKeys }
+        yield* Effect.forkScoped(
+          Effect.zipRight(Effect.ignoreLogged(writes.prune(old)), writes.pruneNowAndThen(settings.keepKeys))
+        )
         yield* Effect.logDebug(`Primary of ${name}, epoch ${epoch}`)
         yield* Deferred.await(over)
         return true
