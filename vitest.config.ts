@@ -14,7 +14,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-    globalSetup: ["test/support/globalPostgres.ts"],
+    globalSetup: ["test/support/globalPostgres.ts", "test/support/globalProcesses.ts"],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",

@@ -3,7 +3,10 @@
  * and the row of the change feed included, replayed on the raw driver: prepared by better-sqlite3, named by `pg`.
  *
  * Each job is first done once over a recording backend; the raw side replays that on a copy of the database as it was
- * before, while the hub does the same job on another.
+ * before, while the hub does the same job on another. So both do the same to the data, with the same guarantees: one
+ * transaction, the same locks, the row of the feed. The raw side takes its parameters ready made and looks at no answer;
+ * checks, ids, JSON, and rows as their models are the hub's to pay. In turn the raw side waits for each statement, as
+ * `await client.query` does, where the hub sends those together whose answers it does not need.
  */
 import * as NodePath from "node:path"
 import Database from "better-sqlite3"

@@ -3,6 +3,7 @@
  */
 import * as NodeAssert from "node:assert/strict"
 import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
@@ -217,8 +218,10 @@ export const sandboxSuite: Suite = {
     const user = yield* fresh("user")
     const job = yield* aJob(user)
     yield* sandbox.addEvent({ user, job, eventType: "message", data: 1 })
-    const tail = yield* Effect.fork(Stream.runCount(sandbox.tail(user, job)))
-    yield* Effect.sleep("100 millis")
+    const begun = yield* Deferred.make<void>()
+    const events = Stream.tap(sandbox.tail(user, job), () => Deferred.succeed(begun, undefined))
+    const tail = yield* Effect.fork(Stream.runCount(events))
+    yield* Deferred.await(begun)
     yield* sandbox.delete({ user, id: job })
     yield* equal(yield* Fiber.join(tail), 1)
     yield* failsWith("NotFound", sandbox.get(user, job))

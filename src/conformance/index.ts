@@ -29,6 +29,7 @@ import { statementBatchSuite } from "./StatementBatchSuite.js"
 import { storeSearchSuite } from "./StoreSearchSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
+import { unreadableSuite } from "./UnreadableSuite.js"
 import { userScopeSuite } from "./UserScopeSuite.js"
 import { vectorSuite } from "./VectorSuite.js"
 import { workspaceSuite } from "./WorkspaceSuite.js"
@@ -62,7 +63,8 @@ const suites: Readonly<Record<string, Suite>> = {
   ScheduledJobStore: scheduledJobSuite,
   SkillStore: skillSuite,
   PromptTemplateStore: promptTemplateSuite,
-  SessionScoreStore: sessionScoreSuite
+  SessionScoreStore: sessionScoreSuite,
+  "unreadable rows": unreadableSuite
 }
 
 /**

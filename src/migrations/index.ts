@@ -6,6 +6,7 @@
  */
 import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
+import { changeFeed } from "./changeFeed.js"
 import { conversations } from "./conversations.js"
 import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
@@ -60,5 +61,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   embeddings,
   ingestedFiles,
   storeTexts,
-  vectorGraphs
+  vectorGraphs,
+  changeFeed
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -50,10 +50,16 @@ export interface Dialect {
   /** The same as `forUpdate`, passing over rows that somebody else holds. */
   readonly skipLocked: string
   /**
-   * How the change feed tells what is settled: the type and default of a column that orders writers, and a condition
-   * over it that holds once no writer with an earlier number can still commit.
+   * How the change feed tells what is settled where several write at once: the type and first default of the column that
+   * orders writers, the statements that number them in that order, and a query of the number (`settled`) up to which no
+   * writer can still commit. The query is absent where one writer follows the other.
    */
-  readonly writerOrder: { readonly column: string; readonly settled: string }
+  readonly writerOrder: {
+    readonly column: string
+    readonly up: ReadonlyArray<string>
+    readonly down: ReadonlyArray<string>
+    readonly settled: string | undefined
+  }
   /** The tables of the vector store, and how to take them away. */
   readonly vectorTables: { readonly up: ReadonlyArray<string>; readonly down: ReadonlyArray<string> }
   /** The tables that lead to indexes kept outside of the database, if any are. */

@@ -116,7 +116,11 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
 )
 
 /**
- * A stored row that is left out of a list because it cannot be read, and what is wrong with it.
+ * A stored row that cannot be read, and what is wrong with it.
+ *
+ * Whoever asks for such a row, alone or in a list, gets `DbCorrupt` that names its table and id, since a list that is
+ * short without a word would be a lie; it can be deleted like any other. What a scheduler or a worker goes by passes it
+ * over instead, and reports it: one row never stops the others.
  *
  * @since 0.1.0
  * @category schemas

@@ -149,10 +149,18 @@ export class WriteChannel extends Context.Tag("effect-db-hub/WriteChannel")<
     /**
      * Committed writes of every process, each once and in one order for all readers, those after `after` first, then new
      * ones as they come; without `after`, only new ones. Where several may write at once, that is the order in which
-     * their transactions began to write, and one that stays open holds back those that began after it.
+     * their transactions first wrote to a store, and one that stays open holds back those that did so after it; other
+     * transactions hold back nobody. `NotFound` if changes after `after` were forgotten.
      */
     readonly changes: (after?: string) => Stream.Stream<Change, DbError>
     /** The place in the feed after which all that commits from now on will come; give it to `changes`. */
     readonly latest: Effect.Effect<string, DbError>
+    /**
+     * Forgets the changes, and the results under idempotency keys, that are older; succeeds with how many. A process that
+     * writes does so by itself, every hour, with what is older than 7 days.
+     */
+    readonly prune: (options: {
+      readonly olderThan: Duration.DurationInput
+    }) => Effect.Effect<{ readonly changes: number; readonly keys: number }, DbError>
   }
 >() {}

@@ -15,6 +15,10 @@ import { layer, noServer } from "../support/postgres.js"
 
 const stores = Layer.provideMerge(StoresLive, layer())
 
+/** Runs an effect outside of the transaction that it is called in. */
+const outside = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatten(Effect.promise(() => Effect.runPromiseExit(effect)))
+
 const keysOf = (changes: Iterable<Change>): ReadonlyArray<string> =>
   Array.from(changes, ({ ids }) => (JSON.parse(ids[0]!) as [string, string])[1])
 
@@ -42,6 +46,26 @@ describe.skipIf(noServer)("the change feed of concurrent transactions", () => {
       yield* Fiber.join(slow)
       const both = yield* Stream.runCollect(Stream.take(channel.changes(place), 2))
       NodeAssert.deepEqual(keysOf(both), ["slow", "fast"])
+    }).pipe(Effect.provide(stores))
+  )
+
+  it.live("waits for no transaction that writes no change, however long it is open", () =>
+    Effect.gen(function* () {
+      const [backend, channel, settings] = [yield* Backend, yield* WriteChannel, yield* SettingsStore]
+      yield* backend.execute("CREATE TABLE unrelated (n INT)")
+      const place = yield* channel.latest
+      yield* backend.transaction(
+        Effect.gen(function* () {
+          yield* backend.execute("INSERT INTO unrelated VALUES (1)")
+          yield* outside(settings.set({ user: "ada", key: "other", value: 1 }))
+          const seen = yield* Stream.runHead(channel.changes(place)).pipe(Effect.timeout("5 seconds"), outside)
+          NodeAssert.deepEqual(keysOf(Option.toArray(seen)), ["other"])
+          // What it writes after all comes after what was told already.
+          yield* settings.set({ user: "ada", key: "mine", value: 1 })
+        })
+      )
+      const both = yield* Stream.runCollect(Stream.take(channel.changes(place), 2))
+      NodeAssert.deepEqual(keysOf(both), ["other", "mine"])
     }).pipe(Effect.provide(stores))
   )
 

@@ -2,7 +2,7 @@ import * as NodeAssert from "node:assert/strict"
 import { describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
-import * as Check from "../../src/layers/stores/Check.js"
+import * as Check from "../../src/layers/Check.js"
 import { Message } from "../../src/services/ConversationStore.js"
 import { optional } from "../../src/services/Model.js"
 

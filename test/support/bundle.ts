@@ -2,25 +2,17 @@
  * Scripts of this folder as single files: a process that is started and killed many times should spend its time on the
  * database, and loading a thousand modules through a compiler takes seven times as long as loading one.
  */
-import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 
-/** Inside the checkout, so that what is not bundled is found. */
-const root = fileURLToPath(new URL("../../.processes/", import.meta.url))
-
 const bundles = new Map<string, Promise<string>>()
-let folder: string | undefined
 
 const bundle = async (script: string): Promise<string> => {
-  if (folder === undefined) {
-    NodeFs.mkdirSync(root, { recursive: true })
-    const made = NodeFs.mkdtempSync(root)
-    process.once("exit", () => NodeFs.rmSync(made, { recursive: true, force: true }))
-    folder = made
-  }
-  const outfile = NodePath.join(folder, script.replace(/ts$/, "mjs"))
+  // Made by globalProcesses.ts; each process that runs tests has its own files in it.
+  const folder = process.env["DB_HUB_TEST_PROCESSES"]
+  if (folder === undefined) throw new Error("DB_HUB_TEST_PROCESSES is not set: run the tests with vitest")
+  const outfile = NodePath.join(folder, String(process.pid), script.replace(/ts$/, "mjs"))
   await build({
     entryPoints: [fileURLToPath(new URL(script, import.meta.url))],
     outfile,

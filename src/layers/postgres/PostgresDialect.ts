@@ -8,6 +8,7 @@ import type { Lexical } from "../../services/SqlLexer.js"
 import * as Upsert from "../Upsert.js"
 import * as TextTables from "./PostgresTextTables.js"
 import * as VectorTables from "./PostgresVectorTables.js"
+import * as WriterOrder from "./PostgresWriterOrder.js"
 
 /**
  * @since 0.1.0
@@ -46,11 +47,7 @@ export const dialect: Dialect = {
   forUpdate: " FOR UPDATE",
   forShare: " FOR SHARE",
   skipLocked: " FOR UPDATE SKIP LOCKED",
-  // Numbers of rows are given out before the commit; whatever transaction is older than all that run has ended.
-  writerOrder: {
-    column: "BIGINT NOT NULL DEFAULT (pg_current_xact_id()::text::bigint)",
-    settled: "writer < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-  },
+  writerOrder: WriterOrder.writerOrder,
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
   vectorGraphTables: { up: [], down: [] },
   dropTextTables: TextTables.dropAll,

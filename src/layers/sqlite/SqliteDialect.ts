@@ -46,7 +46,7 @@ export const dialect: Dialect = {
   forUpdate: "",
   forShare: "",
   skipLocked: "",
-  writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", settled: "1 = 1" },
+  writerOrder: { column: "INTEGER NOT NULL DEFAULT 0", up: [], down: [], settled: undefined },
   vectorTables: { up: VectorTables.up, down: VectorTables.down },
   vectorGraphTables: { up: VectorTables.graphsUp, down: VectorTables.graphsDown },
   dropTextTables: [],

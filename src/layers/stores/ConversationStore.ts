@@ -395,7 +395,10 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
 
       delete: channel.handle(DeleteConversation, ({ id, user }) =>
         Effect.gen(function* () {
-          yield* hold(user, id, DeleteConversation)
+          // Its row need not be readable.
+          const lock = `SELECT id FROM db_hub_conversations WHERE id = ? AND user_id = ?${dialect.forUpdate}`
+          const [held] = yield* backend.query(lock, [id, user])
+          yield* notFound("delete")(held)
           yield* dropTexts(id, "seq > 0", [])
           // One by one, since foreign keys may be switched off.
           yield* backend.enqueue("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])

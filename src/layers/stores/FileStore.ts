@@ -81,7 +81,9 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
       ),
       delete: channel.handle(DeleteFile, ({ id, user }) =>
         Effect.gen(function* () {
-          yield* own(DeleteFile._tag, user, id, dialect.forUpdate)
+          const lock = `SELECT id FROM ${table} WHERE id = ? AND user_id = ?${dialect.forUpdate}`
+          const [held] = yield* backend.query(lock, [id, user])
+          yield* Rows.orNotFound(backend.name, DeleteFile._tag, "file")(held)
           yield* remove([id])
           return { result: undefined, ids: [id] }
         })

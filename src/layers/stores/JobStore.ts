@@ -267,7 +267,17 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         markStuck: channel.handle(MarkJobStuck, (payload) =>
           transition(MarkJobStuck._tag, { ...payload, to: "stuck", from: "in_progress" })
         ),
-        delete: channel.handle(DeleteJob, (payload) => jobs.deleteOwn(DeleteJob._tag, "job", payload)),
+        delete: channel.handle(DeleteJob, (payload) =>
+          Effect.gen(function* () {
+            const done = yield* jobs.deleteOwn(DeleteJob._tag, "job", payload)
+            // One by one, since foreign keys may be switched off.
+            for (const table of ["db_hub_job_transitions", "db_hub_job_actions", "db_hub_job_estimations"]) {
+              yield* backend.enqueue(`DELETE FROM ${table} WHERE job_id = ?`, [payload.id])
+            }
+            yield* backend.enqueue("UPDATE db_hub_llm_calls SET job_id = NULL WHERE job_id = ?", [payload.id])
+            return done
+          })
+        ),
         addAction: channel.handle(AddJobAction, ({ user, ...payload }) =>
           Effect.gen(function* () {
             const job = yield* lock(user, payload.job, AddJobAction._tag)

@@ -6,7 +6,7 @@ import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DbConflict, type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
-import { Backend, Json } from "../../services/Backend.js"
+import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   DeleteMemory,
   type Embedding,
@@ -76,10 +76,22 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         notFound(operation)(found === undefined || hasExpired(found) ? undefined : found)
       )
 
-    const dropVector = ({ dimension, embeddingModel, id }: Memory) =>
+    const dropVector = ({ dimension, embeddingModel, id }: Stored) =>
       embeddingModel === null || dimension === null
         ? Effect.void
         : ifCollection(vector.delete(collectionOf(embeddingModel, dimension), [id]), 0)
+
+    /** What must be known of memories to delete them, be they readable or not. */
+    const storedOf = (where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<ReadonlyArray<Stored>, DbError> =>
+      Effect.map(
+        backend.query(`SELECT id, embedding_model, dimension FROM db_hub_memories WHERE ${where}`, params),
+        (rows) =>
+          rows.map((row) => ({
+            id: String(row["id"]),
+            embeddingModel: row["embedding_model"] as string | null,
+            dimension: row["dimension"] as number | null
+          }))
+      )
 
     const putVector = (memory: Filtered, { model, vector: components }: Embedding) =>
       Effect.gen(function* () {
@@ -110,7 +122,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
 
     const dropTags = (id: string) => backend.enqueue("DELETE FROM db_hub_memory_tags WHERE memory_id = ?", [id])
 
-    const remove = (memory: Memory) =>
+    const remove = (memory: Stored) =>
       Effect.gen(function* () {
         yield* dropVector(memory)
         yield* dropText(memory)
@@ -301,7 +313,8 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       delete: channel.handle(DeleteMemory, ({ id, user }) =>
         Effect.gen(function* () {
           yield* hold(user)
-          yield* Effect.flatMap(Effect.flatMap(find(user, id), notFound(DeleteMemory._tag)), remove)
+          const [stored] = yield* storedOf("id = ? AND user_id = ?", [id, user])
+          yield* Effect.flatMap(notFound(DeleteMemory._tag)(stored), remove)
           return { result: undefined, ids: [id] }
         })
       ),
@@ -327,7 +340,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       prune: channel.handle(PruneMemories, ({ user }) =>
         Effect.gen(function* () {
           yield* hold(user)
-          const expired = yield* memories.all("WHERE user_id = ? AND expires_at <= ?", [user, new Date()])
+          const expired = yield* storedOf("user_id = ? AND expires_at <= ?", [user, new Date()])
           yield* Effect.forEach(expired, remove, { discard: true })
           return { result: expired.length, ids: expired.map(({ id }) => id) }
         })
@@ -413,6 +426,8 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     }
   })
 )
+
+type Stored = Pick<Memory, "id" | "embeddingModel" | "dimension">
 
 /** What a search may leave a memory out by. */
 type Filtered = Omit<StoreTexts.FoundMemory, "content" | "summary">

@@ -11,7 +11,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
 import type { UnreadableRow } from "../../services/Model.js"
-import * as Check from "./Check.js"
+import * as Check from "../Check.js"
 
 /**
  * The column of a field: `created_at` of `createdAt`.
@@ -20,6 +20,14 @@ import * as Check from "./Check.js"
  * @category constructors
  */
 export const columnOf = (field: string): string => field.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/**
+ * The code of a row that does not fit its model.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const unreadableRow = "HUB_UNREADABLE_ROW"
 
 /** Reads the fields of a model off a row; other columns are left out. */
 const makeFields = (model: Schema.Schema.All) => {
@@ -60,21 +68,24 @@ export const make = <A, I>(
     const read = validate(fields)
     if (read._tag === "Right") return Effect.succeed(read.right)
     const [issue] = ParseResult.ArrayFormatter.formatErrorSync(ParseResult.parseError(read.left))
-    return Effect.fail(
-      new DbCorrupt({
-        backend: backend.name,
-        operation: "read",
-        code: "HUB_UNREADABLE_ROW",
-        message: `${table} ${String(row[idColumn])}: ${issue?.path.join(".") ?? "the row"} cannot be read; correct or delete the row`
-      })
-    )
+    return Effect.fail(unreadable(String(row[idColumn]), `${issue?.path.join(".") ?? "the row"} cannot be read`))
   }
+
+  const unreadable = (id: string, problem: string): DbCorrupt =>
+    new DbCorrupt({
+      backend: backend.name,
+      operation: "read",
+      code: unreadableRow,
+      message: `${table} ${id}: ${problem}; correct or delete the row`
+    })
 
   const first = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<A | undefined, DbError> =>
     Effect.flatMap(backend.query(sql, params), ([row]) => (row === undefined ? Effect.succeed(undefined) : read(row)))
 
   return {
     read,
+    /** What is wrong with a row. */
+    unreadable,
     /** All rows of a query. */
     all: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<A>, DbError> =>
       Effect.flatMap(backend.query(sql, params), (found) => {

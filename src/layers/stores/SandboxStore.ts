@@ -146,7 +146,11 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
         )
       ),
       delete: channel.handle(DeleteSandboxJob, (payload) =>
-        jobs.deleteOwn(DeleteSandboxJob._tag, "sandbox job", payload)
+        Effect.zipLeft(
+          jobs.deleteOwn(DeleteSandboxJob._tag, "sandbox job", payload),
+          // Foreign keys may be switched off.
+          backend.enqueue("DELETE FROM db_hub_sandbox_events WHERE job_id = ?", [payload.id])
+        )
       ),
       addEvent: channel.handle(AddSandboxEvent, ({ data, eventType, job, user }) =>
         Effect.gen(function* () {

@@ -56,8 +56,19 @@ export const make = <F extends Schema.Struct.Fields>(
     `UPDATE ${table} SET ${Object.keys(fields)
       .map((field) => `${Rows.columnOf(field)} = ?`)
       .join(", ")}`
-  const first = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.first(`${select} ${rest}`, params)
-  const all = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.all(`${select} ${rest}`, params)
+  /** A value that the engine's codec refuses fails a query as a whole: then each row is read alone, to name it. */
+  const named = <A>(reading: Effect.Effect<A, DbError>, rest: string, params: ReadonlyArray<SqlValue>) =>
+    Effect.catchTag(reading, "DbCorrupt", (error) =>
+      error.code === Rows.unreadableRow
+        ? Effect.fail(error)
+        : Effect.flatMap(rows.readable(columns, rest, params), ({ unreadable: [row] }) =>
+            Effect.fail(row === undefined ? error : rows.unreadable(row.id, error.message))
+          )
+    )
+  const first = (rest: string, params: ReadonlyArray<SqlValue> = []) =>
+    named(rows.first(`${select} ${rest}`, params), rest, params)
+  const all = (rest: string, params: ReadonlyArray<SqlValue> = []) =>
+    named(rows.all(`${select} ${rest}`, params), rest, params)
   return {
     /** The rows that the rest of a SELECT (`WHERE … ORDER BY …`) picks. */
     all,

@@ -79,9 +79,10 @@ export const make = (backend: BackendShape) => {
       documentId
     ])
 
-  const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
+  /** Takes the chunks of a document away, wherever they are. */
+  const clear = (documentId: string): Effect.Effect<void, DbError> =>
     Effect.gen(function* () {
-      const old = yield* of(owner.id)
+      const old = yield* of(documentId)
       yield* deleteEmbeddings(old)
       if (old.length > 0) {
         yield* backend.text.delete(
@@ -89,7 +90,12 @@ export const make = (backend: BackendShape) => {
           old.map(({ id }) => id)
         )
       }
-      yield* backend.enqueue("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [owner.id])
+      yield* backend.enqueue("DELETE FROM db_hub_document_chunks WHERE document_id = ?", [documentId])
+    })
+
+  const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
+    Effect.gen(function* () {
+      yield* clear(owner.id)
       const numbered = chunks.map((chunk, index) => ({ ...chunk, id: crypto.randomUUID(), index }))
       yield* Effect.forEach(
         numbered,
@@ -169,6 +175,7 @@ export const make = (backend: BackendShape) => {
     })
 
   return {
+    clear,
     /** The chunks of a document in its order. */
     of,
     /** Makes these all the chunks of a document; succeeds with their ids. */

@@ -381,17 +381,17 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             return { result: rowsAffected, ids: [id] }
           })
         ),
-        delete: channel.handle(Workspace.DeleteDocument, (place) =>
+        delete: channel.handle(Workspace.DeleteDocument, ({ agent = "", path, user }) =>
           Effect.gen(function* () {
-            const document = yield* Effect.flatMap(
-              find(place, dialect.forUpdate),
-              orNotFound(Workspace.DeleteDocument._tag)
-            )
-            yield* chunks.replace(document, [])
+            // Its row need not be readable.
+            const lock = `SELECT id FROM db_hub_documents WHERE user_id = ? AND agent_id = ? AND path = ?`
+            const [held] = yield* backend.query(`${lock}${dialect.forUpdate}`, [user, agent, normalizePath(path)])
+            const id = String((yield* orNotFound(Workspace.DeleteDocument._tag)(held))["id"])
+            yield* chunks.clear(id)
             // By hand too, since foreign keys may be switched off.
-            yield* backend.enqueue("DELETE FROM db_hub_document_versions WHERE document_id = ?", [document.id])
-            yield* backend.enqueue("DELETE FROM db_hub_documents WHERE id = ?", [document.id])
-            return { result: undefined, ids: [document.id] }
+            yield* backend.enqueue("DELETE FROM db_hub_document_versions WHERE document_id = ?", [id])
+            yield* backend.enqueue("DELETE FROM db_hub_documents WHERE id = ?", [id])
+            return { result: undefined, ids: [id] }
           })
         ),
         setField: channel.handle(Workspace.SetDocumentField, (payload) =>

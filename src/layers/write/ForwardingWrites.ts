@@ -50,7 +50,7 @@ export interface ForwardingOptions {
   readonly capacity?: number
   /** A primary that has not answered for so long hangs, and another takes its place; default 3 seconds. */
   readonly deadAfter?: Duration.DurationInput
-  /** How long idempotency keys are kept; default 7 days. */
+  /** How long idempotency keys and changes are kept; default 7 days. */
   readonly keepKeys?: Duration.DurationInput
   /** How others reach this process when it is the primary; default `socket`. */
   readonly transport?: Endpoint.Transport
@@ -98,8 +98,6 @@ const stepDownPause = "2 seconds"
 
 /** The primary's own "not done" is on its way when the time of a write is over. */
 const answerGrace = 100
-
-const pruneEvery = "10 minutes"
 
 /** What one commit takes in at most: for longer, nobody else could write, and timers would wait. */
 const grouping = { maxGroup: 128, maxGroupMillis: 10 }
@@ -236,15 +234,11 @@ const make = (
             )
           )
         )
-        yield* Effect.forkScoped(Effect.forever(Effect.zipLeft(Effect.ignoreLogged(prune), Effect.sleep(pruneEvery))))
+        yield* Effect.forkScoped(writes.pruneNowAndThen(settings.keepKeys))
         yield* Effect.logDebug(`Primary of ${name}, epoch ${epoch}`)
         yield* Deferred.await(over)
         return true
       })
-
-    const prune = Effect.suspend(() =>
-      backend.execute("DELETE FROM db_hub_writes WHERE created_at < ?", [new Date(Date.now() - settings.keepKeys)])
-    )
 
     // --- the connection to it
 
@@ -467,6 +461,7 @@ const make = (
     return {
       changes: writes.changes,
       latest: writes.latest,
+      prune: writes.prune,
       handle: (operation, handler) => {
         const prepared = writes.prepare(operation, handler)
         operations.set(prepared.tag, (encoded, key) =>

@@ -5,25 +5,31 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { IdempotencyKey, WriteChannel } from "../../services/WriteChannel.js"
 import * as Writes from "./Writes.js"
 
-const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"]> =>
-  Effect.map(Writes.make(backend), (writes) => ({
-    changes: writes.changes,
-    latest: writes.latest,
-    handle: (operation, handler) => {
-      const prepared = writes.prepare(operation, handler)
-      return (input) =>
-        Effect.gen(function* () {
-          const payload = yield* prepared.check(input)
-          const result = yield* backend.transaction(prepared.write(payload, yield* IdempotencyKey))
-          yield* writes.committed
-          return result
-        })
+const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const writes = yield* Writes.make(backend)
+    if (backend.capabilities.writable) yield* Effect.forkScoped(writes.pruneNowAndThen("7 days"))
+    return {
+      changes: writes.changes,
+      latest: writes.latest,
+      prune: writes.prune,
+      handle: (operation, handler) => {
+        const prepared = writes.prepare(operation, handler)
+        return (input) =>
+          Effect.gen(function* () {
+            const payload = yield* prepared.check(input)
+            const result = yield* backend.transaction(prepared.write(payload, yield* IdempotencyKey))
+            yield* writes.committed
+            return result
+          })
+      }
     }
-  }))
+  })
 
 /**
  * Every write runs on the backend of this process.
@@ -31,7 +37,7 @@ const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"]> =>
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<WriteChannel, never, Backend> = Layer.effect(
+export const layer: Layer.Layer<WriteChannel, never, Backend> = Layer.scoped(
   WriteChannel,
   Effect.flatMap(Backend, make)
 )

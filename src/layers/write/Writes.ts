@@ -7,6 +7,7 @@ import * as NodeCrypto from "node:crypto"
 import type * as Rpc from "@effect/rpc/Rpc"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
@@ -14,9 +15,10 @@ import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { DbCorrupt, type DbError, InvalidInput } from "../../errors/index.js"
-import { type BackendShape, Json } from "../../services/Backend.js"
+import { DbCorrupt, type DbError, InvalidInput, NotFound } from "../../errors/index.js"
+import { type BackendShape, Json, type Row } from "../../services/Backend.js"
 import type { AnyOperation, Change, WriteChannel, Written } from "../../services/WriteChannel.js"
+import * as Check from "../Check.js"
 
 /** How often the feed looks for what other processes wrote; its own writes wake it at once. */
 const pollInterval = "100 millis"
@@ -92,11 +94,13 @@ export interface PreparedWrite<R extends AnyOperation> {
  * @since 0.1.0
  * @category models
  */
-export interface Writes extends Pick<WriteChannel["Type"], "changes" | "latest"> {
+export interface Writes extends Pick<WriteChannel["Type"], "changes" | "latest" | "prune"> {
   readonly prepare: <R extends AnyOperation>(
     operation: R,
     handler: (payload: Rpc.Payload<R>) => Effect.Effect<Written<Rpc.Success<R>>, DbError>
   ) => PreparedWrite<R>
+  /** Prunes a minute after the start, and every hour; keeps no process alive by itself. */
+  readonly pruneNowAndThen: (olderThan: Duration.DurationInput) => Effect.Effect<never>
   /** Says that something was committed, so that the feeds of this process look at once. */
   readonly committed: Effect.Effect<void>
 }
@@ -162,35 +166,99 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
             new Date()
           ])
 
-    /** The settled changes after a place in the feed, a page at most. */
+    const { settled } = dialect.writerOrder
+
+    /** What is settled, as a condition and its parameter: asked for before the changes are. */
+    const untilSettled: Effect.Effect<readonly [condition: string, ...params: ReadonlyArray<number>], DbError> =
+      settled === undefined
+        ? Effect.succeed(["1 = 1"])
+        : Effect.map(backend.query(settled), ([row]) => ["writer <= ?", Number(row?.["settled"])])
+
+    const placeOf = (row: Row): Place => [Number(row["writer"]), Number(row["id"])]
+
+    const changeColumns = "id, writer, store, operation, ids, created_at"
+
+    /**
+     * The settled changes after a place in the feed, a page at most: the rest of its writer's, then those of later
+     * writers, since an index serves each and not both.
+     */
     const page = ([writer, id]: Place): Effect.Effect<ReadonlyArray<readonly [Place, Change]>, DbError> =>
-      Effect.map(
-        backend.query(
-          `SELECT id, writer, store, operation, ids, created_at FROM db_hub_changes
-           WHERE (writer > ? OR (writer = ? AND id > ?)) AND ${dialect.writerOrder.settled}
+      Effect.gen(function* () {
+        const [condition, ...until] = yield* untilSettled
+        const rest = yield* backend.query(
+          `SELECT ${changeColumns} FROM db_hub_changes WHERE writer = ? AND id > ? ORDER BY id LIMIT ${feedPage}`,
+          [writer, id]
+        )
+        const later = yield* backend.query(
+          `SELECT ${changeColumns} FROM db_hub_changes WHERE writer > ? AND ${condition}
            ORDER BY writer, id LIMIT ${feedPage}`,
-          [writer, writer, id]
-        ),
-        (rows) =>
-          rows.map((row) => {
-            const place: Place = [Number(row["writer"]), Number(row["id"])]
-            const change: Change = {
-              cursor: place.join(":"),
-              store: String(row["store"]),
-              operation: String(row["operation"]),
-              ids: row["ids"] as ReadonlyArray<string>,
-              at: row["created_at"] as Date
-            }
-            return [place, change] as const
-          })
+          [writer, ...until]
+        )
+        return rest.concat(later.slice(0, feedPage - rest.length)).map((row) => {
+          const place = placeOf(row)
+          const change: Change = {
+            cursor: place.join(":"),
+            store: String(row["store"]),
+            operation: String(row["operation"]),
+            ids: row["ids"] as ReadonlyArray<string>,
+            at: row["created_at"] as Date
+          }
+          return [place, change] as const
+        })
+      })
+
+    /** The place up to which changes were forgotten. */
+    const forgotten: Effect.Effect<Place, DbError> = Effect.map(
+      backend.query("SELECT writer, change_id AS id FROM db_hub_forgotten_changes WHERE feed = 1"),
+      ([row]) => (row === undefined ? [0, 0] : placeOf(row))
+    )
+
+    const now: Effect.Effect<Place, DbError> = Effect.gen(function* () {
+      const [condition, ...until] = yield* untilSettled
+      const [row] = yield* backend.query(
+        `SELECT writer, id FROM db_hub_changes WHERE ${condition} ORDER BY writer DESC, id DESC LIMIT 1`,
+        until
+      )
+      return row === undefined ? yield* forgotten : placeOf(row)
+    })
+
+    /** Fails where changes after a place were forgotten. */
+    const remembered = ([writer, id]: Place): Effect.Effect<void, DbError> =>
+      Effect.flatMap(forgotten, ([lastWriter, lastId]) =>
+        lastWriter < writer || (lastWriter === writer && lastId <= id) ? Effect.void : Effect.fail(tooOld(name))
       )
 
-    const now: Effect.Effect<Place, DbError> = Effect.map(
-      backend.query(
-        `SELECT writer, id FROM db_hub_changes WHERE ${dialect.writerOrder.settled} ORDER BY writer DESC, id DESC LIMIT 1`
-      ),
-      ([row]): Place => (row === undefined ? [0, 0] : [Number(row["writer"]), Number(row["id"])])
-    )
+    const forgetPlace = dialect.upsert("db_hub_forgotten_changes", ["feed", "writer", "change_id"], ["feed"])
+
+    /** Forgets the oldest changes made before a time, a page of them at most: how many. */
+    const forgetPage = (before: Date): Effect.Effect<number, DbError> =>
+      backend.transaction(
+        Effect.gen(function* () {
+          const [condition, ...until] = yield* untilSettled
+          const rows = yield* backend.query(
+            `SELECT id, writer, created_at FROM db_hub_changes WHERE ${condition}
+             ORDER BY writer, id LIMIT ${feedPage}${dialect.forUpdate}`,
+            until
+          )
+          const young = rows.findIndex((row) => (row["created_at"] as Date) >= before)
+          const old = young === -1 ? rows : rows.slice(0, young)
+          const last = old.at(-1)
+          if (last === undefined) return 0
+          const [writer, id] = placeOf(last)
+          yield* backend.enqueue(forgetPlace, [1, writer, id])
+          yield* backend.enqueue("DELETE FROM db_hub_changes WHERE (writer, id) <= (?, ?)", [writer, id])
+          return old.length
+        })
+      )
+
+    const prune: Writes["prune"] = ({ olderThan }) =>
+      Effect.gen(function* () {
+        const before = new Date(Date.now() - Duration.toMillis(olderThan))
+        let changes = 0
+        for (let gone = feedPage; gone === feedPage; changes += gone) gone = yield* forgetPage(before)
+        const keys = yield* backend.execute("DELETE FROM db_hub_writes WHERE created_at < ?", [before])
+        return { changes, keys: keys.rowsAffected }
+      })
 
     const parsePlace = (cursor: string): Effect.Effect<Place, InvalidInput> => {
       const parts = /^(\d{1,16}):(\d{1,16})$/.exec(cursor)
@@ -213,21 +281,32 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         Effect.gen(function* () {
           const woken = yield* PubSub.subscribe(committed)
           let place = yield* after === undefined ? now : parsePlace(after)
+          yield* remembered(place)
           const next: Effect.Effect<Chunk.Chunk<Change>, DbError> = Effect.flatMap(
             Effect.suspend(() => page(place)),
             (found) => {
               const last = found.at(-1)
               if (last === undefined) return Effect.zipRight(wake(woken), next)
+              const from = place
               place = last[0]
-              return Effect.succeed(Chunk.unsafeFromArray(found.map(([, change]) => change)))
+              const changes = Chunk.unsafeFromArray(found.map(([, change]) => change))
+              return Effect.as(remembered(from), changes)
             }
           )
           return Stream.repeatEffectChunk(next)
         })
       )
 
+    const pruneNowAndThen: Writes["pruneNowAndThen"] = (olderThan) =>
+      Effect.zipRight(
+        pause(60_000),
+        Effect.forever(Effect.zipRight(Effect.ignoreLogged(prune({ olderThan })), pause(3_600_000)))
+      )
+
     return {
       changes,
+      prune,
+      pruneNowAndThen,
       latest: Effect.map(now, (place) => place.join(":")),
       committed: Effect.asVoid(PubSub.publish(committed, undefined)),
       prepare: <R extends AnyOperation>(
@@ -239,6 +318,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         const tag = operation._tag
         const payloadSchema = operation.payloadSchema as Schema.Schema<Payload, unknown>
         const success = operation.successSchema as Schema.Schema<Result, unknown>
+        const isPayload = Check.make(payloadSchema)
         const validate = Schema.validateEither(payloadSchema)
         const decode = Schema.decodeUnknownEither(payloadSchema)
         const encode = Schema.encodeSync(payloadSchema)
@@ -246,7 +326,9 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         return {
           tag,
           encode,
-          check: (input) => Either.mapLeft(validate(input), invalid(name, tag)),
+          // Most payloads are as they should be, and telling so is far cheaper than telling what is wrong.
+          check: (input) =>
+            isPayload(input) ? Either.right(input) : Either.mapLeft(validate(input), invalid(name, tag)),
           decode: (encoded) => Either.mapLeft(decode(encoded), invalid(name, tag)),
           encodeResult: results.encode,
           decodeResult: results.decode,
@@ -258,6 +340,22 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         }
       }
     }
+  })
+
+/** A timer that lets the process end. */
+const pause = (millis: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const timer = setTimeout(() => resume(Effect.void), millis)
+    timer.unref()
+    return Effect.sync(() => clearTimeout(timer))
+  })
+
+const tooOld = (backend: string): NotFound =>
+  new NotFound({
+    backend,
+    operation: "WriteChannel.changes",
+    entity: "change",
+    message: "Changes after that place were forgotten: read what you need anew, and go on from `latest`"
   })
 
 const unreadableResult = (backend: string, operation: string): DbCorrupt =>

@@ -1,5 +1,5 @@
 /**
- * A schema as a plain predicate, for the rows of a table: the answer of `Schema.is` in a fraction of its time, since a
+ * A schema as a plain predicate, for rows and payloads: the answer of `Schema.is` in a fraction of its time, since a
  * yes needs no account of where and why.
  *
  * @since 0.1.0

@@ -1,0 +1,27 @@
+/** Stores memories that others store, too, in words or in meaning: `memory-process.ts FILE USER COUNT`. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
+import { StoresLive } from "../../src/layers/stores/index.js"
+import { MemoryStore } from "../../src/services/MemoryStore.js"
+import { report } from "./child.js"
+
+const [path = "", user = "", count = ""] = process.argv.slice(2)
+
+/** Nearly the direction of `n`, as another wording would have it. */
+const near = (n: number) => [Math.cos(n), Math.sin(n), Math.random() / 1000]
+
+const storing = Effect.gen(function* () {
+  const memories = yield* MemoryStore
+  const ids: Array<string> = []
+  for (let n = 0; n < Number(count); n++) {
+    const same = yield* memories.store({ user, content: `the same ${n}` })
+    const embedding = { model: "m", vector: near(n) }
+    const alike = yield* memories.store({ user, content: `${process.pid} ${n}`, embedding, duplicateFrom: 0.999 })
+    ids.push(same.id, alike.id)
+  }
+  return ids
+})
+
+const services = Layer.provideMerge(StoresLive, Sqlite.layer({ path }))
+await report((told) => Effect.provide(Effect.zipRight(told, storing), services))
