@@ -52,4 +52,6 @@ setInterval(() => {
 export const dieWithParent = (maxMemory = Number.POSITIVE_INFINITY): void => {
   new Worker(watch(maxMemory), { eval: true, execArgv: [] }).unref()
   process.on("disconnect", () => process.exit(0))
+  // It may have ended before anybody listened.
+  if (process.connected === false) process.exit(0)
 }
