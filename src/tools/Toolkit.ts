@@ -8,6 +8,7 @@ import * as NodePath from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
@@ -63,7 +64,11 @@ export interface ToolkitOptions {
   readonly embeddings?: EmbeddingsShape
   /** Where memories are kept, and whose they are; without it there is no `db_hub_remember`. */
   readonly memories?: Searching.Memories
-  /** Records a call after it; a failure fails the call's answer, though not what it did. */
+  /**
+   * Records a call after it. What may have changed something, or was refused, is answered when it is recorded, and fails
+   * if that fails, though what it did is done; what has read is answered at once, and a failure to record it fails the
+   * next call.
+   */
   readonly audit?: (record: AuditRecord) => Effect.Effect<void, DbError>
 }
 
@@ -422,6 +427,25 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         })
       })
 
+    const recording = yield* FiberSet.make<void>()
+    yield* Effect.addFinalizer(() => FiberSet.awaitEmpty(recording))
+    /** Why a call that read is not in the audit log: told at the next call. */
+    let unrecorded: DbError | undefined
+
+    /** The answer of a call that read does not wait for its row in the audit log. */
+    const recordLater = (row: Effect.Effect<void, DbError>) =>
+      FiberSet.run(
+        recording,
+        Effect.catchAll(row, (error) =>
+          Effect.sync(() => {
+            unrecorded = error
+          })
+        )
+        // Begun before the answer, so that rows have the order of the calls.
+      ).pipe(Effect.zipRight(Effect.yieldNow()))
+
+    const onlyReads = (name: string): boolean => names.some((tool) => tool === name && tools[tool].group === "read")
+
     // Ready when the first question comes; what keeps it from opening is told to who asks.
     if (mayUse(hub.primary)) yield* Effect.forkIn(Effect.ignore(doorOf(hub.primary)), scope)
 
@@ -429,9 +453,15 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       names,
       call: (name, args, caller) =>
         Effect.gen(function* () {
+          if (unrecorded !== undefined) {
+            const error = unrecorded
+            unrecorded = undefined
+            return yield* error
+          }
           const started = yield* Clock.currentTimeMillis
           const result = yield* Effect.either(run(name, args, caller))
-          yield* record(name, args, caller, started, result)
+          const row = record(name, args, caller, started, result)
+          yield* Either.isRight(result) && onlyReads(name) ? recordLater(row) : row
           return Either.match(result, {
             onLeft: (error): ToolAnswer => ({ ok: false, error: toolError(error) }),
             onRight: (value): ToolAnswer => ({ ok: true, value: redacted(value) as Document })

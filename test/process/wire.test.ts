@@ -78,6 +78,7 @@ describe("a wire that drops, delays, duplicates and cuts frames", () => {
         })
         for (const [fault, times] of Object.entries(proxy.counts)) assert.isAbove(times, 0, fault)
         assert.isAbove(resent, 0)
+        redirect(path, socket)
         assert.strictEqual((yield* probePrimary(backend)).epoch, epoch)
       }),
     1_200_000

@@ -1,6 +1,7 @@
 import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { DbConnection } from "../../src/errors/index.js"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
@@ -236,6 +237,23 @@ describe("the tools", { timeout: 60_000 }, () => {
       )
       assert.match(records[0]!.resultSummary, /^ok, 1 rows, \d+ ms$/)
       assert.notInclude(JSON.stringify(records), "hunter2")
+    })
+  )
+
+  it.scopedLive("a read that could not be recorded fails the next call, and one that is refused fails at once", () =>
+    Effect.gen(function* () {
+      const full = new DbConnection({ operation: "audit", message: "The disk is full", retryable: true })
+      let failing = true
+      const { kit } = yield* opened({ audit: () => (failing ? Effect.fail(full) : Effect.void) })
+      const read = kit.call("db_hub_query", { query: "SELECT 1" }, caller)
+      assert.isTrue((yield* read).ok)
+      const next = yield* read
+      assert.isFalse(next.ok)
+      assert.match(JSON.stringify(next), /disk is full/)
+      const refused = yield* kit.call("db_hub_query", { query: "DELETE FROM notes" }, caller)
+      assert.match(JSON.stringify(refused), /disk is full/)
+      failing = false
+      assert.isTrue((yield* read).ok)
     })
   )
 
