@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { Backend, Json } from "../services/Backend.js"
+import { JobStore } from "../services/JobStore.js"
 import { Migrator } from "../services/Migrator.js"
 import {
   CronTrigger,
@@ -25,6 +26,8 @@ const action = LightweightAction.make({ prompt: "what is new?" })
 const hourly = CronTrigger.make({ schedule: "0 * * * *" })
 
 const free = RoutineGuardrails.make({ cooldownSeconds: 0, maxConcurrent: 100 })
+
+const aJob = (user: string) => Effect.flatMap(JobStore, (jobs) => jobs.save({ user, title: "run", description: "" }))
 
 const minutes = (n: number): number => n * 60_000
 
@@ -139,7 +142,8 @@ export const routineSuite: Suite = {
       routines.updateRuntime({ user, id: made.id, state: {} }),
       routines.startRun({ user, routineId: made.id }),
       routines.completeRun({ user, id, status: "ok" }),
-      routines.linkRunToJob({ user, id, jobId: "job" }),
+      routines.linkRunToJob({ user, id, jobId: yield* aJob(user) }),
+      routines.linkRunToJob({ user: ada, id, jobId: yield* aJob(user) }),
       routines.getRun(user, id),
       routines.listRuns(user, made.id)
     ]
@@ -269,11 +273,12 @@ export const routineSuite: Suite = {
     const made = yield* create(user, ManualTrigger.make({}))
     const dispatched = yield* run(made)
     yield* run(made)
-    yield* routines.linkRunToJob({ user, id: dispatched.id, jobId: "job 1" })
+    const job = yield* aJob(user)
+    yield* routines.linkRunToJob({ user, id: dispatched.id, jobId: job })
     const mine = Effect.map(admin.listDispatchedRuns, (all) => all.filter(({ userId }) => userId === user))
     yield* equal(
       (yield* mine).map(({ id, jobId }) => [id, jobId]),
-      [[dispatched.id, "job 1"]]
+      [[dispatched.id, job]]
     )
     yield* complete(dispatched, "ok")
     yield* equal(yield* mine, [])

@@ -382,7 +382,7 @@ export const CompleteRoutineRun = operation("RoutineStore.completeRun", {
 })
 
 /**
- * Names the job that carries a run out.
+ * Names the job of `JobStore` that carries a run out; it is the user's own.
  *
  * @since 0.1.0
  * @category operations

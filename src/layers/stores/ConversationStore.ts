@@ -91,7 +91,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const find = (user: string, id: string, operation: string, lock = "") =>
       Effect.flatMap(conversations.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user]), notFound(operation))
 
-    const proved = Owner.ofConversation(backend)
+    const proved = Owner.proof(backend, "db_hub_conversations", "conversation")
 
     const owned = (user: string, id: string, operation: string) => proved(user, id, `ConversationStore.${operation}`)
 

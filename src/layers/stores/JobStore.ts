@@ -96,7 +96,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
 
-      const proveConversation = Owner.ofConversation(backend)
+      const proveConversation = Owner.proof(backend, "db_hub_conversations", "conversation")
 
       const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "job")
 

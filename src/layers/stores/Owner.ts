@@ -9,21 +9,21 @@ import type { BackendShape } from "../../services/Backend.js"
 import * as Rows from "./Rows.js"
 
 /**
- * Proves that a conversation is a user's: `NotFound` if it is not, or there is none.
+ * Proves that a row of `table`, with an `id` and a `user_id`, is a user's: `NotFound` if it is not, or there is none.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const ofConversation =
-  ({ name, query }: Pick<BackendShape, "name" | "query">) =>
-  (user: string, conversation: string, operation: string): Effect.Effect<void, DbError> =>
-    Effect.flatMap(
-      query("SELECT id FROM db_hub_conversations WHERE id = ? AND user_id = ?", [conversation, user]),
-      ([found]) => Effect.asVoid(Rows.orNotFound(name, operation, "conversation")(found))
+export const proof =
+  ({ name, query }: Pick<BackendShape, "name" | "query">, table: string, entity: string) =>
+  (user: string, id: string, operation: string): Effect.Effect<void, DbError> =>
+    Effect.flatMap(query(`SELECT id FROM ${table} WHERE id = ? AND user_id = ?`, [id, user]), ([found]) =>
+      Effect.asVoid(Rows.orNotFound(name, operation, entity)(found))
     )
 
 /**
- * One writer at a time of what a user has: holds the user's row of `table`, which has no other column, until the end of the transaction; makes it if need be.
+ * One writer at a time of what a user has: holds the user's row of `table`, which has no other column, until the end of
+ * the transaction; makes it if need be.
  *
  * @since 0.1.0
  * @category constructors

@@ -33,6 +33,7 @@ import {
   UpdateRoutineRuntime
 } from "../../services/RoutineStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -75,6 +76,7 @@ const make = Effect.gen(function* () {
   const rows = Rows.make(backend, table, Routine)
   const routines = Table.make(backend, table, Routine)
   const runs = Table.make(backend, runsTable, RoutineRun)
+  const proveJob = Owner.proof(backend, "db_hub_jobs", "job")
   const columns = `id, user_id, name, description, enabled, trigger_config AS ${dialect.quoteIdentifier("trigger")},
     action_config AS ${dialect.quoteIdentifier("action")}, guardrails, notify, state, next_fire_at, last_run_at,
     run_count, consecutive_failures, created_at, updated_at`
@@ -275,6 +277,7 @@ const make = Effect.gen(function* () {
     ),
     linkRunToJob: channel.handle(LinkRoutineRunToJob, ({ id, jobId, user }) =>
       Effect.gen(function* () {
+        yield* proveJob(user, jobId, LinkRoutineRunToJob._tag)
         const linked = yield* runs.update({ jobId }, "id = ? AND user_id = ?", [id, user])
         yield* Rows.orNotFound(backend.name, LinkRoutineRunToJob._tag, "routine run")(linked === 0 ? undefined : id)
         return { result: undefined, ids: [id] }
