@@ -1,6 +1,6 @@
 /**
- * The stores on SQLite and on PostgreSQL, against exactly the statements and parameters that they send, BEGIN, COMMIT
- * and the row of the change feed included, replayed on the raw driver: prepared by better-sqlite3, named by `pg`.
+ * The stores on SQLite and on PostgreSQL, against exactly the statements and parameters that they send, BEGIN, COMMIT,
+ * the index of texts and the row of the change feed included, replayed on the raw driver: prepared by better-sqlite3, named by `pg`.
  *
  * Each job is first done once over a recording backend; the raw side replays that on a copy of the database as it was
  * before, while the hub does the same job on another. So both do the same to the data, with the same guarantees: one
@@ -27,6 +27,9 @@ import {
 } from "effect-db-hub/stores"
 import * as Pg from "pg"
 import { type LocalPostgres, startPostgres } from "../scripts/engines/postgres.mjs"
+import * as PostgresTextStore from "../src/layers/postgres/PostgresTextStore.js"
+import * as SqlTextStore from "../src/layers/SqlTextStore.js"
+import * as SqliteText from "../src/layers/sqlite/SqliteText.js"
 import { type Contender, compare, median, temporaryFolder } from "./support.js"
 
 type Stores = ManagedRuntime.ManagedRuntime<StoreServices | Backend, unknown>
@@ -96,20 +99,34 @@ const prepare = (claims: number) =>
 const claimsOf = (jobs: Readonly<Record<string, Job>>): number =>
   Object.values(jobs).reduce((most, { rounds, times }) => Math.max(most, (rounds + 1) * times), 0)
 
-/** A backend that also writes down what it is sent. */
+/** A backend that also writes down what it is sent, by its index of texts, too. */
 const recording = (backend: BackendShape, sent: Array<Sent>): BackendShape => {
   const note = (sql: string, params: ReadonlyArray<unknown> = []) => Effect.sync(() => sent.push({ sql, params }))
-  return {
+  // Transactions within one are savepoints; one call is recorded after the other.
+  let depth = 0
+  const recorded: BackendShape = {
     ...backend,
     query: (sql, params) => Effect.zipRight(note(sql, params), backend.query(sql, params)),
     execute: (sql, params) => Effect.zipRight(note(sql, params), backend.execute(sql, params)),
     enqueue: (sql, params) => Effect.zipRight(note(sql, params), backend.enqueue(sql, params)),
-    transaction: (effect, options) =>
-      Effect.zipRight(
-        note(backend.dialect.name === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN"),
-        Effect.zipLeft(backend.transaction(effect, options), note("COMMIT"))
+    transaction: (effect, options) => {
+      const begin = backend.dialect.name === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN"
+      return Effect.acquireUseRelease(
+        Effect.zipRight(
+          depth === 0 ? note(begin) : note(`SAVEPOINT s${depth}`),
+          Effect.sync(() => ++depth)
+        ),
+        () => backend.transaction(effect, options),
+        () =>
+          Effect.suspend(() => {
+            depth--
+            return depth === 0 ? note("COMMIT") : note(`RELEASE s${depth}`)
+          })
       )
+    }
   }
+  const texts = backend.kind === "sqlite" ? SqliteText.make(recorded, backend.name) : PostgresTextStore.make(recorded)
+  return { ...recorded, text: SqlTextStore.make(recorded, texts) }
 }
 
 const stores = (backend: Layer.Layer<Backend, unknown>): Stores =>
