@@ -32,6 +32,12 @@ const compile = (ast: SchemaAST.AST): Predicate => {
     }
     case "Union": {
       const members = ast.types.map(compile)
+      const literals = new Set<unknown>(ast.types.filter(SchemaAST.isLiteral).map(({ literal }) => literal))
+      if (literals.size === members.length) return (value) => literals.has(value)
+      const [first, second, ...others] = members
+      if (first !== undefined && second !== undefined && others.length === 0) {
+        return (value) => first(value) || second(value)
+      }
       return (value) => members.some((member) => member(value))
     }
     case "Declaration": {

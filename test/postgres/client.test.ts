@@ -434,6 +434,32 @@ describe.skipIf(noServer)("PostgresClient", () => {
       )
     )
 
+    it.live("instants come back to the millisecond, far and infinite ones too", () =>
+      using({}, ({ query }) =>
+        Effect.gen(function* () {
+          const finite = [
+            "2026-01-31 23:59:59.123456+00",
+            "2026-01-31 23:59:59.1+00",
+            "2026-01-31 23:59:59+00",
+            "1969-12-31 23:59:59.999999+00",
+            "0101-01-01 00:00:00+00",
+            "0044-01-01 00:00:00+00",
+            "0044-03-15 12:00:00+00 BC",
+            "12026-01-01 00:00:00+00"
+          ]
+          const rows = yield* query(
+            "SELECT at, trunc(extract(epoch FROM at) * 1000)::float8 AS millis FROM unnest(?::timestamptz[]) AS at",
+            [finite]
+          )
+          for (const { at, millis } of rows) assert.closeTo((at as Date).getTime(), Number(millis), 1)
+          assert.deepStrictEqual(
+            yield* query("SELECT '-infinity'::timestamptz AS past, 'infinity'::timestamp AS future"),
+            [{ past: Number.NEGATIVE_INFINITY, future: Number.POSITIVE_INFINITY }]
+          )
+        })
+      )
+    )
+
     it.live("values of every kind come back as they went in", () =>
       using({}, (client) =>
         Effect.gen(function* () {

@@ -31,14 +31,18 @@ export const unreadableRow = "HUB_UNREADABLE_ROW"
 
 /** Reads the fields of a model off a row; other columns are left out. */
 const makeFields = (model: Schema.Schema.All) => {
-  const places = SchemaAST.getPropertySignatures(SchemaAST.typeAST(model.ast)).map(
-    ({ name }) => [String(name), columnOf(String(name))] as const
-  )
+  const places = SchemaAST.getPropertySignatures(SchemaAST.typeAST(model.ast)).map(({ name }) => ({
+    field: String(name),
+    column: columnOf(String(name))
+  }))
+  // Of one shape from the beginning: objects that grow property by property are copied again and again.
+  const blank: Record<string, unknown> = Object.fromEntries(places.map(({ field }) => [field, null]))
   return (row: Row): Record<string, unknown> => {
-    const fields: Record<string, unknown> = {}
-    for (const [field, column] of places) {
+    const fields = { ...blank }
+    for (const { column, field } of places) {
       const value = row[column]
-      if (value !== undefined) fields[field] = value
+      if (value === undefined) delete fields[field]
+      else fields[field] = value
     }
     return fields
   }
