@@ -13,7 +13,7 @@ import { Postgres } from "effect-db-hub/postgres"
 import pg from "pg"
 import { startPostgres } from "../scripts/engines/postgres.mjs"
 import { servicesOf } from "../src/layers/BackendLayer.js"
-import { median, temporaryFolder } from "./support.js"
+import { gaussianOf, median, randomOf, temporaryFolder } from "./support.js"
 
 const count = Number(
   process.argv.find((argument) => argument.startsWith("--count="))?.slice("--count=".length) ?? 100_000
@@ -22,14 +22,8 @@ const dimension = 384
 const batch = 1_000
 const searches = 200
 
-let state = 42
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-}
-const gaussian = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+const random = randomOf(42)
+const gaussian = gaussianOf(random)
 
 const vocabulary = 50_000
 const upTo = new Float64Array(vocabulary)

@@ -9,7 +9,7 @@ import * as Scope from "effect/Scope"
 import { Postgres } from "effect-db-hub/postgres"
 import * as Pg from "pg"
 import { type LocalPostgres, startPostgres } from "../scripts/engines/postgres.mjs"
-import { compare, median } from "./support.js"
+import { compare, median, randomOf } from "./support.js"
 
 const server = (await startPostgres()) as LocalPostgres
 const scope = Effect.runSync(Scope.make())
@@ -103,11 +103,7 @@ await compare(
   }
 )
 
-let seed = 1
-const random = () => {
-  seed = (seed * 1_664_525 + 1_013_904_223) >>> 0
-  return seed / 2 ** 32
-}
+const random = randomOf(1)
 const centres = Array.from({ length: 200 }, () => Array.from({ length: 384 }, () => random() - 0.5))
 const near = (n: number) => Float32Array.from(centres[n % 200]!, (x) => x + (random() - 0.5) / 3)
 const records = Array.from({ length: 20_000 }, (_, n) => ({

@@ -5,6 +5,21 @@ import * as NodePath from "node:path"
 export const median = (values: ReadonlyArray<number>): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
+/** Numbers from 0 up to 1, the same ones for the same seed (mulberry32). */
+export const randomOf = (seed: number): (() => number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Numbers of the standard normal distribution (Box–Muller). */
+export const gaussianOf = (random: () => number) => (): number =>
+  Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+
 export const temporaryFolder = (): string => {
   const folder = NodeFs.mkdtempSync(NodePath.join(NodeOs.tmpdir(), "effect-db-hub-bench-"))
   process.once("exit", () => NodeFs.rmSync(folder, { recursive: true, force: true }))

@@ -20,7 +20,7 @@ import { resolve } from "../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../src/layers/sqlite/SqliteVectorTables.js"
 import { Distance, HnswIndex } from "../src/vector/index.js"
-import { temporaryFolder } from "./support.js"
+import { gaussianOf, randomOf, temporaryFolder } from "./support.js"
 
 const argument = (name: string) => process.argv.find((one) => one.startsWith(`--${name}`))
 const sizes = argument("sizes=")
@@ -35,17 +35,8 @@ const queries = 200
 const batch = 5000
 const memoryBytes = 2 ** 31
 
-let state = 42
-const random = () => {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-}
-const noise = Float32Array.from(
-  { length: 2 ** 22 },
-  () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-)
+const random = randomOf(42)
+const noise = Float32Array.from({ length: 2 ** 22 }, gaussianOf(random))
 
 /** Length 1, around a centre or around nothing. */
 const vectorAround = (centre: Float32Array | undefined): Float32Array => {

@@ -3,22 +3,35 @@
  *
  * @since 0.1.0
  */
+import { type ChildProcess, fork } from "node:child_process"
 import * as NodeModule from "node:module"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
 
 const source = import.meta.url.endsWith(".ts")
 
+const fileOf = (name: string): string => fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url))
+
 /**
- * The file of a program, and what Node needs to run it: a checkout runs its own source.
+ * Starts a program as a process that does not keep this one alive. It gets nothing of this process's environment and no
+ * stream to write to; what happens to it while nobody listens is seen when it is next used.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const program = (name: string): { readonly file: string; readonly execArgv: Array<string> } => ({
-  file: fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url)),
-  execArgv: source ? ["--import", pathToFileURL(NodeModule.createRequire(import.meta.url).resolve("tsx")).href] : []
-})
+export const startProcess = (name: string): ChildProcess => {
+  const child = fork(fileOf(name), {
+    // A checkout runs its own source.
+    execArgv: source ? ["--import", pathToFileURL(NodeModule.createRequire(import.meta.url).resolve("tsx")).href] : [],
+    env: {},
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    serialization: "advanced"
+  })
+  child.unref()
+  child.channel?.unref()
+  child.on("error", () => {})
+  return child
+}
 
 /**
  * Starts a program as a thread.
@@ -27,7 +40,7 @@ export const program = (name: string): { readonly file: string; readonly execArg
  * @category constructors
  */
 export const startThread = (name: string, workerData: unknown): Worker => {
-  const { file } = program(name)
+  const file = fileOf(name)
   if (!source) return new Worker(file, { workerData, execArgv: [] })
   // The compiler does not come along into a thread by itself.
   const compiler = NodeModule.createRequire(import.meta.url).resolve("tsx/cjs/api")

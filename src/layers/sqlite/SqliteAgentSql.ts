@@ -3,14 +3,14 @@
  *
  * @since 0.1.0
  */
-import { type ChildProcess, fork } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { DbConnection, type DbError, DbTimeout, type ErrorContext, fromSqlite } from "../../errors/index.js"
 import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
 import { distinct } from "../SqlTemplates.js"
-import { program } from "./ChildProgram.js"
+import { startProcess } from "./ChildProgram.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
@@ -18,8 +18,6 @@ import * as Values from "./SqliteValues.js"
 
 /** Milliseconds that a process may take to start. */
 const startBudget = 30_000
-
-const worker = program("SqliteAgentWorker")
 
 const gone = (context: ErrorContext): DbConnection =>
   new DbConnection({
@@ -38,17 +36,7 @@ interface Child {
 const kill = ({ process }: Child) => void process.kill("SIGKILL")
 
 const start = (context: ErrorContext): Child => {
-  const child = fork(worker.file, {
-    execArgv: worker.execArgv,
-    // Nothing of this process's environment, and no stream to write to.
-    env: {},
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
-    serialization: "advanced"
-  })
-  child.unref()
-  child.channel?.unref()
-  // What happens to it while nobody waits for it is seen when it is next borrowed.
-  child.on("error", () => {})
+  const child = startProcess("SqliteAgentWorker")
   const started = new Promise<boolean>((resolve) => {
     child.once("message", () => resolve(true))
     child.once("exit", () => resolve(false))

@@ -1,13 +1,13 @@
 /**
  * Graphs of collections, as the process that searches sees them: opened in a thread each, built in a child process.
  */
-import { type ChildProcess, fork } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { type HnswIndex, OutOfCandidates } from "../../vector/index.js"
-import { program, startThread } from "./ChildProgram.js"
+import { startProcess, startThread } from "./ChildProgram.js"
 import type { BuilderMessage, BuilderRequest, BuildTask, Built } from "./SqliteGraphBuilder.js"
 import type { GraphFile, GraphSettings } from "./SqliteGraphFile.js"
 import type { ThreadAnswer, ThreadData, ThreadRequest } from "./SqliteGraphThread.js"
@@ -80,26 +80,8 @@ export const open = (
     }
   })
 
-const builder = program("SqliteGraphBuilder")
-
 /** Milliseconds that a child process waits for another task. */
 const idleTime = 5_000
-
-const startBuilder = (): ChildProcess => {
-  const child = fork(builder.file, {
-    execArgv: builder.execArgv,
-    // Nothing of this process's environment, and no stream to write to.
-    env: {},
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
-    serialization: "advanced"
-  })
-  // A program may end while it builds.
-  child.unref()
-  child.channel?.unref()
-  // What happens to it while nobody waits for it is seen when it gets the next task.
-  child.on("error", () => {})
-  return child
-}
 
 export interface Builder {
   /**
@@ -125,7 +107,7 @@ export const makeBuilder: Effect.Effect<Builder, never, Scope.Scope> = Effect.ge
   yield* Effect.addFinalizer(() => Effect.sync(stop))
 
   const borrow = Effect.sync(() => {
-    const child = idle?.connected === true && idle.exitCode === null ? idle : startBuilder()
+    const child = idle?.connected === true && idle.exitCode === null ? idle : startProcess("SqliteGraphBuilder")
     clearTimeout(timer)
     idle = undefined
     return child
