@@ -2,8 +2,8 @@
  * @since 0.1.0
  */
 
-/** The password in a connection string, as a URL or as words with values. */
-const passwords = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:)[^\s@/]+@/gi
+/** The password in a connection string, as a URL or as words with values. Neither looks at a character more than twice. */
+const passwords = /(:\/\/[^\s:/@]*:)[^\s@/]+@/g
 const passwordWords = /\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'";,)]+)/gi
 
 /**

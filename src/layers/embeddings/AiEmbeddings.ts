@@ -46,7 +46,10 @@ export const make = (
       Option.match(Cause.failureOption(cause), {
         onSome: (error) => errorOf(options.model, error),
         // An answer that lacks a vector interrupts the request for it.
-        onNone: () => Effect.fail(BatchedEmbeddings.failure(options.model, "bad-answer"))
+        onNone: () =>
+          Cause.isInterruptedOnly(cause)
+            ? Effect.fail(BatchedEmbeddings.failure(options.model, "bad-answer"))
+            : Effect.failCause(cause as Cause.Cause<never>)
       })
     )
   )
