@@ -15,7 +15,7 @@ errors (\`DbError\`); a payload that does not fit is \`InvalidInput\`.
 
 A stored row that cannot be read is \`DbCorrupt\` with its table and id, alone and in a list, since a list that is short
 without a word would be a lie; it can be deleted like any other. What a scheduler or worker goes by (routines, due and
-claimed work) passes it over and reports it: one row never stops the others.
+claimed work, what is stuck or broken) passes it over and reports it, as \`Readable\`: one row never stops the others.
 
 <!-- Written by scripts/write-store-docs.ts; change the docstrings in src/services instead. -->
 `

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import { Backend } from "../services/Backend.js"
+import { Backend, Json } from "../services/Backend.js"
 import { ConversationStore } from "../services/ConversationStore.js"
 import { JobQueue, type JobStatus, JobStore, JobStoreAdmin, jobTransitions } from "../services/JobStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
@@ -274,7 +274,7 @@ export const jobSuite: Suite = {
     yield* equal(yield* jobs.summary(user), { total: 8, pending: 1, inProgress: 1, completed: 3, failed: 2, stuck: 1 })
     yield* equal((yield* admin.summary).total >= before.total + 8, true)
     yield* equal(
-      (yield* admin.listStuck).some(({ userId }) => userId === user),
+      (yield* admin.listStuck).rows.some(({ userId }) => userId === user),
       true
     )
   }),
@@ -515,7 +515,23 @@ export const jobSuite: Suite = {
     yield* backend.execute("UPDATE db_hub_jobs SET status = ? WHERE id = ?", ["pending", broken])
     yield* jobs.save({ user, id: broken, title: "mended", description: "" })
     yield* equal((yield* claimed(user)).job.id, broken)
-  })
+  }),
+
+  "a stuck job that cannot be read is named to whoever looks after stuck jobs, and hides no other": Effect.gen(
+    function* () {
+      const [jobs, admin, backend] = [yield* JobStore, yield* JobStoreAdmin, yield* Backend]
+      const user = yield* fresh("user")
+      const [broken, good] = [yield* jobIn(user, "stuck"), yield* jobIn(user, "stuck")]
+      yield* backend.execute("UPDATE db_hub_jobs SET metadata = ? WHERE id = ?", [new Json([1]), broken])
+      const { rows, unreadable } = yield* admin.listStuck
+      yield* equal(
+        [rows, unreadable].map((some) => some.flatMap(({ id }) => ([broken, good].includes(id) ? [id] : []))),
+        [[good], [broken]]
+      )
+      yield* failsWith("DbCorrupt", jobs.listStuck(user))
+      yield* jobs.delete({ user, id: broken })
+    }
+  )
 }
 
 const guess = {

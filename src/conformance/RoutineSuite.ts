@@ -83,7 +83,7 @@ export const routineSuite: Suite = {
       yield* equal(yield* routines.get(user, made.id), made)
       yield* equal(yield* routines.getByName(user, trigger._tag), made)
     }
-    const { routines: all, unreadable } = yield* routines.list(user)
+    const { rows: all, unreadable } = yield* routines.list(user)
     yield* equal([names(all), unreadable], [["cron", "event", "manual", "system_event", "webhook"], []])
     yield* failsWith("DbConflict", create(user, hourly, free, "cron"))
   }),
@@ -106,7 +106,7 @@ export const routineSuite: Suite = {
     yield* attempt({ _tag: "cron", schedule: "0 0 * * *", timezone: "Mars/Olympus" })
     yield* attempt({ _tag: "weekly" })
     yield* attempt(hourly, { ...free, maxConcurrent: 0 })
-    yield* equal((yield* routines.list(user)).routines, [])
+    yield* equal((yield* routines.list(user)).rows, [])
   }),
 
   "an update replaces what is given, and keeps the owner, the counters and an unchanged time to fire": Effect.gen(
@@ -275,13 +275,30 @@ export const routineSuite: Suite = {
     yield* run(made)
     const job = yield* aJob(user)
     yield* routines.linkRunToJob({ user, id: dispatched.id, jobId: job })
-    const mine = Effect.map(admin.listDispatchedRuns, (all) => all.filter(({ userId }) => userId === user))
+    const mine = Effect.map(admin.listDispatchedRuns, ({ rows }) => rows.filter(({ userId }) => userId === user))
     yield* equal(
       (yield* mine).map(({ id, jobId }) => [id, jobId]),
       [[dispatched.id, job]]
     )
     yield* complete(dispatched, "ok")
     yield* equal(yield* mine, [])
+  }),
+
+  "a dispatched run that cannot be read is named, and hides no other": Effect.gen(function* () {
+    const [routines, admin, backend] = [yield* RoutineStore, yield* RoutineStoreAdmin, yield* Backend]
+    const user = yield* fresh("user")
+    const made = yield* create(user, ManualTrigger.make({}))
+    const [broken, good] = [yield* run(made), yield* run(made)]
+    const jobId = yield* aJob(user)
+    for (const { id } of [broken, good]) yield* routines.linkRunToJob({ user, id, jobId })
+    yield* backend.execute("UPDATE db_hub_routine_runs SET tokens_used = -1 WHERE id = ?", [broken.id])
+    const { rows, unreadable } = yield* admin.listDispatchedRuns
+    yield* equal(
+      [rows, unreadable].map((some) => some.flatMap(({ id }) => ([broken.id, good.id].includes(id) ? [id] : []))),
+      [[good.id], [broken.id]]
+    )
+    yield* failsWith("DbCorrupt", routines.listRuns(user, made.id))
+    yield* routines.deleteIfExists({ user, id: made.id })
   }),
 
   "a run does not start on a routine that is off, cooling down, busy, or has it already": Effect.gen(function* () {
@@ -389,7 +406,7 @@ export const routineSuite: Suite = {
       bad.id
     ])
     const listed = yield* routines.list(user)
-    yield* equal([names(listed.routines), listed.unreadable.map(({ id }) => id)], [["event", "good"], [bad.id]])
+    yield* equal([names(listed.rows), listed.unreadable.map(({ id }) => id)], [["event", "good"], [bad.id]])
     const claims = yield* claim(after(good.nextFireAt, minutes(60)), [user])
     yield* equal(
       claims.claimed.map(({ routine }) => routine.id),
@@ -403,7 +420,7 @@ export const routineSuite: Suite = {
     yield* backend.execute("UPDATE db_hub_routines SET trigger_config = ? WHERE id = ?", [new Json({}), event.id])
     const events = yield* admin.listEventRoutines
     yield* equal(
-      [events.routines, events.unreadable].map((some) => some.some(({ id }) => id === event.id)),
+      [events.rows, events.unreadable].map((some) => some.some(({ id }) => id === event.id)),
       [false, true]
     )
     yield* equal(yield* routines.deleteIfExists({ user, id: bad.id }), true)
@@ -427,7 +444,7 @@ export const routineSuite: Suite = {
     yield* create(user, SystemEventTrigger.make({ source: "s", eventType: "t" }), free, "system")
     yield* create(user, hourly, free, "cron")
     const mine = Effect.map(admin.listEventRoutines, (all) =>
-      names(all.routines.filter(({ userId }) => userId === user)).sort()
+      names(all.rows.filter(({ userId }) => userId === user)).sort()
     )
     yield* equal(yield* mine, ["event", "system"])
     yield* routines.update({ user, id: event.id, enabled: false })
@@ -481,8 +498,8 @@ export const routineSuite: Suite = {
     const seen: Array<string> = []
     for (;;) {
       const after = seen.at(-1)
-      const { routines, unreadable } = yield* admin.list({ limit: 2, ...(after === undefined ? {} : { after }) })
-      const page = [...routines, ...unreadable].map(({ id }) => id).sort()
+      const { rows, unreadable } = yield* admin.list({ limit: 2, ...(after === undefined ? {} : { after }) })
+      const page = [...rows, ...unreadable].map(({ id }) => id).sort()
       if (page.length === 0) break
       seen.push(...page)
     }

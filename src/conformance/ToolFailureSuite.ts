@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import { Backend } from "../services/Backend.js"
 import { ToolFailureStore } from "../services/ToolFailureStore.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
 
@@ -11,7 +12,7 @@ const failing = (tool: string, times: number) =>
 const isBroken = (tool: string, threshold: number) =>
   Effect.map(
     Effect.flatMap(ToolFailureStore, (failures) => failures.broken(threshold)),
-    (broken) => broken.some((failure) => failure.tool === tool)
+    ({ rows }) => rows.some((failure) => failure.tool === tool)
   )
 
 /**
@@ -26,7 +27,7 @@ export const toolFailureSuite: Suite = {
     yield* failing(often, 3)
     yield* failures.record({ tool: often, error: "the last word" })
     yield* equal([yield* isBroken(often, 2), yield* isBroken(seldom, 2)], [true, false])
-    const order = (yield* failures.broken(1)).map(({ tool }) => tool)
+    const order = (yield* failures.broken(1)).rows.map(({ tool }) => tool)
     yield* equal(order.indexOf(often) < order.indexOf(seldom), true)
     const failure = yield* failures.get(often)
     yield* equal([failure.errorCount, failure.errorMessage], [4, "the last word"])
@@ -58,6 +59,22 @@ export const toolFailureSuite: Suite = {
     yield* failures.incrementRepairAttempts({ tool })
     const failure = yield* failures.get(tool)
     yield* equal([failure.repairAttempts, failure.lastBuildResult], [2, { ok: false, log: ["ü"] }])
+  }),
+
+  "a record that cannot be read is named, and hides no broken tool": Effect.gen(function* () {
+    const [failures, backend] = [yield* ToolFailureStore, yield* Backend]
+    const [spoilt, good] = [yield* fresh("tool"), yield* fresh("tool")]
+    for (const tool of [spoilt, good]) yield* failing(tool, 2)
+    yield* backend.execute("UPDATE db_hub_tool_failures SET repair_attempts = -1 WHERE tool = ?", [spoilt])
+    const { rows, unreadable } = yield* failures.broken(2)
+    yield* equal(
+      [rows.map(({ tool }) => tool), unreadable.map(({ id }) => id)].map((tools) =>
+        tools.filter((tool) => tool === spoilt || tool === good)
+      ),
+      [[good], [spoilt]]
+    )
+    yield* failsWith("DbCorrupt", failures.get(spoilt))
+    yield* backend.execute("DELETE FROM db_hub_tool_failures WHERE tool = ?", [spoilt])
   }),
 
   "a tool that never failed is NotFound": Effect.gen(function* () {

@@ -7,7 +7,20 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Cost, Count, Decimal, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import {
+  Cost,
+  Count,
+  Decimal,
+  Id,
+  JsonRecord,
+  JsonValue,
+  Key,
+  optional,
+  type Readable,
+  Text,
+  Timestamp,
+  UserId
+} from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -527,7 +540,7 @@ export class JobStoreAdmin extends Context.Tag("effect-db-hub/JobStoreAdmin")<
       readonly limit?: number
     }) => Effect.Effect<ReadonlyArray<Job>, DbError>
     /** Those that are stuck for the longest first. */
-    readonly listStuck: Effect.Effect<ReadonlyArray<Job>, DbError>
+    readonly listStuck: Effect.Effect<Readable<Job>, DbError>
     /** How many there are, by status. */
     readonly summary: Effect.Effect<JobSummary, DbError>
   }

@@ -132,3 +132,14 @@ export const UnreadableRow = Schema.Struct({ table: Schema.String, id: Schema.St
  * @category models
  */
 export type UnreadableRow = typeof UnreadableRow.Type
+
+/**
+ * What could be read, in order, and what could not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Readable<A> {
+  readonly rows: ReadonlyArray<A>
+  readonly unreadable: ReadonlyArray<UnreadableRow>
+}

@@ -9,7 +9,7 @@ import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, JsonRecord, Key, optional, Text, Timestamp, UnreadableRow, UserId } from "./Model.js"
+import { Count, Id, JsonRecord, Key, optional, type Readable, Text, Timestamp, UnreadableRow, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 const withDefault = <A>(schema: Schema.Schema<A>, value: A) =>
@@ -392,15 +392,6 @@ export const LinkRoutineRunToJob = operation("RoutineStore.linkRunToJob", {
 })
 
 /**
- * @since 0.1.0
- * @category models
- */
-export interface RoutineList {
-  readonly routines: ReadonlyArray<Routine>
-  readonly unreadable: ReadonlyArray<UnreadableRow>
-}
-
-/**
  * The routines of a user; somebody else's are `NotFound`.
  *
  * @since 0.1.0
@@ -421,7 +412,7 @@ export class RoutineStore extends Context.Tag("effect-db-hub/RoutineStore")<
     /** The user's routine of a name; `NotFound` if there is none. */
     readonly getByName: (user: string, name: string) => Effect.Effect<Routine, DbError>
     /** Ordered by name. */
-    readonly list: (user: string) => Effect.Effect<RoutineList, DbError>
+    readonly list: (user: string) => Effect.Effect<Readable<Routine>, DbError>
     /** One run of the user's routines; `NotFound` if there is none. */
     readonly getRun: (user: string, id: string) => Effect.Effect<RoutineRun, DbError>
     /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. `NotFound` without such a routine. */
@@ -485,12 +476,12 @@ export class RoutineStoreAdmin extends Context.Tag("effect-db-hub/RoutineStoreAd
     readonly list: (options?: {
       readonly limit?: number
       readonly after?: string
-    }) => Effect.Effect<RoutineList, DbError>
+    }) => Effect.Effect<Readable<Routine>, DbError>
     /** The enabled ones with an event or system event trigger. */
-    readonly listEventRoutines: Effect.Effect<RoutineList, DbError>
+    readonly listEventRoutines: Effect.Effect<Readable<Routine>, DbError>
     /** The enabled one with this path, or with this id and no path of its own. */
     readonly getByWebhookPath: (path: string) => Effect.Effect<Routine, DbError>
     /** The runs under way that have a job, oldest first. */
-    readonly listDispatchedRuns: Effect.Effect<ReadonlyArray<RoutineRun>, DbError>
+    readonly listDispatchedRuns: Effect.Effect<Readable<RoutineRun>, DbError>
   }
 >() {}

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, optional, Text, Timestamp, type UnreadableRow, UserId } from "./Model.js"
+import { Count, Id, optional, type Readable, Text, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -186,10 +186,7 @@ export class ScheduledJobStore extends Context.Tag("effect-db-hub/ScheduledJobSt
 export class ScheduledJobStoreAdmin extends Context.Tag("effect-db-hub/ScheduledJobStoreAdmin")<
   ScheduledJobStoreAdmin,
   {
-    /** The enabled ones, the oldest first. One that cannot be read is named, and keeps none of the others back. */
-    readonly listEnabled: Effect.Effect<
-      { readonly rows: ReadonlyArray<ScheduledJob>; readonly unreadable: ReadonlyArray<UnreadableRow> },
-      DbError
-    >
+    /** The enabled ones, the oldest first. */
+    readonly listEnabled: Effect.Effect<Readable<ScheduledJob>, DbError>
   }
 >() {}

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, JsonValue, Key, optional, Text, Timestamp } from "./Model.js"
+import { Count, JsonValue, Key, optional, type Readable, Text, Timestamp } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -75,7 +75,7 @@ export class ToolFailureStore extends Context.Tag("effect-db-hub/ToolFailureStor
     readonly markRepaired: Submit<typeof MarkToolRepaired>
     readonly incrementRepairAttempts: Submit<typeof IncrementRepairAttempts>
     /** Tools that failed at least `threshold` times and are not repaired, the most broken first. */
-    readonly broken: (threshold: number) => Effect.Effect<ReadonlyArray<ToolFailure>, DbError>
+    readonly broken: (threshold: number) => Effect.Effect<Readable<ToolFailure>, DbError>
     /** `NotFound` if the tool never failed. */
     readonly get: (tool: string) => Effect.Effect<ToolFailure, DbError>
   }

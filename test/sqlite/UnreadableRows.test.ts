@@ -22,7 +22,7 @@ describe("rows that SQLite's own codec refuses", () => {
       yield* backend.execute("UPDATE db_hub_routines SET created_at = 'yesterday' WHERE id = ?", [undated!.id])
       const listed = yield* routines.list("ada")
       assert.deepStrictEqual(
-        [listed.routines.map(({ name }) => name), listed.unreadable.map(({ id }) => id)],
+        [listed.rows.map(({ name }) => name), listed.unreadable.map(({ id }) => id)],
         [["good"], [broken!.id, undated!.id]]
       )
       const claims = yield* admin.claimDue({ now: good!.nextFireAt! })

@@ -451,7 +451,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const admin: JobStoreAdmin["Type"] = {
         list: ({ before, limit } = {}) =>
           jobs.page("JobStoreAdmin.list", { "sequence < ?": before }, "sequence DESC", limit),
-        listStuck: jobs.all("WHERE status = 'stuck' ORDER BY stuck_since, sequence"),
+        listStuck: jobs.readable("WHERE status = 'stuck' ORDER BY stuck_since, sequence"),
         summary: summary("", [])
       }
 

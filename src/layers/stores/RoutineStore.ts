@@ -21,7 +21,6 @@ import {
   parseCron,
   Routine,
   RoutineGuardrails,
-  type RoutineList,
   RoutineNotify,
   RoutineRun,
   RoutineStore,
@@ -96,8 +95,7 @@ const make = Effect.gen(function* () {
       Rows.orNotFound(backend.name, operation, "routine run")
     )
 
-  const list = (rest: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<RoutineList, DbError> =>
-    Effect.map(rows.readable(columns, rest, params), ({ rows, unreadable }) => ({ routines: rows, unreadable }))
+  const list = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.readable(columns, rest, params)
 
   const count = (sql: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
     Effect.map(backend.query(sql, params), ([row]) => Number(row?.["n"]))
@@ -408,7 +406,7 @@ const make = Effect.gen(function* () {
         find("webhook_path = ? AND trigger_type = 'webhook' AND enabled = ?", [path, true]),
         Rows.orNotFound(backend.name, "RoutineStoreAdmin.getByWebhookPath", "webhook routine")
       ),
-    listDispatchedRuns: runs.all(`WHERE status = 'running' AND job_id IS NOT NULL ORDER BY started_at, id`)
+    listDispatchedRuns: runs.readable(`WHERE status = 'running' AND job_id IS NOT NULL ORDER BY started_at, id`)
   }
 
   return Context.make(RoutineStore, store).pipe(Context.add(RoutineStoreAdmin, admin))

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
-import type { UnreadableRow } from "../../services/Model.js"
+import type { Readable, UnreadableRow } from "../../services/Model.js"
 import * as Check from "../Check.js"
 
 /**
@@ -134,17 +134,6 @@ export const make = <A, I>(
         return { rows, unreadable }
       })
   }
-}
-
-/**
- * What could be read, and what could not.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Readable<A> {
-  readonly rows: ReadonlyArray<A>
-  readonly unreadable: ReadonlyArray<UnreadableRow>
 }
 
 /**

@@ -67,7 +67,9 @@ export const layer: Layer.Layer<ToolFailureStore, never, Backend | WriteChannel>
           : change(IncrementRepairAttempts._tag, tool, "repair_attempts = repair_attempts + 1", [])
       ),
       broken: (threshold) =>
-        failures.all("WHERE repaired_at IS NULL AND error_count >= ? ORDER BY error_count DESC, tool", [threshold]),
+        failures.readable("WHERE repaired_at IS NULL AND error_count >= ? ORDER BY error_count DESC, tool", [
+          threshold
+        ]),
       get: (tool) => Effect.flatMap(failures.first("WHERE tool = ?", [tool]), orNotFound("ToolFailureStore.get"))
     }
   })
