@@ -8,9 +8,19 @@ import * as NodeModule from "node:module"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
 
+/**
+ * All of them; each has a file of its own also where the rest is put into few.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const programs = ["SqliteAgentWorker", "SqliteGraphBuilder", "SqliteGraphThread"] as const
+
+type Program = (typeof programs)[number]
+
 const source = import.meta.url.endsWith(".ts")
 
-const fileOf = (name: string): string => fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url))
+const fileOf = (name: Program): string => fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url))
 
 /**
  * Starts a program as a process that does not keep this one alive. It gets nothing of this process's environment and no
@@ -19,7 +29,7 @@ const fileOf = (name: string): string => fileURLToPath(new URL(`./${name}.${sour
  * @since 0.1.0
  * @category constructors
  */
-export const startProcess = (name: string): ChildProcess => {
+export const startProcess = (name: Program): ChildProcess => {
   const child = fork(fileOf(name), {
     // A checkout runs its own source.
     execArgv: source ? ["--import", pathToFileURL(NodeModule.createRequire(import.meta.url).resolve("tsx")).href] : [],
@@ -39,7 +49,7 @@ export const startProcess = (name: string): ChildProcess => {
  * @since 0.1.0
  * @category constructors
  */
-export const startThread = (name: string, workerData: unknown): Worker => {
+export const startThread = (name: Program, workerData: unknown): Worker => {
   const file = fileOf(name)
   if (!source) return new Worker(file, { workerData, execArgv: [] })
   // The compiler does not come along into a thread by itself.
