@@ -1,20 +1,20 @@
-import { execFileSync, spawn } from "node:child_process"
-import { once } from "node:events"
+import { execFileSync } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
-import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { describe, it } from "@effect/vitest"
 import Driver from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { assert } from "vitest"
 import { nextTurn } from "../../src/layers/sqlite/EventLoop.js"
+import { heapBytes } from "../../src/layers/sqlite/SqliteGraphs.js"
 import type { SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../../src/layers/sqlite/SqliteVectorTables.js"
 import type { CollectionIndex, SearchHit, VectorRecord } from "../../src/services/VectorStore.js"
 import { Distance, Filter, type FilterInput, type Metric, TopK } from "../../src/vector/index.js"
+import { withProgram } from "../support/bundle.js"
 import { openClient, temporaryFile } from "../support/index.js"
+import { type OtherProcess, startScript } from "../support/processes.js"
 
 const dimension = 16
 
@@ -94,6 +94,18 @@ const builders = (): ReadonlyArray<number> =>
     .filter(([, parent, ...args]) => Number(parent) === process.pid && args.join(" ").includes("SqliteGraphBuilder"))
     .map(([pid]) => Number(pid))
 
+/** The n-th report of a `graph-process.ts`. */
+const report = ({ line }: OtherProcess, n: number) => Effect.map(line(n), (text) => JSON.parse(text ?? "null"))
+
+/** All that a process says until its end. */
+const linesOf = ({ ended, line }: OtherProcess) =>
+  Effect.gen(function* () {
+    yield* ended
+    const lines: Array<string> = []
+    for (let text = yield* line(0); text !== null; text = yield* line(lines.length)) lines.push(text)
+    return lines
+  })
+
 const until = <E>(condition: Effect.Effect<boolean, E>) =>
   Effect.repeat(Effect.zipRight(nextTurn, condition), { until: (is) => is })
 
@@ -153,6 +165,26 @@ describe("graphs: what is found", () => {
         yield* store.settled
         assert.deepInclude(yield* indexOf(store), { kind: "hnsw", state: "refused", sizeBytes: 0 })
       }
+    })
+  )
+
+  it.scopedLive("a new graph that finds too little ends the use of the one before, and is not built again", () =>
+    Effect.gen(function* () {
+      const { client, store } = yield* openStore({ path: yield* temporaryFile })
+      yield* withGraph(store, recordsOf(0, 1200))
+      const records = recordsOf(0, 2300)
+      yield* store.insertMany("c", records.slice(1200))
+      // As another process leaves it that built in what was written and found too little.
+      yield* client.execute(
+        "UPDATE db_hub_vector_graphs SET token = 'other', seq = 2, size = 2300, bytes = 0, sha256 = NULL, recall = 0.5"
+      )
+      for (let round = 0; round < 3; round++) {
+        const query = vectorOf(round * 3.3)
+        assert.deepStrictEqual(brief(yield* store.search("c", query)), naive(records, query, 10))
+        yield* store.settled
+        assert.deepInclude(yield* indexOf(store), { state: "refused", recall: 0.5 })
+      }
+      assert.deepStrictEqual(yield* client.query("SELECT token FROM db_hub_vector_graphs"), [{ token: "other" }])
     })
   )
 
@@ -327,10 +359,13 @@ describe("graphs: files are caches", () => {
       const { store } = yield* openStore({ path, readOnly: true })
       assert.lengthOf(yield* store.search("c", vectorOf(4)), 10)
       assert.strictEqual((yield* indexOf(store))?.state, "ready")
+      // An exact index takes less here.
+      assert.isAtLeast(store.memoryBytes(), 900 * heapBytes)
       for (const file of graphsIn(path)) NodeFs.rmSync(file)
       const other = yield* openStore({ path, readOnly: true })
       assert.deepStrictEqual(brief(yield* other.store.search("c", vectorOf(4))), naive(records, vectorOf(4), 10))
       yield* other.store.settled
+      assert.isBelow(other.store.memoryBytes(), 900 * heapBytes)
       assert.deepStrictEqual(graphsIn(path), [])
     })
   )
@@ -344,6 +379,18 @@ describe("graphs: files are caches", () => {
       assert.deepStrictEqual(graphsIn(path), [])
       yield* store.createCollection("c", { dimension })
       assert.deepStrictEqual(yield* store.search("c", vectorOf(1)), [])
+    })
+  )
+
+  it.scopedLive("no graph is built that would leave no room for what is written later", () =>
+    Effect.gen(function* () {
+      const records = recordsOf(0, 1000)
+      const { store } = yield* openStore({ path: yield* temporaryFile }, { memoryBytes: 1000 * (heapBytes + 10) })
+      yield* store.createCollection("c", { dimension })
+      yield* store.insertMany("c", records)
+      assert.deepStrictEqual(brief(yield* store.search("c", vectorOf(9))), naive(records, vectorOf(9), 10))
+      yield* store.settled
+      assert.strictEqual((yield* indexOf(store))?.kind, "none")
     })
   )
 
@@ -364,6 +411,42 @@ describe("graphs: files are caches", () => {
           assert.isAtMost(store.memoryBytes(), memoryBytes)
         }
       }
+    })
+  )
+})
+
+describe("graphs: a program in one file", () => {
+  const bundle = (path: string, records: ReadonlyArray<VectorRecord>) =>
+    Effect.gen(function* () {
+      const { store } = yield* openStore({ path }, { graphFrom: Number.POSITIVE_INFINITY })
+      yield* store.createCollection("c", { dimension })
+      yield* store.insertMany("c", records)
+      const lines = yield* linesOf(yield* startScript("graph-process.ts", path, "c"))
+      const query = Float32Array.from({ length: 16 }, (_, i) => Math.sin(i + 1))
+      const wanted = naive(records, query, 10).map(({ id }) => id)
+      const reports = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
+      assert.lengthOf(reports, 2)
+      for (const { ids } of reports) assert.deepStrictEqual(ids, wanted)
+      return { index: reports[1].index, warnings: lines.filter((line) => line.includes("level=WARN")) }
+    })
+
+  it.scopedLive("without the program that builds, it searches exactly and says once what it misses", () =>
+    Effect.gen(function* () {
+      const { index, warnings } = yield* bundle(yield* temporaryFile, recordsOf(0, 1000))
+      assert.deepInclude(index, { kind: "none", state: "failed" })
+      assert.lengthOf(warnings, 1)
+      assert.match(warnings[0]!, /could not be built: .*SqliteGraphBuilder.mjs is missing: .*external/)
+    })
+  )
+
+  it.scopedLive("without the program that searches, too, and what was built is not built again and again", () =>
+    Effect.gen(function* () {
+      yield* withProgram("SqliteGraphBuilder")
+      const path = yield* temporaryFile
+      const { index, warnings } = yield* bundle(path, recordsOf(0, 1000))
+      assert.deepInclude(index, { kind: "hnsw", state: "failed" })
+      assert.match(warnings[0]!, /cannot be opened.*SqliteGraphThread.mjs is missing/)
+      assert.lengthOf(graphsIn(path), 1)
     })
   )
 })
@@ -417,27 +500,17 @@ describe("graphs: processes", () => {
         (lock) => Effect.sync(() => lock.close())
       )
       lock.exec("BEGIN EXCLUSIVE")
-      const script = fileURLToPath(new URL("../support/graph-process.ts", import.meta.url))
-      const processes = yield* Effect.forEach([1, 2], () =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            const child = spawn(process.execPath, ["--import", "tsx", script, path, "c"], {
-              stdio: ["ignore", "pipe", "inherit"]
-            })
-            const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-            const next = Effect.promise(async () => JSON.parse((await lines.next()).value ?? "null"))
-            return { child, next }
-          }),
-          ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
-        )
-      )
-      for (const { next } of processes) assert.deepInclude((yield* next).index, { state: "building" })
+      for (const name of ["SqliteGraphBuilder", "SqliteGraphThread"] as const) yield* withProgram(name)
+      const processes = yield* Effect.all([
+        startScript("graph-process.ts", path, "c"),
+        startScript("graph-process.ts", path, "c")
+      ])
+      for (const process of processes) assert.deepInclude((yield* report(process, 0)).index, { state: "building" })
       lock.exec("ROLLBACK")
       const reports = yield* Effect.all(
-        processes.map(({ next }) => next),
+        processes.map((process) => Effect.zipLeft(report(process, 1), process.ended)),
         { concurrency: 2 }
       )
-      yield* Effect.promise(() => Promise.all(processes.map(({ child }) => child.exitCode ?? once(child, "close"))))
       const [graph] = yield* client.query("SELECT recall, token FROM db_hub_vector_graphs")
       assert.deepStrictEqual(graphsIn(path), [NodePath.join(folderOf(path), `1-${graph?.token}.usearch`)])
       for (const { ids, index } of reports) {

@@ -2,19 +2,27 @@
  * Scripts of this folder as single files: a process that is started and killed many times should spend its time on the
  * database, and loading a thousand modules through a compiler takes seven times as long as loading one.
  */
+import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { fileURLToPath } from "node:url"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { build } from "esbuild"
+import type { programs } from "../../src/layers/sqlite/ChildProgram.js"
 
 const bundles = new Map<string, Promise<string>>()
 
-const bundle = async (script: string): Promise<string> => {
-  // Made by globalProcesses.ts; each process that runs tests has its own files in it.
-  const folder = process.env["DB_HUB_TEST_PROCESSES"]
-  if (folder === undefined) throw new Error("DB_HUB_TEST_PROCESSES is not set: run the tests with vitest")
-  const outfile = NodePath.join(folder, String(process.pid), script.replace(/ts$/, "mjs"))
+/** Made by globalProcesses.ts; each process that runs tests has its own files in it. */
+const folder = (): string => {
+  const root = process.env["DB_HUB_TEST_PROCESSES"]
+  if (root === undefined) throw new Error("DB_HUB_TEST_PROCESSES is not set: run the tests with vitest")
+  return NodePath.join(root, String(process.pid))
+}
+
+const bundle = async (source: string): Promise<string> => {
+  const outfile = NodePath.join(folder(), NodePath.basename(source).replace(/ts$/, "mjs"))
   await build({
-    entryPoints: [fileURLToPath(new URL(script, import.meta.url))],
+    entryPoints: [fileURLToPath(new URL(source, import.meta.url))],
     outfile,
     bundle: true,
     platform: "node",
@@ -33,3 +41,12 @@ export const bundled = (script: string): Promise<string> => {
   bundles.set(script, known)
   return known
 }
+
+/** Puts a program that the library starts beside the scripts, which without it do without; gone with the scope. */
+export const withProgram = (name: (typeof programs)[number]): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.promise(() => bundle(`../../src/layers/sqlite/${name}.ts`)),
+      (file) => Effect.sync(() => NodeFs.rmSync(file))
+    )
+  )

@@ -3,19 +3,9 @@ import * as FastCheck from "effect/FastCheck"
 import { assert, describe, it } from "vitest"
 import * as Int8Search from "../../src/vector/Int8Search.js"
 import { Distance, type Metric, QuantizedIndex, TopK } from "../../src/vector/index.js"
+import { gaussianOf, random as randomFrom } from "../support/random.js"
 
-/** Deterministic, so that a failure can be repeated. */
-const randomFrom = (seed: number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-const gaussian = (random: () => number) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+const gaussian = (random: () => number) => gaussianOf(random)()
 
 type Make = (random: () => number, i: number, dimension: number) => Float32Array
 

@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 import { type ChildProcess, fork } from "node:child_process"
+import * as NodeFs from "node:fs"
 import * as NodeModule from "node:module"
+import * as NodePath from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
 
@@ -18,9 +20,27 @@ export const programs = ["SqliteAgentWorker", "SqliteGraphBuilder", "SqliteGraph
 
 type Program = (typeof programs)[number]
 
-const source = import.meta.url.endsWith(".ts")
+/** Undefined in a bundle of CommonJS. */
+const here: string | undefined = import.meta.url
 
-const fileOf = (name: Program): string => fileURLToPath(new URL(`./${name}.${source ? "ts" : "js"}`, import.meta.url))
+const source = here?.endsWith(".ts") === true
+
+/** Beside this file, with the extension of this file: a bundle may have another. */
+const fileOf = (name: Program): string =>
+  here === undefined ? "" : fileURLToPath(new URL(`./${name}${NodePath.extname(here)}`, here))
+
+/**
+ * Why a program cannot be started, if its file is not there: whoever puts this library into one file leaves the others
+ * behind.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const whyMissing = (name: Program): string | undefined =>
+  NodeFs.existsSync(fileOf(name))
+    ? undefined
+    : `${fileOf(name) || `the file of ${name}`} is missing: in a bundle, make effect-db-hub external, or bundle ` +
+      `dist/layers/sqlite/${name}.js as an ES module of its own beside the rest`
 
 /**
  * Starts a program as a process that does not keep this one alive. It gets nothing of this process's environment and no

@@ -10,7 +10,7 @@ import type * as Scope from "effect/Scope"
 import { DbConnection, type DbError, DbTimeout, type ErrorContext, fromSqlite } from "../../errors/index.js"
 import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
 import { distinct } from "../SqlTemplates.js"
-import { startProcess } from "./ChildProgram.js"
+import { startProcess, whyMissing } from "./ChildProgram.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
@@ -24,7 +24,9 @@ const gone = (context: ErrorContext): DbConnection =>
     ...context,
     code: "HUB_AGENT_PROCESS",
     retryable: true,
-    message: "The process that reads for agents ended (out of memory?): read less at once, or try again"
+    message:
+      whyMissing("SqliteAgentWorker") ??
+      "The process that reads for agents ended (out of memory?): read less at once, or try again"
   })
 
 interface Child {

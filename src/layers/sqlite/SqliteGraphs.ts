@@ -7,12 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { type HnswIndex, OutOfCandidates } from "../../vector/index.js"
-import { startProcess, startThread } from "./ChildProgram.js"
+import { startProcess, startThread, whyMissing } from "./ChildProgram.js"
 import type { BuilderMessage, BuilderRequest, BuildTask, Built } from "./SqliteGraphBuilder.js"
 import type { GraphFile, GraphSettings } from "./SqliteGraphFile.js"
 import type { ThreadAnswer, ThreadData, ThreadRequest } from "./SqliteGraphThread.js"
 
-/** The file is gone, cut short or altered, or cannot be read here. */
+/** The file is gone, cut short or altered, or cannot be opened here. */
 export class GraphDamaged extends Data.TaggedError("GraphDamaged")<{ readonly message: string }> {}
 
 /** The child process could not build. */
@@ -33,6 +33,8 @@ export const open = (
   size: number
 ): Effect.Effect<OpenGraph, GraphDamaged, Scope.Scope> =>
   Effect.gen(function* () {
+    const missing = whyMissing("SqliteGraphThread")
+    if (missing !== undefined) return yield* new GraphDamaged({ message: missing })
     const worker = yield* Effect.acquireRelease(
       Effect.sync(() => startThread("SqliteGraphThread", { file, settings, size } satisfies ThreadData)),
       (worker) => Effect.promise(() => worker.terminate())
@@ -151,6 +153,8 @@ export const makeBuilder: Effect.Effect<Builder, never, Scope.Scope> = Effect.ge
   return {
     build: (task, onProgress) =>
       Effect.gen(function* () {
+        const missing = whyMissing("SqliteGraphBuilder")
+        if (missing !== undefined) return yield* new BuildFailed({ message: missing })
         yield* Effect.acquireRelease(turn.take(1), () => turn.release(1))
         const child = yield* Effect.acquireRelease(borrow, giveBack)
         return yield* ask(child, task, onProgress)

@@ -48,7 +48,10 @@ export interface SqliteVectorCache {
     body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbError | Moved | TooLarge, R>
   /** How a collection is searched; `row` is its graph on record. */
-  readonly describe: (collection: { readonly id: number }, row: Rows.GraphRow | undefined) => CollectionIndex
+  readonly describe: (
+    collection: { readonly id: number; readonly dimension: number },
+    row: Rows.GraphRow | undefined
+  ) => CollectionIndex
   /** Lets go of the index and the files of a collection that is gone. */
   readonly dropped: (collection: { readonly id: number }) => Effect.Effect<void>
   /** Waits until no graph is built or opened any more. */
@@ -118,9 +121,12 @@ const maxRounds = 20
 /** Milliseconds before a build that failed is tried again. */
 const retryAfter = 300_000
 
+/** Changes of a graph that are searched beside it before they are built in. */
+const changesFor = (vectors: number): number => Math.max(1_000, vectors / 32)
+
 /** Whether so much was written since the graph that it should be built in: until then it is searched exactly. */
 const isStale = ({ deleted, row }: GraphInUse, changes: number, collection: Rows.Collection): boolean =>
-  collection.reset_seq > row.seq || changes + deleted.size > Math.max(1_000, row.size / 32)
+  collection.reset_seq > row.seq || changes + deleted.size > changesFor(row.size)
 
 export const make = (
   client: SqliteClient,
@@ -183,10 +189,12 @@ export const make = (
         return new TooLarge()
       })
 
-    const fits = (vectors: number): boolean => vectors * Graphs.heapBytes <= memoryBytes
+    /** Whether there is room for a graph and for what may be written until the next one. */
+    const fits = (vectors: number, dimension: number): boolean =>
+      vectors * Graphs.heapBytes + QuantizedIndex.bytesFor(dimension, changesFor(vectors)) <= memoryBytes
 
-    const isUsable = (row: Rows.GraphRow): row is UsableRow =>
-      row.sha256 !== null && row.recall >= recall && fits(row.size)
+    const isUsable = (row: Rows.GraphRow, { dimension }: { readonly dimension: number }): row is UsableRow =>
+      row.sha256 !== null && row.recall >= recall && fits(row.size, dimension)
 
     /** Undefined, with a warning, if the file is not what is on record. */
     const openGraph = (collection: Rows.Collection, row: UsableRow) =>
@@ -204,23 +212,30 @@ export const make = (
         })
       )
 
+    /** What is on record is of no use here: no other graph is searched in its place. The index may not be in use. */
+    const refuse = (entry: Entry, row: Rows.GraphRow | undefined): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        entry.record = row
+        return entry.graph === undefined ? Effect.void : replaceGraph(entry, undefined)
+      })
+
     /** Takes the graph on record into use. The index may not be in use. */
     const install = (entry: Entry, collection: Rows.Collection, row: UsableRow, graph: GraphInUse | undefined) =>
       Effect.suspend(() => {
+        if (graph === undefined) return refuse(entry, row)
         entry.record = row
-        if (graph === undefined) return Effect.void
         if (entries.get(collection.id) === entry) {
           return Effect.zipRight(replaceGraph(entry, graph), evictFor(entry, bytesOf(entry)))
         }
         return Scope.close(graph.scope, Exit.void)
       })
 
-    /** As `install`, between two searches. */
+    /** As `install`, between two searches; whether the graph could be opened. */
     const goOver = (entry: Entry, collection: Rows.Collection, row: UsableRow) =>
       Effect.suspend(() => {
         entry.opening = true
         return Effect.flatMap(openGraph(collection, row), (graph) =>
-          entry.lock.withPermits(1)(install(entry, collection, row, graph))
+          Effect.as(entry.lock.withPermits(1)(install(entry, collection, row, graph)), graph !== undefined)
         )
       }).pipe(
         Effect.ensuring(
@@ -236,12 +251,12 @@ export const make = (
         if (entry.graph?.graph.isOpen() === false) yield* replaceGraph(entry, undefined)
         if (!usesGraphs || entry.opening || (entry.record?.token ?? null) === collection.graph) return
         const row = yield* Rows.findGraph(client, collection)
-        if (row === undefined || !isUsable(row)) {
-          entry.record = row
+        if (row === undefined || !isUsable(row, collection)) {
+          yield* refuse(entry, row)
         } else if (entry.rows === undefined && entry.graph === undefined) {
           yield* install(entry, collection, row, yield* openGraph(collection, row))
         } else {
-          yield* FiberSet.run(background, goOver(entry, collection, row))
+          yield* FiberSet.run(background, Effect.asVoid(goOver(entry, collection, row)))
         }
       })
 
@@ -277,7 +292,10 @@ export const make = (
             return row
           })
         )
-        if (row !== undefined && isUsable(row)) yield* goOver(entry, collection, row)
+        if (row === undefined || !isUsable(row, collection)) return
+        if (!(yield* goOver(entry, collection, row))) {
+          return yield* new Graphs.BuildFailed({ message: "it was built, but cannot be opened" })
+        }
       })
 
     /** Starts a build beside the searches if `size` vectors are worth it and nobody here builds yet. */
@@ -290,7 +308,7 @@ export const make = (
         // One that finds too little is tried again when the collection has doubled.
         const refused = record !== undefined && record.recall < recall && size < 2 * record.size
         const wanted = graph === undefined ? size >= graphFrom && !refused : isStale(graph, size, collection)
-        if (!wanted || !fits(size)) return Effect.void
+        if (!wanted || !fits(size, collection.dimension)) return Effect.void
         entry.building = 0
         entry.failedAt = undefined
         const reported = build(entry, collection).pipe(
@@ -401,7 +419,7 @@ export const make = (
         const unused = entry?.record?.token === row.token && entry.graph === undefined
         return {
           kind: "hnsw",
-          state: !isUsable(row) ? "refused" : unused ? "failed" : "ready",
+          state: !isUsable(row, collection) ? "refused" : unused ? "failed" : "ready",
           sizeBytes: row.bytes,
           recall: row.recall,
           parameters: { connectivity: row.connectivity, expansion: row.expansion, quantization: "f16" }

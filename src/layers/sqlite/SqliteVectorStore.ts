@@ -428,7 +428,7 @@ export const make = (
                 metric: metric as Metric,
                 model: model as string | null,
                 count: count as number,
-                index: cache.describe({ id: id as number }, row)
+                index: cache.describe({ id: id as number, dimension: dimension as number }, row)
               }
             })
         )
