@@ -72,6 +72,30 @@ export const equal = (actual: unknown, expected: unknown, message?: string): Eff
   Effect.sync(() => NodeAssert.deepEqual(actual, expected, message))
 
 /**
+ * A list as its pages give it, each asked for by the cursor of the one before.
+ *
+ * @since 0.1.0
+ * @category helpers
+ */
+export const pagesOf = <A, E, R>(
+  page: (
+    cursor: string | null
+  ) => Effect.Effect<{ readonly items: ReadonlyArray<A>; readonly cursor: string | null }, E, R>
+): Effect.Effect<ReadonlyArray<A>, E, R> =>
+  Effect.gen(function* () {
+    const seen: Array<A> = []
+    // A list that never ends must fail, not hang.
+    let cursor: string | null = null
+    for (let pages = 0; pages < 100; pages++) {
+      const read: Effect.Effect.Success<ReturnType<typeof page>> = yield* page(cursor)
+      seen.push(...read.items)
+      if (read.cursor === null) return seen
+      cursor = read.cursor
+    }
+    return yield* Effect.dieMessage("the pages do not end")
+  })
+
+/**
  * Holds for every sample, or fails with the smallest one that breaks it and the seed to repeat it with.
  *
  * @since 0.1.0

@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { Backend } from "../services/Backend.js"
 import { type Conversation, ConversationStore, type Message } from "../services/ConversationStore.js"
+import { WorkspaceStore } from "../services/WorkspaceStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
-import { equal, failsWith, fresh, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, pagesOf, type Suite } from "./Case.js"
 
 type Store = ConversationStore["Type"]
 
@@ -450,6 +451,29 @@ export const conversationSuite: Suite = {
     yield* equal((yield* store.list(user, { limit: 1 })).items[0]!.id, b)
   }),
 
+  "pages miss nothing and repeat nothing where others wrote times finer than a millisecond": Effect.gen(function* () {
+    const [store, workspace, backend] = [yield* ConversationStore, yield* WorkspaceStore, yield* Backend]
+    const user = yield* fresh("user")
+    const ids = yield* many(6, () => store.create({ user, channel: "web" }))
+    const documents = yield* many(6, (n) => workspace.write({ user, path: `p${n}`, content: "" }))
+    const at = (n: number) => `2026-01-01T00:00:00.123${[400, 100, 300, 200, 600, 500][n]}Z`
+    for (let n = 0; n < 6; n++) {
+      yield* backend.execute("UPDATE db_hub_conversations SET last_activity_at = ? WHERE id = ?", [at(n), ids[n]!])
+      yield* backend.execute("UPDATE db_hub_documents SET updated_at = ? WHERE id = ?", [at(n), documents[n]!.id])
+    }
+    const order = [4, 5, 0, 2, 3, 1]
+    const conversations = yield* pagesOf((cursor) => store.list(user, { limit: 2, cursor }))
+    yield* equal(
+      conversations.map(({ id }) => id),
+      order.map((n) => ids[n])
+    )
+    const listed = yield* pagesOf((cursor) => workspace.listDocuments(user, { limit: 2, cursor }))
+    yield* equal(
+      listed.map(({ id }) => id),
+      order.map((n) => documents[n]!.id)
+    )
+  }),
+
   "a list is read page by page where all have one time of activity": Effect.gen(function* () {
     const [store, backend] = [yield* ConversationStore, yield* Backend]
     const user = yield* fresh("user")
@@ -458,15 +482,14 @@ export const conversationSuite: Suite = {
       new Date("2026-01-01T00:00:00.123Z"),
       user
     ])
-    const seen: Array<string> = []
-    let cursor: string | null = null
-    do {
-      const page: Effect.Effect.Success<ReturnType<Store["list"]>> = yield* store.list(user, { limit: 3, cursor })
-      seen.push(...page.items.map(({ id }) => id))
-      cursor = page.cursor
-    } while (cursor !== null)
-    yield* equal(seen, created.sort().reverse())
-    yield* failsWith("InvalidInput", store.list(user, { cursor: "somewhere" }))
+    const seen = yield* pagesOf((cursor) => store.list(user, { limit: 3, cursor }))
+    yield* equal(
+      seen.map(({ id }) => id),
+      created.sort().reverse()
+    )
+    for (const cursor of ["somewhere", "|", "2026-01-01|", "now|a", "2026-01-01T00:00:00Z' OR 1 = 1 --|a"]) {
+      yield* failsWith("InvalidInput", store.list(user, { cursor }))
+    }
     yield* failsWith("InvalidInput", store.list(user, { limit: 1.5 }))
   }),
 

@@ -7,7 +7,7 @@ import { Backend } from "../services/Backend.js"
 import { type Memory, MemoryStore, type SimilarMemory } from "../services/MemoryStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
-import { equal, failsWith, fresh, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, pagesOf, type Suite } from "./Case.js"
 
 type Store = MemoryStore["Type"]
 
@@ -459,14 +459,11 @@ export const memorySuite: Suite = {
         new Date("2026-01-01T00:00:00.000Z"),
         user
       ])
-      const seen: Array<string> = []
-      let cursor: string | null = null
-      do {
-        const page: Effect.Effect.Success<ReturnType<Store["list"]>> = yield* store.list(user, { limit: 3, cursor })
-        seen.push(...page.items.map(({ id }) => id))
-        cursor = page.cursor
-      } while (cursor !== null)
-      yield* equal(seen, ids.sort().reverse())
+      const seen = yield* pagesOf((cursor) => store.list(user, { limit: 3, cursor }))
+      yield* equal(
+        seen.map(({ id }) => id),
+        ids.sort().reverse()
+      )
     })
   ),
 

@@ -21,7 +21,7 @@ export const userScopeSuite: Suite = {
       const { id } = yield* workspace.write({ path: "a/b", content: "text", agent: "x" })
       yield* workspace.patch({ id, edits: [{ find: "text", replace: "new" }] })
       yield* equal(yield* workspace.listPaths(), [])
-      const [listed] = yield* workspace.listDocuments({ agent: "x" })
+      const [listed] = (yield* workspace.listDocuments({ agent: "x" })).items
       return { setting: yield* settings.get("k"), document: yield* workspace.get("a/b", "x"), listed }
     })
     const { document, listed, setting } = yield* Effect.provide(handler, UserScopes.layer(user))

@@ -433,10 +433,10 @@ export const SetLayers = operation("WorkspaceStoreAdmin.setLayers", {
  * @since 0.1.0
  * @category models
  */
-export interface PageOf<Cursor> {
+export interface PageById {
   readonly limit?: number
-  /** The last one seen. */
-  readonly after?: Cursor
+  /** The id of the last one seen. */
+  readonly after?: string
 }
 
 /**
@@ -492,11 +492,11 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     readonly exists: (user: string, path: string, agent?: string) => Effect.Effect<boolean, DbError>
     /** Every path, in order. */
     readonly listPaths: (user: string, agent?: string) => Effect.Effect<ReadonlyArray<string>, DbError>
-    /** The last changed first; goes on after a document of an earlier page. */
+    /** The last changed first, 50 by default; `cursor` takes the one of the page before. */
     readonly listDocuments: (
       user: string,
-      options?: PageOf<Pick<DocumentInfo, "id" | "updatedAt">> & { readonly agent?: string }
-    ) => Effect.Effect<ReadonlyArray<DocumentInfo>, DbError>
+      options?: { readonly agent?: string; readonly limit?: number; readonly cursor?: string | null }
+    ) => Effect.Effect<{ readonly items: ReadonlyArray<DocumentInfo>; readonly cursor: string | null }, DbError>
     /** What lies directly in a folder (`""` = the root), by path; empty if there is no such folder. */
     readonly listDirectory: (
       user: string,
@@ -510,12 +510,12 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     /** The chunks of a document in its order. */
     readonly chunks: (user: string, id: string) => Effect.Effect<ReadonlyArray<Chunk>, DbError>
     /** Documents whose chunks are not yet made of their content, of all agents, by id; `after` is the last id seen. */
-    readonly unindexed: (user: string, page?: PageOf<string>) => Effect.Effect<ReadonlyArray<DocumentInfo>, DbError>
+    readonly unindexed: (user: string, page?: PageById) => Effect.Effect<ReadonlyArray<DocumentInfo>, DbError>
     /** Chunks that lack an embedding of the model, of all agents, by id; `after` is the last id seen. */
     readonly chunksToEmbed: (
       user: string,
       model: string,
-      page?: PageOf<string>
+      page?: PageById
     ) => Effect.Effect<ReadonlyArray<Chunk>, DbError>
     /** The user's layers in their order. */
     readonly layers: (user: string) => Effect.Effect<ReadonlyArray<WorkspaceLayer>, DbError>

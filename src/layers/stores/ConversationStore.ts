@@ -82,8 +82,8 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const channel = yield* WriteChannel
     const { dialect } = backend
     const conversations = Table.make(backend, "db_hub_conversations", Conversation)
-    const entries = Table.make(backend, "db_hub_messages", Message)
-    const facts = Table.make(backend, "db_hub_conversation_facts", Fact, "conversation_id")
+    const entries = Table.make(backend, "db_hub_messages", Message, { key: ["conversation_id", "id"] })
+    const facts = Table.make(backend, "db_hub_conversation_facts", Fact, { key: ["position", "conversation_id"] })
 
     const notFound = (operation: string, entity = "conversation") =>
       Rows.orNotFound(backend.name, `ConversationStore.${operation}`, entity)

@@ -31,7 +31,7 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
     const channel = yield* WriteChannel
     const { dialect } = backend
     const files = Table.make(backend, table, SessionFile)
-    const versions = Table.make(backend, versionsTable, FileVersion, "file_id")
+    const versions = Table.make(backend, versionsTable, FileVersion, { key: ["version", "file_id"] })
 
     const one = (operation: string, where: string, params: ReadonlyArray<SqlValue>, lock = "") =>
       Effect.flatMap(files.first(`WHERE ${where}${lock}`, params), Rows.orNotFound(backend.name, operation, "file"))

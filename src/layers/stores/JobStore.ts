@@ -91,7 +91,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const { dialect } = backend
       const jobs = Table.make(backend, "db_hub_jobs", Job)
       const leased = Table.make(backend, "db_hub_jobs", LeasedJob)
-      const transitions = Table.make(backend, "db_hub_job_transitions", JobTransition, "job_id")
+      const transitions = Table.make(backend, "db_hub_job_transitions", JobTransition, { key: ["sequence", "job_id"] })
       const actions = Table.make(backend, "db_hub_job_actions", JobAction)
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)

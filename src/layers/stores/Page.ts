@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { InvalidInput } from "../../errors/index.js"
-import type { SqlValue } from "../../services/Backend.js"
+import type { Row, SqlValue } from "../../services/Backend.js"
 import { type Origin, refuse } from "../../vector/index.js"
 
 /**
@@ -36,15 +36,12 @@ export const limit = (wanted: number | undefined, standard: number, at: Origin):
  * @category models
  */
 export interface Place {
-  readonly at: Date
+  /** As the engine has it: what others wrote may be finer than a `Date`, and rows would be missed or met twice. */
+  readonly at: string
   readonly id: string
 }
 
-/**
- * @since 0.1.0
- * @category cursors
- */
-export const cursor = ({ at, id }: Place): string => `${at.getTime()}:${id}`
+const instant = /^([+-]\d{6}|\d{4,6})-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:\d\d)?)?$/
 
 /**
  * The place that a cursor stands for.
@@ -54,10 +51,10 @@ export const cursor = ({ at, id }: Place): string => `${at.getTime()}:${id}`
  */
 export const parseCursor = (text: string | undefined, at: Origin): Effect.Effect<Place | undefined, InvalidInput> => {
   if (text === undefined) return Effect.succeed(undefined)
-  const [, time, id] = /^(\d{1,15}):(.+)$/s.exec(text) ?? []
-  return time === undefined || id === undefined || Number.isNaN(new Date(Number(time)).getTime())
+  const [, time, id] = /^([^|]+)\|(.+)$/s.exec(text) ?? []
+  return time === undefined || id === undefined || !instant.test(time)
     ? Effect.fail(refuse(at, "cursor", "is no place in the list", "the cursor of the page before"))
-    : Effect.succeed({ at: new Date(Number(time)), id })
+    : Effect.succeed({ at: time, id })
 }
 
 /**
@@ -82,16 +79,17 @@ export const older = (column: string, { at, id }: Place): Condition => [
 ]
 
 /**
- * The rows of a query for one more than fit on the page, as the page and the cursor of the next one (null: no more).
+ * The rows of a query for one more than fit on the page, each with its `place`, as the page and the cursor of the next
+ * one (null: no more).
  *
  * @since 0.1.0
  * @category constructors
  */
-export const of = <A>(
-  rows: ReadonlyArray<A>,
-  limit: number,
-  place: (row: A) => Place
-): { readonly items: ReadonlyArray<A>; readonly cursor: string | null } => {
+export const of = (
+  rows: ReadonlyArray<Row>,
+  limit: number
+): { readonly items: ReadonlyArray<Row>; readonly cursor: string | null } => {
   const items = rows.slice(0, limit)
-  return { items, cursor: rows.length > limit ? cursor(place(items[limit - 1]!)) : null }
+  const last = items.at(-1)
+  return { items, cursor: last === undefined || rows.length <= limit ? null : `${last["place"]}|${last["id"]}` }
 }

@@ -72,16 +72,15 @@ const make = Effect.gen(function* () {
   const backend = yield* Backend
   const channel = yield* WriteChannel
   const { dialect } = backend
-  const rows = Rows.make(backend, table, Routine)
-  const routines = Table.make(backend, table, Routine)
   const runs = Table.make(backend, runsTable, RoutineRun)
   const proveJob = Owner.proof(backend, "db_hub_jobs", "job")
   const columns = `id, user_id, name, description, enabled, trigger_config AS ${dialect.quoteIdentifier("trigger")},
     action_config AS ${dialect.quoteIdentifier("action")}, guardrails, notify, state, next_fire_at, last_run_at,
     run_count, consecutive_failures, created_at, updated_at`
+  const routines = Table.make(backend, table, Routine, { columns })
 
   const find = (where: string, params: ReadonlyArray<SqlValue>, lock = "") =>
-    rows.first(`SELECT ${columns} FROM ${table} WHERE ${where}${lock}`, params)
+    routines.first(`WHERE ${where}${lock}`, params)
 
   const own = (operation: string, user: string, id: string, lock = "") =>
     Effect.flatMap(
@@ -94,8 +93,6 @@ const make = Effect.gen(function* () {
       runs.first(`WHERE id = ? AND user_id = ?`, [id, user]),
       Rows.orNotFound(backend.name, operation, "routine run")
     )
-
-  const list = (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.readable(columns, rest, params)
 
   const count = (sql: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
     Effect.map(backend.query(sql, params), ([row]) => Number(row?.["n"]))
@@ -287,7 +284,7 @@ const make = Effect.gen(function* () {
         find("user_id = ? AND name = ?", [user, name]),
         Rows.orNotFound(backend.name, "RoutineStore.getByName", "routine")
       ),
-    list: (user) => list("WHERE user_id = ? ORDER BY name", [user]),
+    list: (user) => routines.readable("WHERE user_id = ? ORDER BY name", [user]),
     getRun: (user, id) => ownRun("RoutineStore.getRun", user, id),
     listRuns: (user, routineId, { before = Number.MAX_SAFE_INTEGER, limit } = {}) =>
       Effect.gen(function* () {
@@ -395,9 +392,9 @@ const make = Effect.gen(function* () {
     ),
     list: ({ after = "", limit } = {}) =>
       Effect.flatMap(Page.limit(limit, 50, { backend: backend.name, operation: "RoutineStoreAdmin.list" }), (size) =>
-        list("WHERE id > ? ORDER BY id LIMIT ?", [after, size])
+        routines.readable("WHERE id > ? ORDER BY id LIMIT ?", [after, size])
       ),
-    listEventRoutines: list(
+    listEventRoutines: routines.readable(
       "WHERE trigger_type IN ('event', 'system_event') AND enabled = ? ORDER BY trigger_type, id",
       [true]
     ),

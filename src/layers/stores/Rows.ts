@@ -50,7 +50,7 @@ const makeFields = (model: Schema.Schema.All) => {
 
 /**
  * Reads rows of one table: column `created_at` is field `createdAt`. A row that does not fit its model is `DbCorrupt`,
- * named by table and id.
+ * named by table and id, which is the last column of the key.
  *
  * @since 0.1.0
  * @category constructors
@@ -59,13 +59,16 @@ export const make = <A, I>(
   backend: Pick<BackendShape, "name" | "query">,
   table: string,
   model: Schema.Schema<A, I>,
-  idColumn = "id"
+  key: ReadonlyArray<string> = ["id"]
 ) => {
+  const idColumn = key.at(-1)!
+  const keyColumns = key.join(", ")
+  const byKey = key.map((column) => `${column} = ?`).join(" AND ")
   const validate = ParseResult.validateEither(Schema.typeSchema(model))
   const isModel = Check.make(model)
   const fieldsOf = makeFields(model)
 
-  const read = (row: Row): Effect.Effect<A, DbError> => {
+  const readOne = (row: Row): Effect.Effect<A, DbError> => {
     const fields = fieldsOf(row)
     // Most rows are as they should be, and telling so is far cheaper than telling what is wrong.
     if (isModel(fields)) return Effect.succeed(fields)
@@ -84,23 +87,27 @@ export const make = <A, I>(
     })
 
   const first = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<A | undefined, DbError> =>
-    Effect.flatMap(backend.query(sql, params), ([row]) => (row === undefined ? Effect.succeed(undefined) : read(row)))
+    Effect.flatMap(backend.query(sql, params), ([row]) =>
+      row === undefined ? Effect.succeed(undefined) : readOne(row)
+    )
+
+  const models = (found: ReadonlyArray<Row>): Effect.Effect<ReadonlyArray<A>, DbError> => {
+    const read: Array<A> = []
+    for (const row of found) {
+      const fields = fieldsOf(row)
+      if (!isModel(fields)) return Effect.forEach(found, readOne)
+      read.push(fields)
+    }
+    return Effect.succeed(read)
+  }
 
   return {
-    read,
+    models,
     /** What is wrong with a row. */
     unreadable,
     /** All rows of a query. */
     all: (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ReadonlyArray<A>, DbError> =>
-      Effect.flatMap(backend.query(sql, params), (found) => {
-        const models: Array<A> = []
-        for (const row of found) {
-          const fields = fieldsOf(row)
-          if (!isModel(fields)) return Effect.forEach(found, read)
-          models.push(fields)
-        }
-        return Effect.succeed(models)
-      }),
+      Effect.flatMap(backend.query(sql, params), models),
     /** The first row of a query, or undefined. */
     first,
     /**
@@ -114,12 +121,15 @@ export const make = <A, I>(
     ): Effect.Effect<Readable<A>, DbError> =>
       Effect.gen(function* () {
         const entries = yield* backend.query(`SELECT ${columns} FROM ${table} ${rest}`, params).pipe(
-          Effect.map((found) => found.map((row) => [String(row[idColumn]), read(row)] as const)),
+          Effect.map((found) => found.map((row) => [String(row[idColumn]), readOne(row)] as const)),
           Effect.catchTag("DbCorrupt", () =>
-            Effect.map(backend.query(`SELECT ${idColumn} FROM ${table} ${rest}`, params), (found) =>
-              found.map(({ [idColumn]: id }) => {
-                const row = first(`SELECT ${columns} FROM ${table} WHERE ${idColumn} = ?`, [String(id)])
-                return [String(id), row] as const
+            Effect.map(backend.query(`SELECT ${keyColumns} FROM ${table} ${rest}`, params), (found) =>
+              found.map((row) => {
+                const one = first(
+                  `SELECT ${columns} FROM ${table} WHERE ${byKey}`,
+                  key.map((column) => row[column] as SqlValue)
+                )
+                return [String(row[idColumn]), one] as const
               })
             )
           )

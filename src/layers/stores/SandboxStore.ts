@@ -49,7 +49,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
     const channel = yield* WriteChannel
     const { dialect } = backend
     const jobs = Table.make(backend, "db_hub_sandbox_jobs", SandboxJob)
-    const events = Table.make(backend, "db_hub_sandbox_events", SandboxEvent, "job_id")
+    const events = Table.make(backend, "db_hub_sandbox_events", SandboxEvent, { key: ["id", "job_id"] })
 
     const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "sandbox job")
 

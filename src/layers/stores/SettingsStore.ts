@@ -20,8 +20,7 @@ import {
 import { WriteChannel } from "../../services/WriteChannel.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
-
-const columns = "key, value, updated_at"
+import * as Table from "./Table.js"
 
 /**
  * @since 0.1.0
@@ -33,13 +32,13 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
     const backend = yield* Backend
     const channel = yield* WriteChannel
     const { dialect } = backend
-    const rows = Rows.make(backend, "db_hub_settings", Setting, "key")
+    const rows = Table.make(backend, "db_hub_settings", Setting, { key: ["user_id", "key"] })
 
     /** Who writes several settings at once sees all of what the one before wrote. */
     const hold = Owner.make(backend, "db_hub_setting_owners")
 
     const find = (user: string, key: string, lock = "") =>
-      rows.first(`SELECT ${columns} FROM db_hub_settings WHERE user_id = ? AND key = ?${lock}`, [user, key])
+      rows.first(`WHERE user_id = ? AND key = ?${lock}`, [user, key])
 
     const upsert = dialect.upsert("db_hub_settings", ["user_id", "key", "value", "updated_at"], ["user_id", "key"])
     const put = (user: string, key: string, value: unknown) =>
@@ -107,7 +106,7 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
         )
       ),
       get,
-      list: (user) => rows.all(`SELECT ${columns} FROM db_hub_settings WHERE user_id = ? ORDER BY key`, [user]),
+      list: (user) => rows.all("WHERE user_id = ? ORDER BY key", [user]),
       has: (user) =>
         Effect.map(
           backend.query("SELECT 1 AS found FROM db_hub_settings WHERE user_id = ? LIMIT 1", [user]),

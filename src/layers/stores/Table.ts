@@ -32,6 +32,19 @@ export const columnsOf = (model: { readonly fields: Schema.Struct.Fields }): str
   Object.keys(model.fields).map(Rows.columnOf).join(", ")
 
 /**
+ * What is not as in most tables.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** The columns that pick one row, the one that names it to its owner last; `id` alone by default. */
+  readonly key?: ReadonlyArray<string>
+  /** What a SELECT lists, where fields are more than columns. */
+  readonly columns?: string
+}
+
+/**
  * @since 0.1.0
  * @category constructors
  */
@@ -39,10 +52,9 @@ export const make = <F extends Schema.Struct.Fields>(
   backend: Pick<BackendShape, "name" | "query" | "execute" | "enqueue" | "dialect">,
   table: string,
   model: Schema.Struct<F> & Schema.Schema<Schema.Struct.Type<F>, Schema.Struct.Encoded<F>>,
-  idColumn = "id"
+  { columns = columnsOf(model), key = ["id"] }: Options = {}
 ) => {
-  const rows = Rows.make(backend, table, model, idColumn)
-  const columns = columnsOf(model)
+  const rows = Rows.make(backend, table, model, key)
   const select = `SELECT ${columns} FROM ${table}`
   const insertIfAbsent = (fields: Fields, key: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
     Effect.map(
@@ -104,14 +116,14 @@ export const make = <F extends Schema.Struct.Fields>(
         const place = yield* Page.parseCursor(cursor ?? undefined, origin)
         const column = Rows.columnOf(field)
         const given = place === undefined ? conditions : [...conditions, Page.older(column, place)]
-        const found = yield* all(
-          `WHERE ${given.map(([sql]) => sql).join(" AND ")} ORDER BY ${column} DESC, id DESC LIMIT ?`,
-          [...given.flatMap(([, ...params]) => params), size + 1]
-        )
-        return Page.of(found, size, (row) => {
-          const fields = row as Readonly<Record<string, unknown>>
-          return { at: fields[field] as Date, id: fields["id"] as string }
+        const rest = `WHERE ${given.map(([sql]) => sql).join(" AND ")} ORDER BY ${column} DESC, id DESC LIMIT ?`
+        const params = [...given.flatMap(([, ...params]) => params), size + 1]
+        const found = backend.query(`SELECT ${columns}, CAST(${column} AS TEXT) AS place FROM ${table} ${rest}`, params)
+        const page = Effect.gen(function* () {
+          const { cursor, items } = Page.of(yield* found, size)
+          return { items: yield* rows.models(items), cursor }
         })
+        return yield* named(page, rest, params)
       }),
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
       const names = Object.keys(fields).map(Rows.columnOf)
@@ -158,7 +170,7 @@ export const make = <F extends Schema.Struct.Fields>(
       { id, user }: { readonly id: string; readonly user: string }
     ): Effect.Effect<Written<undefined>, DbError> =>
       Effect.flatMap(
-        backend.execute(`DELETE FROM ${table} WHERE ${idColumn} = ? AND user_id = ?`, [id, user]),
+        backend.execute(`DELETE FROM ${table} WHERE id = ? AND user_id = ?`, [id, user]),
         ({ rowsAffected }) =>
           Effect.as(Rows.orNotFound(backend.name, operation, entity)(rowsAffected === 0 ? undefined : id), {
             result: undefined,
@@ -169,7 +181,7 @@ export const make = <F extends Schema.Struct.Fields>(
     set: (id: string, fields: Fields): Effect.Effect<void, DbError> =>
       Object.keys(fields).length === 0
         ? Effect.void
-        : backend.enqueue(`${updating(fields)} WHERE ${idColumn} = ?`, [...Object.values(fields), id]),
+        : backend.enqueue(`${updating(fields)} WHERE id = ?`, [...Object.values(fields), id]),
     /** Sets fields of the rows that `where` picks, and succeeds with their number. */
     update: (fields: Fields, where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<number, DbError> =>
       Effect.map(

@@ -24,7 +24,7 @@ export const layer: Layer.Layer<ToolFailureStore, never, Backend | WriteChannel>
   Effect.gen(function* () {
     const backend = yield* Backend
     const channel = yield* WriteChannel
-    const failures = Table.make(backend, "db_hub_tool_failures", ToolFailure, "tool")
+    const failures = Table.make(backend, "db_hub_tool_failures", ToolFailure, { key: ["tool"] })
 
     const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "tool failure")
 

@@ -10,14 +10,14 @@ import type { BackendShape } from "../../services/Backend.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
-import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
 import { marks } from "./WorkspaceFolders.js"
 
 /**
  * @since 0.1.0
  * @category statements
  */
-export const chunkColumns = "id, document_id, chunk_index, text, NULLIF(embedding_model, '') AS embedding_model"
+const columns = "id, document_id, chunk_index, text, NULLIF(embedding_model, '') AS embedding_model"
 
 /**
  * What of a document goes with its embeddings.
@@ -37,7 +37,7 @@ interface Embedded {
  * @category constructors
  */
 export const make = (backend: BackendShape) => {
-  const rows = Rows.make(backend, "db_hub_document_chunks", Chunk)
+  const rows = Table.make(backend, "db_hub_document_chunks", Chunk, { columns })
 
   const embeddingOf = (
     owner: Owner,
@@ -75,9 +75,7 @@ export const make = (backend: BackendShape) => {
     )
 
   const of = (documentId: string): Effect.Effect<ReadonlyArray<Chunk>, DbError> =>
-    rows.all(`SELECT ${chunkColumns} FROM db_hub_document_chunks WHERE document_id = ? ORDER BY chunk_index`, [
-      documentId
-    ])
+    rows.all("WHERE document_id = ? ORDER BY chunk_index", [documentId])
 
   /** Takes the chunks of a document away, wherever they are. */
   const clear = (documentId: string): Effect.Effect<void, DbError> =>
@@ -143,10 +141,7 @@ export const make = (backend: BackendShape) => {
           return [id, { id, userId: user, agentId: String(row["agent_id"]) || null, path: String(row["path"]) }]
         })
       )
-      const chunks = yield* rows.all(
-        `SELECT ${chunkColumns} FROM db_hub_document_chunks WHERE user_id = ? AND id IN (${marks(ids)})`,
-        [user, ...ids]
-      )
+      const chunks = yield* rows.all(`WHERE user_id = ? AND id IN (${marks(ids)})`, [user, ...ids])
       return chunks.flatMap((chunk) => {
         const owner = owners.get(chunk.documentId)
         return owner === undefined ? [] : [{ chunk, owner }]

@@ -10,7 +10,7 @@ import { type BackendShape, Json } from "../../services/Backend.js"
 import { UserId } from "../../services/Model.js"
 import { identityPaths, normalizePath, WorkspaceLayer } from "../../services/WorkspaceStore.js"
 import { refuse } from "../../vector/index.js"
-import * as Rows from "./Rows.js"
+import * as Table from "./Table.js"
 
 const LayersRow = Schema.Struct({ userId: UserId, layers: Schema.Array(WorkspaceLayer) })
 
@@ -33,14 +33,10 @@ export interface LayerTarget {
  * @category constructors
  */
 export const make = (backend: BackendShape) => {
-  const rows = Rows.make(backend, "db_hub_workspace_layers", LayersRow, "user_id")
+  const rows = Table.make(backend, "db_hub_workspace_layers", LayersRow, { key: ["user_id"] })
   const upsert = backend.dialect.upsert("db_hub_workspace_layers", ["user_id", "layers"], ["user_id"])
 
-  const of = (user: string) =>
-    Effect.map(
-      rows.first("SELECT user_id, layers FROM db_hub_workspace_layers WHERE user_id = ?", [user]),
-      (row) => row?.layers ?? []
-    )
+  const of = (user: string) => Effect.map(rows.first("WHERE user_id = ?", [user]), (row) => row?.layers ?? [])
 
   /** The users whose documents a user reads, the user first. */
   const scopesOf = (user: string) =>

@@ -33,12 +33,15 @@ import {
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as StoreSearch from "./StoreSearch.js"
+import * as Table from "./Table.js"
 import * as Chunks from "./WorkspaceChunks.js"
 import * as Folders from "./WorkspaceFolders.js"
 import * as Layers from "./WorkspaceLayers.js"
 
 const infoColumns = `id, user_id, NULLIF(agent_id, '') AS agent_id, path, version, content_hash, indexed, metadata,
   created_at, updated_at`
+
+const versionColumns = "document_id, version, content_hash, created_at"
 
 const insertedColumns = [
   ...["id", "user_id", "agent_id", "path", "version", "content_hash", "indexed", "metadata", "created_at"],
@@ -78,10 +81,16 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       const backend = yield* Backend
       const channel = yield* WriteChannel
       const { dialect, name } = backend
-      const documents = Rows.make(backend, "db_hub_documents", Document)
-      const infos = Rows.make(backend, "db_hub_documents", DocumentInfo)
-      const versions = Rows.make(backend, "db_hub_document_versions", DocumentVersion, "document_id")
-      const versionInfos = Rows.make(backend, "db_hub_document_versions", VersionInfo, "document_id")
+      const documents = Table.make(backend, "db_hub_documents", Document, { columns: `${infoColumns}, content` })
+      const infos = Table.make(backend, "db_hub_documents", DocumentInfo, { columns: infoColumns })
+      const versions = Table.make(backend, "db_hub_document_versions", DocumentVersion, {
+        key: ["version", "document_id"],
+        columns: `${versionColumns}, content`
+      })
+      const versionInfos = Table.make(backend, "db_hub_document_versions", VersionInfo, {
+        key: ["version", "document_id"],
+        columns: versionColumns
+      })
       const chunks = Chunks.make(backend)
       const folders = Folders.make(backend)
       const layers = Layers.make(backend)
@@ -103,26 +112,20 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         })
 
       const find = ({ agent, path, user }: Place, lock = "") =>
-        documents.first(
-          `SELECT ${infoColumns}, content FROM db_hub_documents
-           WHERE user_id = ? AND agent_id = ? AND path = ?${lock}`,
-          [user, agent ?? "", normalizePath(path)]
-        )
+        documents.first(`WHERE user_id = ? AND agent_id = ? AND path = ?${lock}`, [
+          user,
+          agent ?? "",
+          normalizePath(path)
+        ])
 
       const findById = (user: string, id: string, lock = "") =>
-        documents.first(`SELECT ${infoColumns}, content FROM db_hub_documents WHERE id = ? AND user_id = ?${lock}`, [
-          id,
-          user
-        ])
+        documents.first(`WHERE id = ? AND user_id = ?${lock}`, [id, user])
 
       const lockById = (operation: string, { id, user }: { readonly user: string; readonly id: string }) =>
         Effect.flatMap(findById(user, id, dialect.forUpdate), orNotFound(operation))
 
       const ownInfo = (operation: string, user: string, id: string) =>
-        Effect.flatMap(
-          infos.first(`SELECT ${infoColumns} FROM db_hub_documents WHERE id = ? AND user_id = ?`, [id, user]),
-          orNotFound(operation)
-        )
+        Effect.flatMap(infos.first("WHERE id = ? AND user_id = ?", [id, user]), orNotFound(operation))
 
       /** Undefined if somebody else made the document first. */
       const create = (place: Place, next: Next): Effect.Effect<DocumentInfo | undefined, DbError> =>
@@ -293,15 +296,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           const ids = answer.results.map(({ id }) => id)
           const found = new Map<string, Workspace.FoundChunk>()
           for (const piece of Arr.chunksOf(ids, 500)) {
-            const chunksFound = yield* chunks.all(
-              `SELECT ${Chunks.chunkColumns} FROM db_hub_document_chunks WHERE id IN (${Folders.marks(piece)})`,
-              piece
-            )
+            const chunksFound = yield* chunks.all(`WHERE id IN (${Folders.marks(piece)})`, piece)
             const documentIds = Array.from(new Set(chunksFound.map(({ documentId }) => documentId)))
             if (documentIds.length === 0) continue
             const documents = yield* infos.all(
-              `SELECT ${infoColumns} FROM db_hub_documents
-               WHERE id IN (${Folders.marks(documentIds)}) AND user_id IN (${Folders.marks(scopes)}) AND agent_id = ?`,
+              `WHERE id IN (${Folders.marks(documentIds)}) AND user_id IN (${Folders.marks(scopes)}) AND agent_id = ?`,
               [...documentIds, ...scopes, agent]
             )
             const byId = new Map(Folders.visible(user, documents).map((document) => [document.id, document]))
@@ -458,25 +457,18 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             (found) => found.length > 0
           ),
         listPaths: (user, agent) => folders.paths(user, [user], agent),
-        listDocuments: (user, { after, agent = "", limit } = {}) =>
-          Effect.flatMap(limitOf("WorkspaceStore.listDocuments", limit), (limit) => {
-            const [older, ...place] =
-              after === undefined ? ["1 = 1"] : Page.older("updated_at", { at: after.updatedAt, id: after.id })
-            return infos.all(
-              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND agent_id = ? AND ${older}
-               ORDER BY updated_at DESC, id DESC LIMIT ${limit}`,
-              [user, agent, ...place]
-            )
-          }),
+        listDocuments: (user, { agent = "", ...page } = {}) => {
+          const conditions: ReadonlyArray<Page.Condition> = [
+            ["user_id = ?", user],
+            ["agent_id = ?", agent]
+          ]
+          return infos.newest("WorkspaceStore.listDocuments", "updatedAt", conditions, page)
+        },
         listDirectory: (user, folder, agent) => folders.directory(user, [user], folder, agent),
         versions: (user, id) =>
           Effect.zipRight(
             ownInfo("WorkspaceStore.versions", user, id),
-            versionInfos.all(
-              `SELECT document_id, version, content_hash, created_at FROM db_hub_document_versions WHERE document_id = ?
-               ORDER BY version DESC`,
-              [id]
-            )
+            versionInfos.all("WHERE document_id = ? ORDER BY version DESC", [id])
           ),
         getVersion: (user, id, version) =>
           Effect.gen(function* () {
@@ -492,28 +484,22 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         chunks: (user, id) => Effect.zipRight(ownInfo("WorkspaceStore.chunks", user, id), chunks.of(id)),
         unindexed: (user, { after = "", limit } = {}) =>
           Effect.flatMap(limitOf("WorkspaceStore.unindexed", limit), (limit) =>
-            infos.all(
-              `SELECT ${infoColumns} FROM db_hub_documents WHERE user_id = ? AND indexed = ? AND id > ?
-               ORDER BY id LIMIT ${limit}`,
-              [user, false, after]
-            )
+            infos.all(`WHERE user_id = ? AND indexed = ? AND id > ? ORDER BY id LIMIT ${limit}`, [user, false, after])
           ),
         chunksToEmbed: (user, model, { after = "", limit } = {}) =>
           Effect.flatMap(limitOf("WorkspaceStore.chunksToEmbed", limit), (limit) =>
-            chunks.all(
-              `SELECT ${Chunks.chunkColumns} FROM db_hub_document_chunks
-               WHERE user_id = ? AND id > ? AND embedding_model <> ?
-               ORDER BY id LIMIT ${limit}`,
-              [user, after, model]
-            )
+            chunks.all(`WHERE user_id = ? AND id > ? AND embedding_model <> ? ORDER BY id LIMIT ${limit}`, [
+              user,
+              after,
+              model
+            ])
           ),
         layers: layers.of,
         getAcross: (user, path, agent = "") =>
           Effect.gen(function* () {
             const scopes = yield* layers.scopesOf(user)
             const found = yield* documents.all(
-              `SELECT ${infoColumns}, content FROM db_hub_documents
-               WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ?`,
+              `WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ?`,
               [...scopes, agent, normalizePath(path)]
             )
             const byUser = new Map(Folders.visible(user, found).map((document) => [document.userId, document]))
@@ -533,11 +519,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
 
       const versionOf = (operation: string, id: string, version: number) =>
         Effect.flatMap(
-          versions.first(
-            `SELECT document_id, version, content_hash, created_at, content FROM db_hub_document_versions
-             WHERE document_id = ? AND version = ?`,
-            [id, version]
-          ),
+          versions.first("WHERE document_id = ? AND version = ?", [id, version]),
           Rows.orNotFound(name, operation, "version")
         )
 
