@@ -176,4 +176,23 @@ describe("Coordinator", () => {
       assert.deepStrictEqual(yield* names, ["taken"])
     })
   )
+
+  it.scopedLive("what is not done when the time for draining is over is undone, and said to be", () =>
+    Effect.gen(function* () {
+      for (const stuck of [Effect.never, Effect.uninterruptible(Effect.never)]) {
+        const { coordinator, insert, names, submit } = yield* setup()
+        const begun = yield* Deferred.make<void>()
+        const write = Effect.zipRight(Effect.zipRight(insert("stuck"), Deferred.succeed(begun, undefined)), stuck)
+        const stays = yield* Effect.fork(failureOf(submit("one", write, 60_000)))
+        yield* Deferred.await(begun)
+        const waits = yield* Effect.fork(failureOf(submit("one", insert("waits"), 60_000)))
+        yield* untilDepth(coordinator, 1)
+        yield* coordinator.drain("20 millis")
+        for (const error of [yield* Fiber.join(stays), yield* Fiber.join(waits)]) {
+          assert.deepStrictEqual([error._tag, error.applied], ["PrimaryUnreachable", "no"])
+        }
+        assert.deepStrictEqual(yield* names, [])
+      }
+    })
+  )
 })

@@ -4,22 +4,31 @@ import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import Database from "better-sqlite3"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import { Sqlite } from "effect-db-hub"
+import { DbBusy, DbConstraint, type DbError, UnknownOperation, WriteOverloaded } from "../../src/errors/index.js"
 import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
-import { Backend } from "../../src/services/Backend.js"
+import * as Wire from "../../src/layers/write/WriteWire.js"
+import { Backend, type BackendShape } from "../../src/services/Backend.js"
 import { operation, WriteChannel } from "../../src/services/WriteChannel.js"
 import { failureOf, temporaryFile } from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
-/** A channel on a handle of its own, as another process would have it. */
-const open = (path: string, options: ForwardingWrites.ForwardingOptions = {}) =>
+/** A channel on a handle of its own, as another process would have it; `first` runs in its writes before all else. */
+const open = (
+  path: string,
+  options: ForwardingWrites.ForwardingOptions = {},
+  first: (n: number) => Effect.Effect<void> = () => Effect.void
+) =>
   Effect.gen(function* () {
     const backend = yield* Sqlite.make({ path })
     yield* backend.execute("CREATE TABLE IF NOT EXISTS list (at INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL)")
@@ -27,7 +36,10 @@ const open = (path: string, options: ForwardingWrites.ForwardingOptions = {}) =>
     const channel = Context.get(services, WriteChannel)
     const handleAppend = () =>
       channel.handle(Append, ({ n }) =>
-        Effect.as(backend.execute("INSERT INTO list (n) VALUES (?)", [n]), { result: undefined, ids: [String(n)] })
+        Effect.as(Effect.zipRight(first(n), backend.execute("INSERT INTO list (n) VALUES (?)", [n])), {
+          result: undefined,
+          ids: [String(n)]
+        })
       )
     const numbers = Effect.map(backend.query("SELECT n FROM list ORDER BY at"), (rows) =>
       rows.map(({ n }) => Number(n))
@@ -38,8 +50,8 @@ const open = (path: string, options: ForwardingWrites.ForwardingOptions = {}) =>
 const soon = Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(500))
 
 /** The first process of a file, once it is its primary. */
-const openPrimary = (path: string) =>
-  Effect.tap(open(path), ({ backend }) => Effect.retry(ForwardingWrites.probePrimary(backend), soon))
+const openPrimary = (path: string, first?: (n: number) => Effect.Effect<void>) =>
+  Effect.tap(open(path, {}, first), ({ backend }) => Effect.retry(ForwardingWrites.probePrimary(backend), soon))
 
 const until = <A>(effect: Effect.Effect<A, unknown>, isSo: (value: A) => boolean) =>
   Effect.retry(
@@ -47,7 +59,142 @@ const until = <A>(effect: Effect.Effect<A, unknown>, isSo: (value: A) => boolean
     soon
   )
 
+/** A primary that answers forwarded writes as the test says, from a scope of its own. */
+const servePrimary = (
+  backend: BackendShape,
+  epoch: number,
+  forward: (write: Wire.ForwardedWrite) => Effect.Effect<string, DbError>
+) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+    const handlers = { forward, status: Effect.never, stepDown: Effect.void }
+    const socket = yield* Scope.extend(Wire.serve("secret", handlers), scope)
+    const record = { instance: `test ${epoch}`, epoch, slot: 0, socket, secret: "secret", protocol: Wire.protocol }
+    yield* backend.sharing!.publish(record)
+    return Scope.close(scope, Exit.void)
+  })
+
 describe("ForwardingWrites", () => {
+  it.scopedLive("a write whose first answer was lost is unknown, whatever refuses it when it is sent again", () =>
+    Effect.gen(function* () {
+      const context = { operation: "Test.append", message: "refused" }
+      const refusals = [
+        [new UnknownOperation(context), "UnknownOperation"],
+        [new DbConstraint({ ...context, reason: "check" }), "DbConstraint"],
+        [new WriteOverloaded(context), "WriteTimeout"],
+        [new DbBusy(context), "WriteTimeout"]
+      ] as const
+      for (const [refusal, tag] of refusals) {
+        const path = yield* temporaryFile
+        const backend = yield* Sqlite.make({ path })
+        assert.isTrue(yield* backend.sharing!.tryLock(0))
+        const arrived = yield* Deferred.make<void>()
+        const kill = yield* servePrimary(backend, 1, () =>
+          Effect.zipRight(Deferred.succeed(arrived, undefined), Effect.never)
+        )
+        const { handleAppend } = yield* open(path, { strategy: "forward-always", timeout: "1 second" })
+        const sent = yield* Effect.fork(failureOf(handleAppend()({ n: 1 })))
+        yield* Deferred.await(arrived)
+        yield* servePrimary(backend, 2, () => Effect.fail(refusal))
+        yield* kill
+        const error = yield* Fiber.join(sent)
+        assert.deepStrictEqual([error._tag, error.applied], [tag, "unknown"])
+      }
+    })
+  )
+
+  it.scopedLive("a handler that dies in the primary is an error of its write alone, which is not sent again", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      let runs = 0
+      const gate = yield* Deferred.make<void>()
+      const begun = yield* Deferred.make<void>()
+      const primary = yield* openPrimary(path, (n) => {
+        runs++
+        if (n === 1) return Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        return n === 2 ? Effect.die(new Error("a fault of the handler")) : Effect.void
+      })
+      primary.handleAppend()
+      const { handleAppend, numbers } = yield* open(path, { strategy: "forward-always" })
+      const append = handleAppend()
+      const other = yield* Effect.fork(append({ n: 1 }))
+      yield* Deferred.await(begun)
+      const dies = yield* Effect.fork(failureOf(append({ n: 2 })))
+      yield* Deferred.succeed(gate, undefined)
+      const error = yield* Fiber.join(dies)
+      assert.deepStrictEqual([error._tag, error.code, error.applied], ["DbQuery", "HUB_HANDLER_DIED", "no"])
+      yield* Fiber.join(other)
+      assert.deepStrictEqual([yield* numbers, runs], [[1], 2])
+    })
+  )
+
+  it.scopedLive(
+    "a channel that ends finishes the writes that wait here, and says of later ones that they were not done",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        const scope = yield* Scope.make()
+        const gates = [yield* Deferred.make<void>(), yield* Deferred.make<void>()] as const
+        const begun = [yield* Deferred.make<void>(), yield* Deferred.make<void>()] as const
+        const { backend } = yield* open(path, { strategy: "local-only" })
+        const channel = yield* Scope.extend(
+          open(path, { localWait: "5 seconds" }, (n) =>
+            n > 1
+              ? Effect.void
+              : Effect.zipRight(Deferred.succeed(begun[n as 0 | 1], undefined), Deferred.await(gates[n as 0 | 1]))
+          ),
+          scope
+        )
+        const append = channel.handleAppend()
+        const first = yield* Effect.fork(append({ n: 0 }))
+        yield* Deferred.await(begun[0])
+        // The second waits for the first, the third for the commit that the second is in.
+        const second = yield* Effect.fork(append({ n: 1 }))
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(gates[0], undefined)
+        yield* Deferred.await(begun[1])
+        const third = yield* Effect.fork(append({ n: 2 }))
+        yield* Effect.yieldNow()
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* Effect.yieldNow()
+        yield* Deferred.succeed(gates[1], undefined)
+        yield* Effect.forEach([first, second, third], Fiber.join)
+        yield* Fiber.join(closing)
+        const numbers = Effect.map(backend.query("SELECT n FROM list ORDER BY at"), (rows) => rows.map(({ n }) => n))
+        assert.deepStrictEqual(yield* numbers, [0, 1, 2])
+        const error = yield* failureOf(append({ n: 3 }))
+        assert.strictEqual(error.applied, "no")
+      })
+  )
+
+  it.scopedLive("a dead primary's socket that cannot be taken away keeps nobody from its place", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const backend = yield* Sqlite.make({ path })
+      const socket = NodePath.join(NodeOs.tmpdir(), `effect-db-hub-${"x".repeat(300)}`, "primary.sock")
+      yield* backend.sharing!.publish({ instance: "dead", epoch: 1, slot: 0, socket, secret: "", protocol: 1 })
+      yield* backend.execute("UPDATE db_hub_primary SET epoch = 1")
+      const { numbers, handleAppend } = yield* openPrimary(path)
+      yield* handleAppend()({ n: 1 })
+      assert.deepStrictEqual(yield* numbers, [1])
+    })
+  )
+
+  it.scopedLive("a failure names what was asked of the primary", () =>
+    Effect.gen(function* () {
+      const backend = yield* Sqlite.make({ path: yield* temporaryFile })
+      const errors = yield* Effect.all([
+        failureOf(ForwardingWrites.probePrimary(backend)),
+        failureOf(ForwardingWrites.stepDown(backend))
+      ])
+      assert.deepStrictEqual(
+        errors.map(({ operation }) => operation),
+        ["primary.status", "primary.stepDown"]
+      )
+    })
+  )
+
   it.scopedLive("an operation that the primary does not have is told by its name, and nothing is done", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile

@@ -17,6 +17,7 @@ import { hubMigrations } from "../../migrations/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { PostgresConfig } from "../../services/HubConfig.js"
 import { type BackendServices, servicesOf } from "../BackendLayer.js"
+import { pause } from "../EventLoop.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
 import * as SqlTextStore from "../SqlTextStore.js"
@@ -51,11 +52,6 @@ export class Channels extends Context.Tag("effect-db-hub/PostgresChannels")<
 /** Milliseconds between two looks at whether the other process is done. */
 const turnInterval = 100
 
-const pause = Effect.async<void>((resume) => {
-  const timer = setTimeout(() => resume(Effect.void), turnInterval)
-  return Effect.sync(() => clearTimeout(timer))
-})
-
 /**
  * A lock of a session, asked for again and again: who waited for it inside a statement would hold up the very
  * `CREATE INDEX CONCURRENTLY` that he waits for.
@@ -71,7 +67,8 @@ const alone =
       Effect.gen(function* () {
         const connection = yield* Dedicated.connect(client, context)
         const text = "SELECT pg_try_advisory_lock(7234201530119) AS mine"
-        while ((yield* Dedicated.run(connection, context, { text })).rows[0]?.["mine"] !== true) yield* pause
+        while ((yield* Dedicated.run(connection, context, { text })).rows[0]?.["mine"] !== true)
+          yield* pause(turnInterval)
         return yield* effect
       })
     )

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,6 +11,7 @@ import { type DbError, DbQuery, DbTimeout, type ErrorContext, fromPostgres, inva
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
 import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
+import { realClock } from "../EventLoop.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
@@ -22,9 +22,6 @@ import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
 import { notReading } from "./PostgresText.js"
 import * as Values from "./PostgresValues.js"
-
-/** What runs is outside of any test's clock. */
-const realClock = Clock.make()
 
 /** Rows read in one round trip: few, since each may be large. */
 const chunk = 20

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Metric } from "../../vector/index.js"
+import { pause } from "../EventLoop.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { hasVectorFaults } from "./PostgresHealth.js"
@@ -155,12 +156,6 @@ export interface Builder {
 
 /** Milliseconds between the last insert and a look at the collection: bulk loads come in pieces. */
 const settle = 300
-
-const pause = (ms: number): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), ms)
-    return Effect.sync(() => clearTimeout(timer))
-  })
 
 /**
  * Builds indexes over a connection of its own, since a build takes minutes and must not take a place in the pool.

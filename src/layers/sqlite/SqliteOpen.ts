@@ -17,7 +17,7 @@ import {
   type ErrorContext,
   fromSqlite
 } from "../../errors/index.js"
-import { pause } from "./EventLoop.js"
+import { pause } from "../EventLoop.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
 
 /**

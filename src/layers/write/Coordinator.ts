@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,6 +16,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import { nextTurn, realClock } from "../EventLoop.js"
 
 /**
  * @since 0.1.0
@@ -78,7 +78,7 @@ export interface Coordinator {
   readonly metrics: Effect.Effect<CoordinatorMetrics>
   /** Nothing waits and nothing is being written. */
   readonly isIdle: () => boolean
-  /** Takes no more, finishes what was taken within `bound`, and answers the rest as not applied. */
+  /** Takes no more, finishes what was taken within `bound`, undoes the rest and answers it as not applied. */
   readonly drain: (bound: Duration.DurationInput) => Effect.Effect<void>
 }
 
@@ -101,14 +101,6 @@ interface Job extends WaitingWrite<unknown> {
   /** Ends the time of a write that has not begun; one that has begun is answered by its group. */
   timer: NodeJS.Timeout | undefined
 }
-
-/** Deadlines are those of other processes, so they are read from the wall clock, also under a test's clock. */
-const realClock = Clock.make()
-
-/** Between two groups others get their chance at the lock, and those who were answered send what they write next. */
-const gap = Effect.async<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})
 
 /**
  * @since 0.1.0
@@ -143,6 +135,8 @@ export const make = (
     /** Open while nothing waits and nothing is being written. */
     const idle = yield* Effect.makeLatch(true)
     let isIdle = true
+    /** Open when what has begun is given up. */
+    const stopped = yield* Effect.makeLatch(false)
 
     const context = (operation: string) => ({ backend: backend.name, operation })
 
@@ -155,7 +149,7 @@ export const make = (
       new PrimaryUnreachable({
         ...context(operation),
         code: "HUB_NOT_PRIMARY",
-        message: "This process no longer writes for the others; the write was not done: send it again"
+        message: "This process takes no more writes, and this one was not done: send it again"
       })
     const full = (operation: string) =>
       new WriteOverloaded({
@@ -223,14 +217,17 @@ export const make = (
         const done = fiber.unsafePoll()
         if (done !== null) return done
         return Fiber.join(fiber).pipe(
-          Effect.interruptible,
-          Effect.timeoutOption(Math.max(1, job.deadline - Date.now())),
-          Effect.flatMap(
-            Option.match({
-              onSome: Effect.succeed,
-              onNone: () => Effect.as(Fiber.interrupt(fiber), Exit.fail(late(job.operation)))
-            })
-          )
+          Effect.raceFirst(
+            Effect.as(
+              Effect.zipRight(Effect.sleep(Math.max(1, job.deadline - Date.now())), Fiber.interrupt(fiber)),
+              Exit.fail(late(job.operation))
+            )
+          ),
+          // Not waited for: what it still sends is refused, since its transaction is over.
+          Effect.raceFirst(
+            Effect.as(Effect.zipRight(stopped.await, Fiber.interruptFork(fiber)), Exit.fail(ended(job.operation)))
+          ),
+          Effect.interruptible
         )
       })
 
@@ -284,7 +281,8 @@ export const make = (
       for (;;) {
         while (depth > 0) {
           yield* Effect.uninterruptible(group)
-          yield* gap
+          // Others get their chance at the lock, and those who were answered send what they write next.
+          yield* nextTurn
         }
         isIdle = true
         yield* filled.close
@@ -337,6 +335,8 @@ export const make = (
             Effect.timeout(bound),
             Effect.ignore,
             Effect.zipRight(failAll(ended)),
+            Effect.zipRight(stopped.open),
+            Effect.zipRight(idle.await),
             Effect.zipRight(Fiber.interrupt(fiber)),
             Effect.withClock(realClock),
             Effect.asVoid

@@ -6,7 +6,6 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
-import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,6 +23,7 @@ import {
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
+import { realClock } from "../EventLoop.js"
 import * as Coordinator from "./Coordinator.js"
 import * as LocalWrites from "./LocalWrites.js"
 import * as Endpoint from "./WriteEndpoint.js"
@@ -82,8 +82,6 @@ interface Connection {
 
 type Serve = (encoded: unknown, key: string) => Effect.Effect<Effect.Effect<string, DbError>, DbError>
 
-const realClock = Clock.make()
-
 /** How often a process looks whether the primary's lock is free. */
 const pollMillis = 200
 
@@ -101,6 +99,12 @@ const answerGrace = 100
 
 /** What one commit takes in at most: for longer, nobody else could write, and timers would wait. */
 const grouping = { maxGroup: 128, maxGroupMillis: 10 }
+
+/** The same error where it is not known whether the write was done. */
+const unsure = (error: DbError): DbError => {
+  const Same = error.constructor as new (fields: object) => DbError
+  return new Same({ ...error, message: error.message, applied: "unknown" })
+}
 
 /** Spread out, so that processes do not march in step. */
 const jittered = (millis: number): Duration.Duration => Duration.millis(millis * (0.75 + Math.random() / 2))
@@ -333,6 +337,7 @@ const make = (
       { ...grouping, capacity: Number.POSITIVE_INFINITY, lockWait: settings.localWait, whenLocked: "fail" },
       { guard: Effect.void, onCommit: writes.committed, onFenced: Effect.void }
     )
+    yield* Effect.addFinalizer(() => local.drain(drainBound))
     let writing = false
 
     interface Write<A> {
@@ -406,10 +411,15 @@ const make = (
     const settle = <A>(write: Write<A>): Effect.Effect<A, DbError> =>
       Effect.gen(function* () {
         let sent = false
+        /** "Not done" is true of the last attempt alone, once one was sent whose answer is missing. */
+        const giveUp = (error: DbError) => {
+          if (!sent || error.applied !== "no") return Effect.fail(error)
+          return Effect.fail(error.retryable ? timedOut(write.operation, "unknown") : unsure(error))
+        }
         let pause = 5
         for (;;) {
           const left = write.deadline - Date.now()
-          if (left <= 0) return yield* Effect.fail(timedOut(write.operation, sent ? "unknown" : "no"))
+          if (left <= 0) return yield* giveUp(timedOut(write.operation, "no"))
           const attempt = yield* through(write).pipe(
             Effect.timeoutFail({ duration: left + answerGrace, onTimeout: () => timedOut(write.operation, "unknown") }),
             Effect.either
@@ -419,18 +429,15 @@ const make = (
           if (error._tag === "PrimaryUnreachable") {
             if (error.applied === "unknown" && error.operation === write.operation) sent = true
           } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
-            return yield* here(write.statements, Math.max(1, write.deadline - Date.now()))
-          } else if (error._tag !== "WriteOverloaded") {
-            return yield* Effect.fail(
-              sent && error._tag === "WriteTimeout" ? timedOut(write.operation, "unknown") : error
-            )
-          }
+            const last = here(write.statements, Math.max(1, write.deadline - Date.now()))
+            return yield* Effect.catchAll(last, giveUp)
+          } else if (error._tag !== "WriteOverloaded") return yield* giveUp(error)
           if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
             const local = yield* Effect.either(here(write.statements, settings.localWait))
             if (local._tag === "Right") return local.right
-            if (local.left._tag !== "DbBusy") return yield* Effect.fail(local.left)
+            if (local.left._tag !== "DbBusy") return yield* giveUp(local.left)
           }
-          if (write.deadline - Date.now() <= pause && error._tag === "WriteOverloaded") return yield* Effect.fail(error)
+          if (write.deadline - Date.now() <= pause && error._tag === "WriteOverloaded") return yield* giveUp(error)
           yield* Effect.sleep(jittered(pause))
           pause = Math.min(pause * 2, 250)
         }
@@ -520,7 +527,7 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
  * @category status
  */
 export const probePrimary = (backend: BackendShape): Effect.Effect<Wire.PrimaryStatus, DbError> =>
-  withPrimary(backend, (client) => client.status)
+  withPrimary(backend, "primary.status", (client) => client.status)
 
 /**
  * Asks the primary to leave its place to another process; what it has taken it finishes first. Fails as `probePrimary`.
@@ -529,14 +536,15 @@ export const probePrimary = (backend: BackendShape): Effect.Effect<Wire.PrimaryS
  * @category status
  */
 export const stepDown = (backend: BackendShape): Effect.Effect<void, DbError> =>
-  withPrimary(backend, (client) => client.stepDown)
+  withPrimary(backend, "primary.stepDown", (client) => client.stepDown)
 
 /** A connection of its own, so that the question does not wait behind writes. */
 const withPrimary = <A>(
   { kind, name, sharing }: BackendShape,
+  operation: string,
   ask: (client: Wire.PrimaryClient) => Effect.Effect<A, DbError>
 ): Effect.Effect<A, DbError> => {
-  const context = { backend: name, operation: "primary.status" }
+  const context = { backend: name, operation }
   const none = new DbConnection({
     ...context,
     code: "HUB_NO_PRIMARY",

@@ -51,16 +51,19 @@ export const connectOptions = (address: string): NodeNet.NetConnectOpts => {
 }
 
 /**
- * Takes away the socket of a primary that was killed; pipes and ports go with their process.
+ * Takes away the socket of a primary that was killed; pipes and ports go with their process. A folder that cannot be
+ * taken away is logged: nobody is in its way.
  *
  * @since 0.1.0
  * @category addresses
  */
 export const remove = (address: string): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const folder = NodePath.dirname(address)
-    if (NodePath.basename(folder).startsWith(prefix)) NodeFs.rmSync(folder, { recursive: true, force: true })
-  })
+  Effect.ignoreLogged(
+    Effect.try(() => {
+      const folder = NodePath.dirname(address)
+      if (NodePath.basename(folder).startsWith(prefix)) NodeFs.rmSync(folder, { recursive: true, force: true })
+    })
+  )
 
 const listenFailed = new DbConnection({
   operation: "primary.listen",

@@ -19,8 +19,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { DbError, PrimaryUnreachable } from "../../errors/index.js"
+import { DbError, DbQuery, PrimaryUnreachable } from "../../errors/index.js"
 import type { PrimaryRecord } from "../../services/Sharing.js"
+import { nextTurn } from "../EventLoop.js"
 import * as Endpoint from "./WriteEndpoint.js"
 
 /**
@@ -172,6 +173,25 @@ const sameSecret = (given: string | undefined, secret: string): boolean => {
   return a.length === b.length && NodeCrypto.timingSafeEqual(a, b)
 }
 
+/** A defect of one handler must not look like a connection that broke: that would take every other write with it. */
+const handlerDied =
+  (operation: string) =>
+  (cause: Cause.Cause<DbError>): Effect.Effect<never, DbError> =>
+    Option.match(Cause.failureOption(cause), {
+      onSome: Effect.fail,
+      onNone: () =>
+        Effect.zipRight(
+          Effect.logError(`The handler of ${operation} died`, cause),
+          Effect.fail(
+            new DbQuery({
+              operation,
+              code: "HUB_HANDLER_DIED",
+              message: "The handler of this write died in the primary process, whose log says why"
+            })
+          )
+        )
+    })
+
 /**
  * Listens until the scope closes; gives the address.
  *
@@ -200,7 +220,7 @@ export const serve = (
       RpcServer.layer(WireGroup, { disableFatalDefects: true, spanPrefix: "effect-db-hub.primary" }).pipe(
         Layer.provide(
           WireGroup.toLayer({
-            Forward: handlers.forward,
+            Forward: (write) => Effect.catchAllCause(handlers.forward(write), handlerDied(write.operation)),
             Status: () => handlers.status,
             StepDown: () => handlers.stepDown,
             Hello: ({ nonce }) => Effect.sync(() => proofOf(secret, nonce))
@@ -218,11 +238,7 @@ export const serve = (
       )
     )
     // What was answered in this turn goes out before the connections are closed.
-    yield* Effect.addFinalizer(() =>
-      Effect.async<void>((resume) => {
-        setImmediate(() => resume(Effect.void))
-      })
-    )
+    yield* Effect.addFinalizer(() => nextTurn)
     return address
   })
 

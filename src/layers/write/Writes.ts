@@ -6,7 +6,6 @@
 import * as NodeCrypto from "node:crypto"
 import type * as Rpc from "@effect/rpc/Rpc"
 import * as Chunk from "effect/Chunk"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -19,6 +18,7 @@ import { DbCorrupt, type DbError, InvalidInput, NotFound } from "../../errors/in
 import { type BackendShape, Json, type Row } from "../../services/Backend.js"
 import type { AnyOperation, Change, WriteChannel, Written } from "../../services/WriteChannel.js"
 import * as Check from "../Check.js"
+import { pause, realClock } from "../EventLoop.js"
 
 /** How often the feed looks for what other processes wrote; its own writes wake it at once. */
 const pollInterval = "100 millis"
@@ -44,9 +44,6 @@ const storedResults = <A, I>(success: Schema.Schema<A, I>, unreadable: () => DbC
 
 /** A place in the feed: writer, then id. */
 type Place = readonly [writer: number, id: number]
-
-/** Other processes write in real time, also where a program runs under a test's clock. */
-const realClock = Clock.make()
 
 const wake = (woken: Queue.Dequeue<void>): Effect.Effect<void> =>
   Effect.withClock(Effect.race(Queue.take(woken), Effect.sleep(pollInterval)), realClock)
@@ -299,8 +296,8 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
 
     const pruneNowAndThen: Writes["pruneNowAndThen"] = (olderThan) =>
       Effect.zipRight(
-        pause(60_000),
-        Effect.forever(Effect.zipRight(Effect.ignoreLogged(prune({ olderThan })), pause(3_600_000)))
+        pause(60_000, { idle: true }),
+        Effect.forever(Effect.zipRight(Effect.ignoreLogged(prune({ olderThan })), pause(3_600_000, { idle: true })))
       )
 
     return {
@@ -340,14 +337,6 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         }
       }
     }
-  })
-
-/** A timer that lets the process end. */
-const pause = (millis: number): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), millis)
-    timer.unref()
-    return Effect.sync(() => clearTimeout(timer))
   })
 
 const tooOld = (backend: string): NotFound =>

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
 /** Milliseconds of statements in one turn before timers get theirs. */
@@ -41,6 +42,15 @@ export const makeTurn = (onStart: () => void = () => {}): Turn => {
 }
 
 /**
+ * For what lives outside of a program, such as other processes: they go on in real time, also where it runs under a
+ * test's clock.
+ *
+ * @since 0.1.0
+ * @category time
+ */
+export const realClock: Clock.Clock = Clock.make()
+
+/**
  * Waits for the next turn of the event loop; interruptible.
  *
  * @since 0.1.0
@@ -52,14 +62,14 @@ export const nextTurn: Effect.Effect<void> = Effect.async((resume) => {
 })
 
 /**
- * Waits some milliseconds in real time, also where a program runs under a test's clock: what is waited for lives outside
- * of it. Interruptible.
+ * Waits some milliseconds in real time; interruptible. A wait that is `idle` keeps no process from ending.
  *
  * @since 0.1.0
  * @category yielding
  */
-export const pause = (millis: number): Effect.Effect<void> =>
+export const pause = (millis: number, { idle = false } = {}): Effect.Effect<void> =>
   Effect.async((resume) => {
     const timer = setTimeout(() => resume(Effect.void), millis)
+    if (idle) timer.unref()
     return Effect.sync(() => clearTimeout(timer))
   })
