@@ -3,10 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type DbError, invalidInput } from "../errors/index.js"
+import { type DbError, DbTimeout, type ErrorContext, invalidInput } from "../errors/index.js"
 import { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
 
 /**
@@ -56,14 +55,6 @@ export interface AgentSqlShape {
   readonly query: (sql: string, options?: AgentQuery) => Effect.Effect<AgentResult, DbError>
 }
 
-/**
- * The read door of one backend.
- *
- * @since 0.1.0
- * @category tags
- */
-export class AgentSql extends Context.Tag("effect-db-hub/AgentSql")<AgentSql, AgentSqlShape>() {}
-
 /** The longest statement that is looked at, in characters. */
 const maxSql = 100_000
 
@@ -93,6 +84,20 @@ export const limitsOf = (
     ? Effect.fail(invalidInput("agentSql", "sql", "is too long", `at most ${maxSql} characters`, backend))
     : Effect.succeed(limits)
 }
+
+/**
+ * What ends a statement at its deadline.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const deadlineMet = (deadline: number, context: ErrorContext): DbTimeout =>
+  new DbTimeout({
+    ...context,
+    code: "HUB_DEADLINE",
+    retryable: false,
+    message: `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
+  })
 
 /**
  * The answer under the names of its columns.

@@ -65,11 +65,11 @@ export interface ToolkitOptions {
   /** Where memories are kept, and whose they are; without it there is no `db_hub_remember`. */
   readonly memories?: Searching.Memories
   /**
-   * Records a call after it. What may have changed something, or was refused, is answered when it is recorded, and fails
-   * if that fails, though what it did is done; what has read is answered at once, and a failure to record it fails the
-   * next call.
+   * Records calls after them, in their order. What may have changed something, or was refused, is answered when it is
+   * recorded, and fails if that fails, though what it did is done; what has read is answered at once and recorded within
+   * 50 milliseconds, together with others: a failure to record it fails the next call.
    */
-  readonly audit?: (record: AuditRecord) => Effect.Effect<void, DbError>
+  readonly audit?: (records: ReadonlyArray<AuditRecord>) => Effect.Effect<void, DbError>
 }
 
 /**
@@ -146,6 +146,12 @@ const bucket = (tool: string, perSecond: number) => {
     })
 }
 
+/** Calls that read are recorded together: so many at most, and so long after the first of them. */
+const [maxTogether, recordAfter] = [256, 50]
+
+/** What is recorded is outside of any test's clock. */
+const realClock = Clock.make()
+
 const numeric = new Set(["max_rows", "target", "limit"])
 
 /** Some models send whole numbers as 10.0 or "10". */
@@ -200,14 +206,22 @@ const toolError = (error: DbError): ToolError => {
   }
 }
 
+const documentOf = (args: unknown): Document => (typeof args === "object" && args !== null ? (args as Document) : {})
+
+const statementOf = (args: unknown): string | undefined => {
+  const { query, statement } = documentOf(args)
+  const text = query ?? statement
+  return typeof text === "string" ? text : undefined
+}
+
 /** A statement without its values, so that the same question is known again. */
 const fingerprint = (args: unknown): string => {
-  const given = typeof args === "object" && args !== null ? (args as Document) : {}
-  const statement = given["query"] ?? given["statement"]
+  const given = documentOf(args)
+  const statement = statementOf(args)
   const hash =
-    typeof statement === "string"
-      ? NodeCrypto.createHash("sha256").update(statement.replace(/\s+/g, " ").trim()).digest("hex").slice(0, 16)
-      : "none"
+    statement === undefined
+      ? "none"
+      : NodeCrypto.createHash("sha256").update(statement.replace(/\s+/g, " ").trim()).digest("hex").slice(0, 16)
   const backend = typeof given["backend"] === "string" ? given["backend"].slice(0, 63) : "primary"
   return `statement ${hash}, backend ${backend}`
 }
@@ -245,17 +259,14 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       )
 
     /** Opened at the first question; one that could not be opened is tried again. */
-    const doorOf = (backend: BackendShape): Effect.Effect<AgentSqlShape, DbError> =>
-      opening.withPermits(1)(
-        Effect.suspend(() => {
-          const door = doors.get(backend)
-          if (door !== undefined) return Effect.succeed(door)
-          return Effect.tap(
-            Effect.provideService(backend.agentSql(options.reading), Scope.Scope, scope),
-            (opened) => void doors.set(backend, opened)
-          )
-        })
+    const doorOf = (backend: BackendShape): Effect.Effect<AgentSqlShape, DbError> => {
+      const known = Effect.suspend(() => Effect.fromNullable(doors.get(backend)))
+      const open = Effect.tap(
+        Effect.provideService(backend.agentSql(options.reading), Scope.Scope, scope),
+        (opened) => void doors.set(backend, opened)
       )
+      return Effect.orElse(known, () => opening.withPermits(1)(Effect.orElse(known, () => open)))
+    }
 
     const read = (backend: BackendShape, sql: string, params: ReadonlyArray<unknown>, maxRows?: number) =>
       Effect.flatMap(doorOf(backend), (door) =>
@@ -400,51 +411,68 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       )
     }
 
-    const record = (
+    const recordOf = (
       name: string,
       args: unknown,
       caller: Caller,
-      started: number,
+      taken: number,
       result: Either.Either<Document, DbError>
-    ) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        if (audit === undefined) return Effect.void
-        const known = names.find((tool) => tool === name)
-        const refused =
-          Either.isLeft(result) && ["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(result.left._tag)
-        const rows = Either.isRight(result) ? (result.right["row_count"] ?? result.right["rows_affected"]) : undefined
-        return audit({
-          tool: known ?? "unknown",
-          caller: caller.name,
-          level: known === undefined ? "read" : tools[known].group,
-          allowed: !refused,
-          argumentSummary: fingerprint(args),
-          resultSummary: [
-            Either.isLeft(result) ? `${result.left._tag} ${result.left.code ?? ""}`.trim() : "ok",
-            ...(rows === undefined ? [] : [`${rows} rows`]),
-            `${now - started} ms`
-          ].join(", ")
-        })
-      })
+    ): AuditRecord => {
+      const known = names.find((tool) => tool === name)
+      const refused =
+        Either.isLeft(result) && ["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(result.left._tag)
+      const rows = Either.isRight(result) ? (result.right["row_count"] ?? result.right["rows_affected"]) : undefined
+      return {
+        tool: known ?? "unknown",
+        caller: caller.name,
+        level: known === undefined ? "read" : tools[known].group,
+        allowed: !refused,
+        argumentSummary: fingerprint(args),
+        resultSummary: [
+          Either.isLeft(result) ? `${result.left._tag} ${result.left.code ?? ""}`.trim() : "ok",
+          ...(rows === undefined ? [] : [`${rows} rows`]),
+          `${taken} ms`
+        ].join(", ")
+      }
+    }
 
-    const recording = yield* FiberSet.make<void>()
-    yield* Effect.addFinalizer(() => FiberSet.awaitEmpty(recording))
-    /** Why a call that read is not in the audit log: told at the next call. */
+    /** Calls that have read, and are not recorded yet. */
+    const waiting: Array<AuditRecord> = []
+    const recordingTurn = yield* Effect.makeSemaphore(1)
+    /** Why calls that read are not in the audit log: told at the next call. */
     let unrecorded: DbError | undefined
 
-    /** The answer of a call that read does not wait for its row in the audit log. */
-    const recordLater = (row: Effect.Effect<void, DbError>) =>
-      FiberSet.run(
-        recording,
-        Effect.catchAll(row, (error) =>
-          Effect.sync(() => {
-            unrecorded = error
-          })
-        )
-        // Begun before the answer, so that rows have the order of the calls.
-      ).pipe(Effect.zipRight(Effect.yieldNow()))
+    const recordWith = (...records: ReadonlyArray<AuditRecord>): Effect.Effect<void, DbError> =>
+      recordingTurn.withPermits(1)(
+        Effect.suspend(() => {
+          const all = waiting.splice(0).concat(records)
+          return audit === undefined || all.length === 0 ? Effect.void : audit(all)
+        })
+      )
+    const recordWaiting = Effect.catchAll(recordWith(), (error) =>
+      Effect.sync(() => {
+        unrecorded = error
+      })
+    )
+    const recording = yield* FiberSet.make<void>()
+    yield* Effect.addFinalizer(() => recordWaiting)
+
+    /** The answer of a call that read does not wait for its row in the audit log, unless many do. */
+    const recordLater = (record: AuditRecord): Effect.Effect<void> => {
+      waiting.push(record)
+      if (waiting.length >= maxTogether) return recordWaiting
+      return waiting.length > 1
+        ? Effect.void
+        : Effect.asVoid(FiberSet.run(recording, Effect.withClock(Effect.delay(recordWaiting, recordAfter), realClock)))
+    }
+
+    /** Who reads the log reads the calls before. */
+    const recordFirst = (args: unknown): Effect.Effect<void> =>
+      waiting.length > 0 && /db_hub_audit/i.test(statementOf(args) ?? "") ? recordWaiting : Effect.void
 
     const onlyReads = (name: string): boolean => names.some((tool) => tool === name && tools[tool].group === "read")
+
+    const failed = (error: DbError): ToolAnswer => ({ ok: false, error: toolError(error) })
 
     // Ready when the first question comes; what keeps it from opening is told to who asks.
     if (mayUse(hub.primary)) yield* Effect.forkIn(Effect.ignore(doorOf(hub.primary)), scope)
@@ -453,21 +481,24 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       names,
       call: (name, args, caller) =>
         Effect.gen(function* () {
+          yield* recordFirst(args)
           if (unrecorded !== undefined) {
             const error = unrecorded
             unrecorded = undefined
-            return yield* error
+            return failed(error)
           }
           const started = yield* Clock.currentTimeMillis
           const result = yield* Effect.either(run(name, args, caller))
-          const row = record(name, args, caller, started, result)
-          yield* Either.isRight(result) && onlyReads(name) ? recordLater(row) : row
+          if (audit !== undefined) {
+            const record = recordOf(name, args, caller, (yield* Clock.currentTimeMillis) - started, result)
+            yield* Either.isRight(result) && onlyReads(name) ? recordLater(record) : recordWith(record)
+          }
           return Either.match(result, {
-            onLeft: (error): ToolAnswer => ({ ok: false, error: toolError(error) }),
+            onLeft: failed,
             onRight: (value): ToolAnswer => ({ ok: true, value: redacted(value) as Document })
           })
         }).pipe(
-          Effect.catchAll((error) => Effect.succeed<ToolAnswer>({ ok: false, error: toolError(error) })),
+          Effect.catchAll((error) => Effect.succeed(failed(error))),
           Effect.withSpan(name, { captureStackTrace: false })
         )
     }

@@ -1,6 +1,8 @@
 import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import { DbConnection } from "../../src/errors/index.js"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
@@ -223,7 +225,7 @@ describe("the tools", { timeout: 60_000 }, () => {
   it.scopedLive("each call is recorded, allowed or refused, without a value of it", () =>
     Effect.gen(function* () {
       const records: Array<Toolkit.AuditRecord> = []
-      const { kit } = yield* opened({ audit: (record) => Effect.sync(() => void records.push(record)) })
+      const { kit } = yield* opened({ audit: (some) => Effect.sync(() => void records.push(...some)) })
       yield* kit.call("db_hub_query", { query: "SELECT 'hunter2'", params: [] }, caller)
       yield* kit.call("db_hub_query", { query: "DELETE FROM notes WHERE body = 'hunter2'" }, caller)
       yield* kit.call("hunter2", { hunter2: "hunter2" }, caller)
@@ -246,14 +248,36 @@ describe("the tools", { timeout: 60_000 }, () => {
       let failing = true
       const { kit } = yield* opened({ audit: () => (failing ? Effect.fail(full) : Effect.void) })
       const read = kit.call("db_hub_query", { query: "SELECT 1" }, caller)
+      const readAudit = kit.call("db_hub_query", { query: "SELECT count(*) FROM db_hub_audit" }, caller)
       assert.isTrue((yield* read).ok)
-      const next = yield* read
-      assert.isFalse(next.ok)
-      assert.match(JSON.stringify(next), /disk is full/)
+      assert.match(JSON.stringify(yield* readAudit), /disk is full/)
       const refused = yield* kit.call("db_hub_query", { query: "DELETE FROM notes" }, caller)
       assert.match(JSON.stringify(refused), /disk is full/)
       failing = false
-      assert.isTrue((yield* read).ok)
+      assert.isTrue((yield* readAudit).ok)
+    })
+  )
+
+  it.scopedLive("calls that read are recorded together, in their order, by the time the tools close", () =>
+    Effect.gen(function* () {
+      const batches: Array<ReadonlyArray<Toolkit.AuditRecord>> = []
+      const scope = yield* Scope.make()
+      const { kit } = yield* Scope.extend(
+        opened({ audit: (records) => Effect.sync(() => void batches.push(records)) }),
+        scope
+      )
+      const from = (n: number) => ({ ...caller, name: String(n) })
+      for (let n = 0; n < 300; n++) yield* kit.call("db_hub_query", { query: "SELECT 1" }, from(n))
+      // What may have changed something is recorded when it is answered.
+      yield* kit.call("db_hub_query", { query: "DELETE FROM notes" }, from(300))
+      assert.lengthOf(batches.flat(), 301)
+      yield* kit.call("db_hub_query", { query: "SELECT 1" }, from(301))
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(
+        batches.flat().map(({ caller }) => Number(caller)),
+        Array.from({ length: 302 }, (_, n) => n)
+      )
+      assert.isBelow(batches.length, 100)
     })
   )
 

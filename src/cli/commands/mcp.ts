@@ -122,7 +122,9 @@ export const mcp = Command.make(
           memories: { store, user },
           ...(Option.isSome(role) ? { reading: { role: role.value } } : {}),
           ...(Option.isSome(backend) ? { backends: [backend.value] } : {}),
-          ...(hub.primary.capabilities.writable ? { audit: (record) => Effect.asVoid(log.record(record)) } : {})
+          ...(hub.primary.capabilities.writable
+            ? { audit: (records) => hub.primary.transaction(Effect.forEach(records, log.record, { discard: true })) }
+            : {})
         })
         if (Option.isNone(http)) return yield* server.stdio(kit, version)
         const given = yield* Effect.option(Config.redacted(Config.nonEmptyString("DB_HUB_MCP_TOKEN")))
@@ -132,7 +134,8 @@ export const mcp = Command.make(
         if (Option.isNone(given)) yield* note(`the token, of this process alone, is ${Redacted.value(token)}`)
         return yield* Effect.never
       })
-      yield* Effect.scoped(Effect.provide(serve, surroundings(config)))
+      // What the tools keep is put down before the hub closes.
+      yield* Effect.provide(Effect.scoped(serve), surroundings(config))
     })
 ).pipe(
   Command.withDescription(

@@ -7,9 +7,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import { type DbError, DbQuery, DbTimeout, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
+import { type DbError, DbQuery, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
-import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
+import { type AgentSqlOptions, type AgentSqlShape, deadlineMet, limitsOf, resultOf } from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { realClock } from "../EventLoop.js"
 import { distinct } from "../SqlTemplates.js"
@@ -145,12 +145,7 @@ export const make =
           return { columns: columnsOf(result), ...rows.result() }
         })
 
-      const timeout = new DbTimeout({
-        ...context,
-        code: "HUB_DEADLINE",
-        retryable: false,
-        message: `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
-      })
+      const timeout = deadlineMet(deadline, context)
 
       const answer = (request: Request, accepted: AllowList.Accepted, limits: AgentLimits) =>
         Effect.acquireUseRelease(

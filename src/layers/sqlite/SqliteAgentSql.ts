@@ -3,14 +3,14 @@
  *
  * @since 0.1.0
  */
-import type { ChildProcess } from "node:child_process"
+import * as NodeV8 from "node:v8"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConnection, type DbError, DbTimeout, type ErrorContext, fromSqlite } from "../../errors/index.js"
-import { type AgentSqlOptions, type AgentSqlShape, limitsOf, resultOf } from "../../services/AgentSql.js"
+import { DbConnection, type DbError, type ErrorContext, fromSqlite } from "../../errors/index.js"
+import { type AgentSqlOptions, type AgentSqlShape, deadlineMet, limitsOf, resultOf } from "../../services/AgentSql.js"
 import { distinct } from "../SqlTemplates.js"
-import { startProcess, whyMissing } from "./ChildProgram.js"
+import { type Piped, startPiped, whyMissing } from "./ChildProgram.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
@@ -18,6 +18,9 @@ import * as Values from "./SqliteValues.js"
 
 /** Milliseconds that a process may take to start. */
 const startBudget = 30_000
+
+/** Statements whose text is known to be let through, and the characters that one of them may have. */
+const [maxAccepted, maxKept] = [200, 10_000]
 
 const gone = (context: ErrorContext): DbConnection =>
   new DbConnection({
@@ -29,77 +32,82 @@ const gone = (context: ErrorContext): DbConnection =>
       "The process that reads for agents ended (out of memory?): read less at once, or try again"
   })
 
-interface Child {
-  readonly process: ChildProcess
-  /** Whether it can take a task. */
-  readonly ready: Effect.Effect<void, DbError>
+interface Child extends Piped {
+  /** It can take a task. */
+  up: boolean
+  /** Who waits for a message; undefined tells that the process has ended. */
+  hear: (answer: Answer | undefined) => void
 }
 
-const kill = ({ process }: Child) => void process.kill("SIGKILL")
+const kill = ({ process }: Piped) => void process.kill("SIGKILL")
 
-const start = (context: ErrorContext): Child => {
-  const child = startProcess("SqliteAgentWorker")
-  const started = new Promise<boolean>((resolve) => {
-    child.once("message", () => resolve(true))
-    child.once("exit", () => resolve(false))
-    child.once("error", () => resolve(false))
-  })
-  let up = false
-  const starting = Effect.promise(() => started).pipe(
-    Effect.filterOrFail(
-      (started) => started,
-      () => gone(context)
-    ),
-    Effect.timeoutFail({ duration: startBudget, onTimeout: () => gone(context) }),
-    Effect.tap(() =>
-      Effect.sync(() => {
-        up = true
-      })
-    ),
-    Effect.asVoid
+const usable = ({ pipe, process }: Piped) => !pipe.destroyed && !process.killed
+
+/** Whole messages out of the pieces that a pipe brings: a length, then as much JSON; one is on its way at most. */
+const messages = (use: (message: Answer) => void) => {
+  let pieces: Array<Buffer> = []
+  let size = 0
+  return (piece: Buffer) => {
+    pieces.push(piece)
+    size += piece.length
+    if (size < 4) return
+    if (pieces[0]!.length < 4) pieces = [Buffer.concat(pieces)]
+    if (size < 4 + pieces[0]!.readUInt32LE()) return
+    const text = Buffer.concat(pieces).toString("utf8", 4)
+    pieces = []
+    size = 0
+    use(JSON.parse(text) as Answer)
+  }
+}
+
+const start = (): Child => {
+  const child: Child = { ...startPiped("SqliteAgentWorker"), up: false, hear: () => {} }
+  child.pipe.on(
+    "data",
+    messages((answer) => {
+      // Its first message says no more than that.
+      child.up = true
+      child.hear(answer)
+    })
   )
-  return { process: child, ready: Effect.suspend(() => (up ? Effect.void : starting)) }
+  child.pipe.once("close", () => child.hear(undefined))
+  return child
 }
 
-/** Sends a task; at the deadline, or when nobody waits any more, the process is killed. */
-const ask = (child: Child, task: Task, deadline: number, context: ErrorContext): Effect.Effect<Answer, DbError> =>
+/** The next message; at the deadline, or when nobody waits any more for an answer, the process is killed. */
+const next = (child: Child, deadline: number, late: DbError, context: ErrorContext): Effect.Effect<Answer, DbError> =>
   Effect.async((resume) => {
-    const { process } = child
+    const { pipe } = child
     const stop = () => {
       clearTimeout(timer)
-      process.off("message", onMessage).off("exit", onExit)
-      process.channel?.unref()
+      child.hear = () => {}
+      pipe.unref()
     }
     const settle = (result: Effect.Effect<Answer, DbError>) => {
       stop()
       resume(result)
     }
-    const onMessage = (answer: Answer) => settle(Effect.succeed(answer))
-    const onExit = () => settle(Effect.fail(gone(context)))
     // A real timer: the process lives outside of any test's clock.
     const timer = setTimeout(() => {
       kill(child)
-      settle(
-        Effect.fail(
-          new DbTimeout({
-            ...context,
-            code: "HUB_DEADLINE",
-            retryable: false,
-            message: `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
-          })
-        )
-      )
+      settle(Effect.fail(late))
     }, deadline)
-    process.on("message", onMessage).on("exit", onExit)
-    process.channel?.ref()
-    process.send(task, (error) => {
-      if (error !== null) onExit()
-    })
+    child.hear = (answer) => settle(answer === undefined ? Effect.fail(gone(context)) : Effect.succeed(answer))
+    pipe.ref()
+    if (pipe.destroyed) child.hear(undefined)
+    const { up } = child
     return Effect.sync(() => {
       stop()
-      kill(child)
+      if (up) kill(child)
     })
   })
+
+const send = ({ pipe }: Child, task: Task) => {
+  const bytes = NodeV8.serialize(task)
+  const length = Buffer.allocUnsafe(4)
+  length.writeUInt32LE(bytes.length)
+  pipe.write(Buffer.concat([length, bytes]))
+}
 
 /**
  * Opens the door: one process is started at once and more as they are needed; all are killed with the scope.
@@ -126,15 +134,15 @@ export const make =
       const turns = yield* Effect.makeSemaphore(options.concurrency ?? 2)
       const children = new Set<Child>()
       const idle: Array<Child> = []
+      const accepted = new Set<string>()
       let closed = false
 
       const spawn = () => {
-        const child = start(context)
+        const child = start()
         children.add(child)
         child.process.once("exit", () => children.delete(child))
         return child
       }
-      const usable = ({ process }: Child) => process.connected && process.exitCode === null && !process.killed
       const borrow = Effect.sync(() => {
         for (let child = idle.pop(); child !== undefined; child = idle.pop()) if (usable(child)) return child
         return spawn()
@@ -159,25 +167,35 @@ export const make =
           })
       )
 
-      const send = (task: Task) =>
-        Effect.acquireUseRelease(
-          borrow,
-          (child) => Effect.zipRight(child.ready, ask(child, task, deadline, context)),
-          giveBack
-        )
+      const timeout = deadlineMet(deadline, context)
+      const answered = (child: Child, task: Task): Effect.Effect<Answer, DbError> => {
+        if (!child.up) {
+          return Effect.zipRight(
+            next(child, startBudget, gone(context), context),
+            Effect.suspend(() => answered(child, task))
+          )
+        }
+        send(child, task)
+        return next(child, deadline, timeout, context)
+      }
+      const ask = (task: Task) => Effect.acquireUseRelease(borrow, (child) => answered(child, task), giveBack)
 
       return {
         query: (sql, query = {}) =>
           Effect.gen(function* () {
             const limits = yield* limitsOf(sql, query, options, name)
-            const refusal = SqliteReadOnly.agentRefusal(sql, context)
-            if (refusal !== undefined) return yield* refusal
+            if (!accepted.has(sql)) {
+              const refusal = SqliteReadOnly.agentRefusal(sql, context)
+              if (refusal !== undefined) return yield* refusal
+              if (accepted.size >= maxAccepted) accepted.clear()
+              if (sql.length <= maxKept) accepted.add(sql)
+            }
             const params = yield* Effect.try({
               try: () => Values.encode(query.params ?? [], name),
               catch: (cause) => fromSqlite(cause, context)
             })
             const answer = yield* turns.withPermits(1)(
-              Effect.flatMap(database, (database) => send({ database, sql, params, limits }))
+              Effect.flatMap(database, (database) => ask({ database, sql, params, limits }))
             )
             switch (answer.type) {
               case "rows":
