@@ -701,6 +701,85 @@ export const conversationSuite: Suite = {
     })
   ),
 
+  "a routine's, a heartbeat's and an assistant's conversation say what they are": Effect.gen(function* () {
+    const store = yield* ConversationStore
+    const user = yield* fresh("user")
+    const told = (id: string) =>
+      Effect.map(store.get(user, id), ({ channel, metadata, userId }) => [channel, userId, metadata])
+    const routine = yield* store.getOrCreateRoutine({ user, routine: "r", name: "Daily" })
+    yield* equal(yield* told(routine), [
+      "routine",
+      user,
+      { thread_type: "routine", routine_id: "r", routine_name: "Daily" }
+    ])
+    yield* equal(yield* store.getOrCreateRoutine({ user, routine: "r", name: "Renamed" }), routine)
+    yield* equal((yield* store.get(user, routine)).metadata["routine_name"], "Daily")
+    yield* equal(yield* told(yield* store.getOrCreateHeartbeat({ user })), [
+      "heartbeat",
+      user,
+      { thread_type: "heartbeat" }
+    ])
+    const assistant = yield* store.getOrCreateAssistant({ user, channel: "web" })
+    yield* equal(yield* told(assistant), ["web", user, { thread_type: "assistant", title: "Assistant" }])
+    const other = yield* fresh("user")
+    yield* equal(
+      (yield* store.getOrCreateHeartbeat({ user: other })) === (yield* store.getOrCreateHeartbeat({ user })),
+      false
+    )
+  }),
+
+  "what a message cost is kept and summed to the last digit": withConversation((store, user, conversation) =>
+    Effect.gen(function* () {
+      const costs = ["0.1", "0.2", "0.000000000000000001", "12345678901234567890.123456789012345678"]
+      const kept = yield* Effect.forEach(costs, (cost) =>
+        Effect.flatMap(store.addMessage({ user, conversation, role: "assistant", content: "", cost }), ({ id }) =>
+          store.getMessage(user, conversation, id)
+        )
+      )
+      yield* equal(
+        kept.map(({ cost }) => cost),
+        costs
+      )
+      yield* equal((yield* store.get(user, conversation)).cost, "12345678901234567890.423456789012345679")
+      for (const cost of ["1e3", "NaN", "-1", "0.1234567890123456789"]) {
+        yield* failsWith("InvalidInput", store.addMessage({ user, conversation, role: "user", content: "", cost }))
+      }
+    })
+  ),
+
+  "a fork's entries are the ones that they were copied from, in every field": withConversation(
+    (store, user, conversation) =>
+      Effect.gen(function* () {
+        const { id } = yield* store.addMessage({
+          user,
+          conversation,
+          role: "tool",
+          content: "日本語 🙂",
+          name: "search",
+          toolCallId: "call",
+          toolCalls: [{ id: "next", arguments: { q: null } }],
+          toolResults: { ok: [true] },
+          model: "m",
+          promptTokens: 3_000_000_000,
+          completionTokens: 1,
+          cost: "0.000015",
+          metadata: { a: { b: [1, null] } },
+          finishedAt: new Date("2026-02-03T04:05:06.789Z")
+        })
+        yield* store.compact({ user, conversation, summary: "S", through: 1, metadata: { by: "me" } })
+        const last = yield* store.addMessage({ user, conversation, role: "user", content: "on" })
+        yield* store.setFacts({ user, id: conversation, facts: ["one"] })
+        const fork = yield* store.fork({ user, conversation, message: last.id })
+        const entries = (of: string) => Effect.map(store.messages(user, of), ({ items }) => items)
+        const copied = yield* entries(fork)
+        yield* equal(
+          copied.map((entry) => ({ ...entry, conversationId: conversation })),
+          yield* entries(conversation)
+        )
+        yield* equal([copied.length, copied[0]!.id], [3, id])
+      })
+  ),
+
   "somebody else's conversation is NotFound for every operation, and stays as it was": withConversation(
     (store, owner, id) =>
       Effect.gen(function* () {

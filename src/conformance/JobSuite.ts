@@ -392,6 +392,25 @@ export const jobSuite: Suite = {
     yield* equal((yield* jobs.llmUsage(user)).cost, "0.50")
   }),
 
+  "calls of models are read page by page, newest first, of all jobs or of one": Effect.gen(function* () {
+    const jobs = yield* JobStore
+    const user = yield* fresh("user")
+    const job = yield* aJob(user)
+    const call = { user, provider: "p", model: "m", inputTokens: 1, outputTokens: 1, cost: "0" }
+    const ids = yield* Effect.forEach([1, 2, 3, 4, 5], (n) => jobs.recordLlmCall(n % 2 === 0 ? call : { ...call, job }))
+    const idsOf = (calls: ReadonlyArray<{ readonly id: string }>) => calls.map(({ id }) => id)
+    const first = yield* jobs.llmCalls(user, { limit: 2 })
+    const rest = yield* jobs.llmCalls(user, { before: first[1]!.sequence })
+    yield* equal(idsOf([...first, ...rest]), ids.toReversed())
+    const own = yield* jobs.llmCalls(user, { job, limit: 2 })
+    yield* equal(idsOf([...own, ...(yield* jobs.llmCalls(user, { job, before: own[1]!.sequence }))]), [
+      ids[4],
+      ids[2],
+      ids[0]
+    ])
+    yield* failsWith("InvalidInput", jobs.llmCalls(user, { limit: 1001 }))
+  }),
+
   "an estimation gets its actuals, and what is not known stays unknown": Effect.gen(function* () {
     const jobs = yield* JobStore
     const user = yield* fresh("user")

@@ -274,6 +274,21 @@ export const memorySuite: Suite = {
     })
   ),
 
+  "an end and a source are given, changed and taken away by an update": withUser((store, user) =>
+    Effect.gen(function* () {
+      const { id } = yield* store.store({ user, content: "x", source: "chat", expiresAt: new Date("2100-01-01") })
+      const told = Effect.map(store.get(user, id), ({ expiresAt, source }) => [expiresAt?.getUTCFullYear(), source])
+      yield* equal(yield* told, [2100, "chat"])
+      yield* store.update({ user, id, expiresAt: new Date("2101-01-01"), source: "file" })
+      yield* equal(yield* told, [2101, "file"])
+      yield* store.update({ user, id, expiresAt: null, source: null })
+      yield* equal(yield* told, [undefined, null])
+      yield* store.update({ user, id, expiresAt: new Date(0) })
+      yield* failsWith("NotFound", store.get(user, id))
+      yield* failsWith("NotFound", store.update({ user, id, expiresAt: null }))
+    })
+  ),
+
   "new words lose the vector of the old ones, unless they bring their own": withUser((store, user, embed) =>
     Effect.gen(function* () {
       const { id } = yield* store.store({ user, content: "a", embedding: embed(1, 0) })

@@ -71,6 +71,16 @@ export const promptTemplateSuite: Suite = {
     yield* equal((yield* save(user, "greeting", "three")).version, 3)
   }),
 
+  "active prompts are listed by code point of their names": Effect.gen(function* () {
+    const prompts = yield* PromptTemplateStore
+    const user = yield* fresh("user")
+    for (const name of ["b", "B", "\u{1F600}", "ä", "a", "\uFF5E"]) yield* save(user, name, "text")
+    yield* equal(
+      (yield* prompts.listActive(user)).map(({ name }) => name),
+      ["B", "a", "b", "ä", "\uFF5E", "\u{1F600}"]
+    )
+  }),
+
   "active prompts are listed by section": Effect.gen(function* () {
     const prompts = yield* PromptTemplateStore
     const user = yield* fresh("user")

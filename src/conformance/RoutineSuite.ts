@@ -8,10 +8,12 @@ import { Migrator } from "../services/Migrator.js"
 import {
   CronTrigger,
   EventTrigger,
+  FullJobAction,
   LightweightAction,
   ManualTrigger,
   type Routine,
   RoutineGuardrails,
+  RoutineNotify,
   type RoutineRun,
   RoutineStore,
   RoutineStoreAdmin,
@@ -86,6 +88,130 @@ export const routineSuite: Suite = {
     const { rows: all, unreadable } = yield* routines.list(user)
     yield* equal([names(all), unreadable], [["cron", "event", "manual", "system_event", "webhook"], []])
     yield* failsWith("DbConflict", create(user, hourly, free, "cron"))
+  }),
+
+  "a job of its own, who hears of it and a trigger's detail come back as they were given": Effect.gen(function* () {
+    const routines = yield* RoutineStore
+    const user = yield* fresh("user")
+    const job = FullJobAction.make({ title: "Übersetzen", description: "…", maxIterations: 3_000_000_000 })
+    const notify = RoutineNotify.make({ channel: "ops", user: "bob", onAttention: false, onSuccess: true })
+    const made = yield* routines.create({ user, name: "r", trigger: ManualTrigger.make({}), action: job, notify })
+    yield* equal([made.action, made.notify], [job, notify])
+    yield* equal(yield* routines.get(user, made.id), made)
+    const detail = "by hand, from the menu ☰"
+    const started = yield* routines.startRun({ user, routineId: made.id, triggerDetail: detail, dedupKey: "k" })
+    const id = started._tag === "Started" ? started.run.id : ""
+    const run = yield* routines.getRun(user, id)
+    yield* equal([run.triggerType, run.triggerDetail, run.dedupKey, run.dueAt], ["manual", detail, "k", null])
+    const done = yield* routines.completeRun({ user, id, status: "ok", summary: "s", tokensUsed: 3_000_000_000 })
+    yield* equal(yield* routines.getRun(user, id), done)
+    yield* equal([done.summary, done.tokensUsed], ["s", 3_000_000_000])
+    yield* failsWith("InvalidInput", routines.update({ user, id: made.id, notify: { ...notify, user: "" } }))
+  }),
+
+  "what is left out has its default": Effect.gen(function* () {
+    const routines = yield* RoutineStore
+    const user = yield* fresh("user")
+    const made = yield* routines.create({ user, name: "r", trigger: ManualTrigger.make({}), action })
+    const { createdAt, id, updatedAt, ...fields } = yield* routines.get(user, made.id)
+    yield* equal(fields, {
+      userId: user,
+      name: "r",
+      description: "",
+      enabled: true,
+      trigger: { _tag: "manual" },
+      action: {
+        _tag: "lightweight",
+        prompt: "what is new?",
+        contextPaths: [],
+        maxTokens: 4096,
+        useTools: false,
+        maxToolRounds: 3
+      },
+      guardrails: { cooldownSeconds: 300, maxConcurrent: 1, dedupWindowSeconds: null },
+      notify: { channel: null, user: null, onAttention: true, onFailure: true, onSuccess: false },
+      state: {},
+      nextFireAt: null,
+      lastRunAt: null,
+      runCount: 0,
+      consecutiveFailures: 0
+    })
+    yield* equal([updatedAt, id.length > 0], [createdAt, true])
+    yield* equal(FullJobAction.make({ title: "t", description: "d" }).maxIterations, 10)
+  }),
+
+  "routines are listed by code point of their names": Effect.gen(function* () {
+    const user = yield* fresh("user")
+    for (const name of ["b", "B", "\u{1F600}", "ä", "a", "\uFF5E"])
+      yield* create(user, ManualTrigger.make({}), free, name)
+    const { rows } = yield* (yield* RoutineStore).list(user)
+    yield* equal(names(rows), ["B", "a", "b", "ä", "\uFF5E", "\u{1F600}"])
+  }),
+
+  "a cooldown and a window for duplicates of more seconds than 32 bits hold are kept, and hold": Effect.gen(
+    function* () {
+      const user = yield* fresh("user")
+      const now = new Date("2026-01-02T03:04:05.678Z")
+      const cool = yield* create(
+        user,
+        ManualTrigger.make({}),
+        RoutineGuardrails.make({ cooldownSeconds: 3_000_000_000, maxConcurrent: 9 }),
+        "cool"
+      )
+      yield* equal((yield* (yield* RoutineStore).get(user, cool.id)).guardrails.cooldownSeconds, 3_000_000_000)
+      yield* run(cool, { now })
+      const end = 3_000_000_000_000
+      yield* equal(yield* start(cool, { now: after(now, end - 1) }), { _tag: "Refused", reason: "cooldown" })
+      yield* run(cool, { now: after(now, end) })
+      for (const [i, dedupWindowSeconds] of [3_000_000_000, Number.MAX_SAFE_INTEGER].entries()) {
+        const once = yield* create(user, ManualTrigger.make({}), { ...free, dedupWindowSeconds }, `once ${i}`)
+        yield* run(once, { now, dedupKey: "k" })
+        const again = { now: after(now, end - 1), dedupKey: "k" }
+        yield* equal(yield* start(once, again), { _tag: "Refused", reason: "duplicate" })
+      }
+    }
+  ),
+
+  "a time of day that the clocks skip comes an hour later, one that they repeat comes once": Effect.gen(function* () {
+    const routines = yield* RoutineStore
+    const user = yield* fresh("user")
+    /** When a routine fires next, each time that it is claimed as it is due. */
+    const times = (timezone: string, schedule: string, first: string, count: number) =>
+      Effect.gen(function* () {
+        const name = yield* fresh("routine")
+        const { id } = yield* create(user, CronTrigger.make({ schedule, timezone }), free, name)
+        let next = new Date(first)
+        const found: Array<string> = []
+        yield* routines.updateRuntime({ user, id, nextFireAt: next })
+        for (let n = 0; n < count; n++) {
+          const { claimed } = yield* claim(next, [user])
+          const routine = claimed.find((each) => each.routine.id === id)?.routine
+          next = routine?.nextFireAt ?? new Date(0)
+          found.push(next.toISOString().slice(5, 16))
+        }
+        yield* routines.deleteIfExists({ user, id })
+        return found
+      })
+    // 02:30 is not there on 25 March 2040 in Berlin, and twice there on 28 October.
+    yield* equal(yield* times("Europe/Berlin", "30 2 * * *", "2040-03-23T01:30:00Z", 3), [
+      "03-24T01:30",
+      "03-25T01:30",
+      "03-26T00:30"
+    ])
+    yield* equal(yield* times("Europe/Berlin", "30 2 * * *", "2040-10-26T00:30:00Z", 3), [
+      "10-27T00:30",
+      "10-28T00:30",
+      "10-29T01:30"
+    ])
+    yield* equal(yield* times("America/New_York", "30 2 * * *", "2040-03-10T07:30:00Z", 2), [
+      "03-11T07:30",
+      "03-12T06:30"
+    ])
+    yield* equal(yield* times("Europe/Berlin", "0 * * * *", "2040-10-27T23:00:00Z", 3), [
+      "10-28T00:00",
+      "10-28T02:00",
+      "10-28T03:00"
+    ])
   }),
 
   "a schedule with seconds and one in a time zone fire when they say": Effect.gen(function* () {

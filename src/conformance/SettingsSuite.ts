@@ -2,8 +2,10 @@
  * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { SettingsStore } from "../services/SettingsStore.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
@@ -99,6 +101,37 @@ export const settingsSuite: Suite = {
     )
     const won = yield* Effect.all(racers, { concurrency: "unbounded" })
     yield* equal(won.filter(Boolean).length, 1)
+  }),
+
+  "null is a value to compare with and to set, and is not the absence of a setting": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const user = yield* fresh("user")
+    yield* failsWith("DbConflict", settings.compareAndSet({ user, key: "k", expected: null, value: 1 }))
+    yield* settings.compareAndSet({ user, key: "k", value: null })
+    yield* failsWith("DbConflict", settings.compareAndSet({ user, key: "k", value: 1 }))
+    yield* settings.compareAndSet({ user, key: "k", expected: null, value: 2 })
+    yield* failsWith("DbConflict", settings.compareAndSet({ user, key: "k", expected: null, value: 3 }))
+    yield* settings.compareAndSet({ user, key: "k", expected: 2, value: null })
+    yield* equal((yield* settings.get(user, "k")).value, null)
+  }),
+
+  "watch without a key follows all settings of a user, and no other's": Effect.gen(function* () {
+    const settings = yield* SettingsStore
+    const [user, other] = [yield* fresh("user"), yield* fresh("other")]
+    const begun = yield* Deferred.make<void>()
+    const watched = Stream.takeUntil(
+      Stream.tap(settings.watch(user), () => Deferred.succeed(begun, undefined)),
+      ({ key }) => key === "last"
+    )
+    const watching = yield* Effect.fork(Stream.runCollect(watched))
+    // The watch has begun once it tells of a write.
+    const knock = Effect.repeat(settings.set({ user, key: "knock", value: 0 }), Schedule.spaced("20 millis"))
+    yield* Effect.raceFirst(knock, Deferred.await(begun))
+    yield* settings.set({ user: other, key: "a", value: "not mine" })
+    yield* settings.setMany({ user, settings: { a: 1, b: 2 } })
+    yield* settings.set({ user, key: "last", value: 3 })
+    const seen = Chunk.toReadonlyArray(yield* Fiber.join(watching)).filter(({ key }) => key !== "knock")
+    yield* equal(new Map(seen.map(({ key, value }) => [key, value])), new Map(Object.entries({ a: 1, b: 2, last: 3 })))
   }),
 
   "watch follows a user's setting": Effect.gen(function* () {

@@ -30,6 +30,19 @@ const activeTitles = (user: string) =>
  * @category suites
  */
 export const skillSuite: Suite = {
+  "a skill says which session and which template it comes from": Effect.gen(function* () {
+    const skills = yield* SkillStore
+    const user = yield* fresh("user")
+    const what = { user, title: "t", content: "c", taskType: "build" }
+    const origin = { sourceSessionId: "session", sourceTemplateId: "template" }
+    const { skill } = yield* skills.insert({ ...what, ...origin })
+    const stored = yield* skills.get(user, skill.id)
+    yield* equal(stored, skill)
+    yield* equal([stored.sourceSessionId, stored.sourceTemplateId], ["session", "template"])
+    const plain = yield* skills.get(user, (yield* skills.insert(what)).skill.id)
+    yield* equal([plain.sourceSessionId, plain.sourceTemplateId], [null, null])
+  }),
+
   "uses and successes are counted, and none is lost in a race": Effect.gen(function* () {
     const skills = yield* SkillStore
     const user = yield* fresh("user")

@@ -26,7 +26,7 @@ export const parseCron = (trigger: { readonly schedule: string; readonly timezon
 
 /**
  * By the clock: `minute hour day month weekday`, or six fields with seconds first, in a time zone such as
- * `Europe/Berlin`.
+ * `Europe/Berlin`. A time of day that the clocks skip comes an hour later, one that they repeat comes once.
  *
  * @since 0.1.0
  * @category models
@@ -155,14 +155,14 @@ export const RoutineGuardrails = Schema.Struct({
 })
 
 /**
- * Who hears of a run, and of which.
+ * Who hears of a run, and of which; a channel or user of null is the one that the agent goes by else.
  *
  * @since 0.1.0
  * @category models
  */
 export const RoutineNotify = Schema.Struct({
-  channel: withDefault(Schema.NullOr(Text), null),
-  user: withDefault(Schema.NullOr(Text), null),
+  channel: withDefault(Schema.NullOr(Key), null),
+  user: withDefault(Schema.NullOr(UserId), null),
   onAttention: withDefault(Schema.Boolean, true),
   onFailure: withDefault(Schema.Boolean, true),
   onSuccess: withDefault(Schema.Boolean, false)

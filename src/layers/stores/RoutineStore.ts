@@ -112,7 +112,8 @@ const make = Effect.gen(function* () {
       if (start.dedupKey !== null && dedupWindowSeconds !== null) {
         const same = yield* count(
           `SELECT count(*) AS n FROM ${runsTable} WHERE routine_id = ? AND dedup_key = ? AND started_at > ?`,
-          [routine.id, start.dedupKey, new Date(now.getTime() - seconds(dedupWindowSeconds))]
+          // A window may reach back further than there are times.
+          [routine.id, start.dedupKey, new Date(Math.max(0, now.getTime() - seconds(dedupWindowSeconds)))]
         )
         if (same > 0) return "duplicate"
       }
