@@ -39,7 +39,7 @@ export interface CollectionIndex {
   readonly sizeBytes: number
   /** The share that is built, 0…1, while it is. */
   readonly progress?: number
-  /** The share of the ten nearest that a search finds, measured after the build. */
+  /** The share of the ten nearest that a search finds at least, by a sample of questions put to the graph as it was built. */
   readonly recall?: number
   readonly parameters?: {
     /** Connections of a vector. */

@@ -15,6 +15,7 @@ import { Distance, Filter, type FilterInput, type Metric, TopK } from "../../src
 import { withProgram } from "../support/bundle.js"
 import { openClient, temporaryFile } from "../support/index.js"
 import { type OtherProcess, startScript } from "../support/processes.js"
+import { gaussianOf, random } from "../support/random.js"
 
 const dimension = 16
 
@@ -151,6 +152,29 @@ describe("graphs: what is found", () => {
       })
     )
   }
+
+  it.scopedLive("what is promised holds for questions near nothing that is stored", () =>
+    Effect.gen(function* () {
+      const { store } = yield* openStore({ path: yield* temporaryFile })
+      const gaussian = gaussianOf(random(7))
+      const anywhere = () => Float32Array.from({ length: 64 }, gaussian)
+      const records = Array.from({ length: 5000 }, (_, n) => ({ id: `id-${n}`, vector: anywhere() }))
+      yield* store.createCollection("c", { dimension: 64 })
+      yield* store.insertMany("c", records)
+      yield* store.search("c", anywhere())
+      yield* store.settled
+      const index = yield* indexOf(store)
+      assert.strictEqual(index?.state, "ready")
+      let found = 0
+      for (let i = 0; i < 200; i++) {
+        const query = anywhere()
+        const best = new Set(naive(records, query, 10).map(({ id }) => id))
+        found += (yield* store.search("c", query)).filter(({ id }) => best.has(id)).length
+      }
+      assert.isAtLeast(found / 2000, 0.98)
+      assert.isAtLeast(found / 2000, index?.recall ?? 1)
+    })
+  )
 
   it.scopedLive("a graph that finds too little is refused, and the collection searched exactly", () =>
     Effect.gen(function* () {

@@ -51,8 +51,12 @@ const connectivity = 16
 /** Candidates of a search, in the order in which they are tried. */
 const expansions = [64, 96, 128, 192, 256, 384, 512, 768]
 
-/** Stored vectors that the recall is measured with; each once as it is and once disturbed. */
-const probes = 100
+/**
+ * Questions that the recall is measured with. They are vectors which join the graph afterwards, for what is in it is found
+ * more easily than what nobody has asked before. So many, since a graph seldom finds half of what is near: of some
+ * questions it finds nothing.
+ */
+const probes = 500
 
 /** Results per measured search. */
 const k = 10
@@ -105,6 +109,14 @@ function* pages(db: Database, collection: Rows.Collection, after: number): Gener
   }
 }
 
+/** Vectors that are not in the graph yet, by key. */
+type HeldOut = ReadonlyMap<number, Float32Array>
+
+const without = ({ keys, vectors }: Page, some: HeldOut): Page => ({
+  keys: keys.filter((key) => !some.has(key)),
+  vectors: vectors.filter((_, i) => !some.has(keys[i]!))
+})
+
 const matrixOf = (vectors: ReadonlyArray<Float32Array>, collection: Rows.Collection, scale: number): Float32Array => {
   const matrix = new Float32Array(vectors.length * collection.dimension)
   vectors.forEach((vector, i) => {
@@ -121,64 +133,98 @@ const count = (db: Database, { id, seq }: Rows.Collection, after: number): numbe
     .pluck()
     .get(id, after, seq)!
 
-/** Adds to the graph, or to an empty one, what was written since; gives the scale that all of it has. */
-const fill = async (db: Database, { base, collection }: BuildTask, progress: (done: number, total: number) => void) => {
+/** Keys of some rows that were written after one write, at most a tenth of them. */
+const someKeys = (db: Database, { id, seq }: Rows.Collection, after: number, total: number): ReadonlyArray<number> =>
+  db
+    .prepare<Array<number>, number>(
+      "SELECT row_id FROM db_hub_vectors WHERE collection_id = ? AND seq > ? AND seq <= ? ORDER BY random() LIMIT ?"
+    )
+    .pluck()
+    .all(id, after, seq, Math.min(probes, Math.ceil(total / 10)))
+
+/** An empty graph, or the one before without what was deleted since; `after` is the last write that it holds. */
+const begin = (db: Database, { base, collection }: BuildTask) => {
   // Deletions that were forgotten would stay in the graph for ever.
   const from = base !== undefined && collection.reset_seq <= base.seq && GraphFile.isWhole(base.file) ? base : undefined
   const sample = pages(db, collection, 0).next().value
   const scale = from?.scale ?? HnswIndex.scaleOf(sample?.vectors ?? [])
   const graph = GraphFile.emptyGraph({ ...collection, scale, connectivity })
-  if (from !== undefined) {
-    graph.load(from.file.path)
-    const deletions = db
-      .prepare<Array<number>, number>(
-        "SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq > ? AND seq <= ?"
-      )
-      .pluck()
-      .all(collection.id, from.seq, collection.seq)
-    for (const key of deletions) if (graph.contains(BigInt(key))) graph.remove(BigInt(key))
-  }
-  const total = count(db, collection, from?.seq ?? 0)
+  if (from === undefined) return { graph, scale, after: 0 }
+  graph.load(from.file.path)
+  const deletions = db
+    .prepare<Array<number>, number>(
+      "SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq > ? AND seq <= ?"
+    )
+    .pluck()
+    .all(collection.id, from.seq, collection.seq)
+  removeFrom(graph, deletions)
+  return { graph, scale, after: from.seq }
+}
+
+const removeFrom = (graph: Index, keys: ReadonlyArray<number>) => {
+  for (const key of keys) if (graph.contains(BigInt(key))) graph.remove(BigInt(key))
+}
+
+/** The graph with what was written since, but for what it will be measured with. */
+const fill = async (db: Database, task: BuildTask, progress: (done: number, total: number) => void) => {
+  const { collection } = task
+  const { after, graph, scale } = begin(db, task)
+  const total = count(db, collection, after)
+  const apart = new Set(someKeys(db, collection, after, total))
+  const heldOut = new Map<number, Float32Array>()
   let done = 0
-  for (const { keys, vectors } of pages(db, collection, from?.seq ?? 0)) {
-    if (keys.length === 0) continue
-    if (from !== undefined) for (const key of keys) if (graph.contains(BigInt(key))) graph.remove(BigInt(key))
-    graph.add(BigUint64Array.from(keys, BigInt), matrixOf(vectors, collection, scale))
-    done += keys.length
+  for (const page of pages(db, collection, after)) {
+    if (after > 0) removeFrom(graph, page.keys)
+    page.keys.forEach((key, i) => {
+      if (apart.has(key)) heldOut.set(key, page.vectors[i]!.slice())
+    })
+    const { keys, vectors } = without(page, heldOut)
+    if (keys.length > 0) graph.add(BigUint64Array.from(keys, BigInt), matrixOf(vectors, collection, scale))
+    done += page.keys.length
     progress(done, total)
     await breathe()
   }
-  return { graph, scale }
+  return { graph, scale, heldOut }
 }
 
-/** Stored vectors, and the same disturbed. */
-const queriesOf = (db: Database, collection: Rows.Collection): ReadonlyArray<Float32Array> => {
-  const stored = db
+const disturb = (vector: Float32Array): Float32Array => {
+  const noise = vector.map(() => Math.random() - 0.5)
+  const factor = disturbance * Math.sqrt(Distance.dot(vector, vector) / Distance.dot(noise, noise))
+  return vector.map((x, i) => x + noise[i]! * factor)
+}
+
+/** So many stored vectors. */
+const someVectors = (db: Database, collection: Rows.Collection, limit: number): ReadonlyArray<Float32Array> =>
+  db
     .prepare<Array<number>, Uint8Array>(
       `SELECT vector FROM db_hub_vectors WHERE row_id IN (SELECT row_id FROM db_hub_vectors
-        WHERE collection_id = ? AND seq <= ? ORDER BY random() LIMIT ${probes})`
+        WHERE collection_id = ? AND seq <= ? ORDER BY random() LIMIT ?)`
     )
     .pluck()
-    .all(collection.id, collection.seq)
+    .all(collection.id, collection.seq, limit)
     .map((bytes) => vectorOf(bytes, collection).slice())
-  const disturbed = stored.map((vector) => {
-    const noise = vector.map(() => Math.random() - 0.5)
-    const factor = disturbance * Math.sqrt(Distance.dot(vector, vector) / Distance.dot(noise, noise))
-    return vector.map((x, i) => x + noise[i]! * factor)
-  })
-  return [...stored, ...disturbed.filter((vector) => vector.some((x) => x !== 0) && vector.every(Number.isFinite))]
+
+/**
+ * What was held out, every second one disturbed; where that is little, disturbed vectors of the graph make up for it.
+ */
+const queriesOf = (db: Database, collection: Rows.Collection, heldOut: HeldOut): ReadonlyArray<Float32Array> => {
+  const apart = Array.from(heldOut.values(), (vector, i) => (i % 2 === 0 ? vector : disturb(vector)))
+  const queries = [...apart, ...someVectors(db, collection, probes - apart.length).map(disturb)]
+  return queries.filter((vector) => vector.some((x) => x !== 0) && vector.every(Number.isFinite))
 }
 
-/** The keys of the nearest by a scan over all rows. */
+/** The keys of the nearest by a scan over all rows but those held out. */
 const nearestByScan = async (
   db: Database,
   collection: Rows.Collection,
   scale: number,
-  queries: ReadonlyArray<Float32Array>
+  queries: ReadonlyArray<Float32Array>,
+  heldOut: HeldOut
 ): Promise<ReadonlyArray<ReadonlyArray<number>>> => {
   const matrix = matrixOf(queries, collection, scale)
   const best = queries.map((): Array<{ key: number; distance: number }> => [])
-  for (const { keys, vectors } of pages(db, collection, 0)) {
+  for (const page of pages(db, collection, 0)) {
+    const { keys, vectors } = without(page, heldOut)
     if (keys.length === 0) continue
     const wanted = Math.min(k, keys.length)
     const metric = GraphFile.metricKind(collection.metric)
@@ -195,14 +241,28 @@ const nearestByScan = async (
   return best.map((nearest) => nearest.map(({ key }) => key))
 }
 
+/** What the mean over all such questions is hardly below: two standard errors, with one more that found nothing. */
+const lowerBound = (shares: ReadonlyArray<number>): number => {
+  const count = shares.length + 1
+  const mean = shares.reduce((sum, share) => sum + share, 0) / count
+  const squares = [...shares, 0].reduce((sum, share) => sum + (share - mean) ** 2, 0)
+  return mean - 2 * Math.sqrt(squares / (count - 1) / count)
+}
+
 /**
- * The share of the nearest that a search finds, at the smallest expansion that reaches the wanted one, or at the greatest
- * there is. What scores as high as the last of the nearest is one of them.
+ * The share of the nearest that a search finds at least, at the smallest expansion that reaches the wanted one, or at
+ * the greatest there is. What scores as high as the last of the nearest is one of them.
  */
-const measure = async (db: Database, { collection, recall: wanted }: BuildTask, scale: number, graph: Index) => {
-  const queries = queriesOf(db, collection)
+const measure = async (
+  db: Database,
+  { collection, recall: wanted }: BuildTask,
+  scale: number,
+  graph: Index,
+  heldOut: HeldOut
+) => {
+  const queries = queriesOf(db, collection, heldOut)
   if (queries.length === 0) return { expansion: expansions[0]!, recall: 1 }
-  const exact = await nearestByScan(db, collection, scale, queries)
+  const exact = await nearestByScan(db, collection, scale, queries, heldOut)
   const select = db
     .prepare<Array<number>, Uint8Array>(
       "SELECT vector FROM db_hub_vectors WHERE row_id = ? AND collection_id = ? AND seq <= ?"
@@ -219,27 +279,22 @@ const measure = async (db: Database, { collection, recall: wanted }: BuildTask, 
     return scores.sort((a, b) => b - a).slice(0, k)
   }
   const nearest = exact.map((keys, i) => scoresOf(queries[i]!, keys, k))
-  const possible = nearest.reduce((sum, scores) => sum + scores.length, 0)
   const matrix = matrixOf(queries, collection, scale)
   const { dimension } = collection
-  const recallAt = (expansion: number): number => {
-    let hits = 0
-    for (const [i, query] of queries.entries()) {
-      const asked = Math.min(graph.size(), HnswIndex.countFor(k, expansion))
-      const found = graph.search(matrix.slice(i * dimension, (i + 1) * dimension), asked, 1) as { keys: BigUint64Array }
-      const scores = scoresOf(query, Array.from(found.keys, Number), HnswIndex.scoredFor(k))
-      const last = nearest[i]!.at(-1) ?? 0
-      hits += Math.min(nearest[i]!.length, scores.filter((score) => score >= last - 1e-6 * Math.abs(last)).length)
-    }
-    return possible === 0 ? 1 : hits / possible
+  const shareFound = (query: Float32Array, i: number, expansion: number): number => {
+    const best = nearest[i]!
+    const last = best.at(-1)
+    if (last === undefined) return 1
+    const asked = Math.min(graph.size(), HnswIndex.countFor(k, expansion))
+    const found = graph.search(matrix.slice(i * dimension, (i + 1) * dimension), asked, 1) as { keys: BigUint64Array }
+    const scores = scoresOf(query, Array.from(found.keys, Number), HnswIndex.scoredFor(k))
+    return Math.min(1, scores.filter((score) => score >= last - 1e-6 * Math.abs(last)).length / best.length)
   }
-  // A sample may be lucky.
-  const enough = wanted + (1 - wanted) / 4
   let [expansion, recall] = [expansions[0]!, 0]
   for (const one of expansions) {
     expansion = one
-    recall = recallAt(one)
-    if (recall >= enough) break
+    recall = lowerBound(queries.map((query, i) => shareFound(query, i, one)))
+    if (recall >= wanted) break
     await breathe()
   }
   return { expansion, recall }
@@ -257,13 +312,16 @@ const build = async (task: BuildTask): Promise<BuilderMessage> => {
     if (onRecord !== task.before) return { type: "superseded" }
     GraphFile.sweep(database, collection.id, onRecord)
     let last = 0
-    const { graph, scale } = await fill(db, task, (done, total) => {
+    const { graph, heldOut, scale } = await fill(db, task, (done, total) => {
       const now = performance.now()
       if (now - last < progressInterval && done < total) return
       last = now
       send({ type: "progress", done, total })
     })
-    const { expansion, recall } = await measure(db, task, scale, graph)
+    const { expansion, recall } = await measure(db, task, scale, graph, heldOut)
+    if (heldOut.size > 0) {
+      graph.add(BigUint64Array.from(heldOut.keys(), BigInt), matrixOf(Array.from(heldOut.values()), collection, scale))
+    }
     const built = { seq: collection.seq, size: graph.size(), scale, connectivity, expansion, recall }
     if (recall < task.recall) return { type: "built", built: { ...built, file: undefined } }
     const path = GraphFile.pathOf(database, collection.id, token)
