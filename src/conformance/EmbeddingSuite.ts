@@ -214,6 +214,41 @@ export const embeddingSuite: Suite = {
     })
   ),
 
+  "texts that were there before their collection had a model wait for it, and are embedded": Effect.gen(function* () {
+    const backend = yield* Backend
+    const model = scripted(yield* fresh("model"))
+    const search = SearchLive.make(backend, model.embeddings)
+    const collection = yield* fresh("later")
+    yield* search.createCollection(collection)
+    yield* search.index(collection, [...animals, { id: "blank", text: " " }])
+    yield* equal(yield* search.pending(collection), 0)
+    yield* search.createCollection(collection, { model: true })
+    yield* search.createCollection(collection, { model: true })
+    yield* search.index(collection, [{ id: "dog", text: "The dog howls" }])
+    const answer = yield* search.search(collection, { text: "cat" })
+    yield* equal([answer.failed, idsOf(answer).includes("cat")], [[], true])
+    yield* equal(yield* search.embedPending(collection), { embedded: 2, pending: 0 })
+    for (const [text, id] of [
+      ["Fish swim", "fish"],
+      ["The dog howls", "dog"]
+    ] as const) {
+      yield* equal(yield* nearest({ search, model, collection, backend }, text), id)
+    }
+  }),
+
+  "a question is embedded once, however many collections of its model are searched": withModel((place) =>
+    Effect.gen(function* () {
+      const { collection, model, search } = place
+      const other = `${collection}_2`
+      yield* search.createCollection(other, { model: true })
+      yield* search.index(collection, animals.slice(0, 2))
+      yield* search.index(other, animals.slice(2))
+      model.asked.length = 0
+      const answer = yield* search.search([collection, other], { text: "Fish swim" })
+      yield* equal([answer.failed, idsOf(answer)[0], model.asked], [[], "fish", ["Fish swim"]])
+    })
+  ),
+
   "records that cannot be stored are refused before the model is asked": withModel(({ collection, model, search }) =>
     Effect.gen(function* () {
       const bad = [
@@ -258,6 +293,9 @@ export const embeddingSuite: Suite = {
         yield* search.index(collection, [{ id: "dog", text: "The dog howls" }])
         yield* search.delete(collection, ["cat"])
         before.push(yield* nearest(place, "Birds fly"))
+        // What a move keeps meanwhile is the hub's own, and is listed with nothing else.
+        const names = (yield* search.collections).map(({ name }) => name)
+        yield* equal([names.includes(collection), names.filter((name) => /reembedding/.test(name))], [true, []])
         // The process of the new model cannot search the old vectors, but may write.
         yield* nextSearch.index(collection, [{ id: "ant", text: "Ants work" }])
       })

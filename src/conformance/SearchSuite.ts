@@ -311,6 +311,28 @@ export const searchSuite: Suite = {
     })
   ),
 
+  "collections are listed with what they were made with, the hub's own left out": Effect.gen(function* () {
+    const [search, texts, vectors] = [yield* Search, yield* TextStore, yield* VectorStore]
+    const name = yield* fresh("listed")
+    yield* search.createCollection(`${name}_c`, { dimension: 2, metric: "dot", model: "m", language: "simple" })
+    yield* texts.createCollection(`${name}_b`)
+    yield* vectors.createCollection(`${name}_a`, { dimension: 3 })
+    const listed = yield* search.collections
+    yield* equal(
+      listed.filter((collection) => collection.name.startsWith(name)),
+      [
+        { name: `${name}_a`, language: null, dimension: 3, metric: "cosine", model: null },
+        { name: `${name}_b`, language: "english", dimension: null, metric: null, model: null },
+        { name: `${name}_c`, language: "simple", dimension: 2, metric: "dot", model: "m" }
+      ]
+    )
+    yield* equal(
+      listed.filter((collection) => collection.name.startsWith("db_hub_")),
+      []
+    )
+    yield* failsWith("InvalidInput", search.createCollection(`db_hub_${name}`))
+  }),
+
   "a request that cannot be answered is refused, with the field": withCollection((search, collection) =>
     Effect.gen(function* () {
       const both = { text: "a", vector: [1, 0] }

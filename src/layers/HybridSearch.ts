@@ -26,12 +26,12 @@ import {
   Fusion,
   HashingEmbedder,
   type JsonObject,
-  type Metric,
   Mmr,
   type Origin,
   Records,
   refuse
 } from "../vector/index.js"
+import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 /**
  * What is searched as one: the names of its collections. Ids are the same in both.
@@ -48,7 +48,7 @@ export interface Source {
   readonly maybeNoVectors?: boolean
   /** How vectors are searched if the request brings none: gets what searches for one. Without it they are not. */
   readonly embedded?: (
-    search: (vector: Vector) => Effect.Effect<VectorLeg, DbError>
+    search: (vector: Vector, settings: VectorSettings) => Effect.Effect<VectorLeg, DbError>
   ) => Effect.Effect<VectorLeg, DbError>
 }
 
@@ -62,7 +62,15 @@ type Vector = ReadonlyArray<number> | Float32Array
  */
 export interface VectorLeg {
   readonly hits: ReadonlyArray<SearchHit>
-  readonly settings: { readonly metric: Metric; readonly model: string | null } | undefined
+  readonly settings: VectorSettings | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface HybridAnswer extends Omit<SearchAnswer, "timings"> {
+  readonly timings: Omit<SearchTimings, "total">
 }
 
 /**
@@ -189,15 +197,6 @@ const fuse = (
 const isRequests = ({ vector }: SearchRequest, error: DbError): boolean =>
   error._tag === "InvalidInput" || (error._tag === "DimensionMismatch" && vector !== undefined)
 
-/**
- * What is not there has nothing.
- *
- * @since 0.1.0
- * @category combinators
- */
-export const noneThere = <A>(effect: Effect.Effect<A, DbError>, instead: A): Effect.Effect<A, DbError> =>
-  Effect.catchTag(effect, "NotFound", () => Effect.succeed(instead))
-
 /** A record without a vector is unlike all others. */
 const likeness = (a: Float32Array | undefined, b: Float32Array | undefined): number =>
   a === undefined || b === undefined ? 0 : Distance.cosine(a, b)
@@ -211,7 +210,7 @@ const likeness = (a: Float32Array | undefined, b: Float32Array | undefined): num
  */
 export const make = (
   backend: Pick<BackendShape, "query" | "text" | "vector">
-): ((sources: ReadonlyArray<Source>, checked: Checked, at: Origin) => Effect.Effect<SearchAnswer, DbError>) => {
+): ((sources: ReadonlyArray<Source>, checked: Checked, at: Origin) => Effect.Effect<HybridAnswer, DbError>) => {
   const { text: texts, vector: vectors } = backend
 
   const searchTexts = ({ depth, request: { filter, syntax, text = "" } }: Checked, source: Source) =>
@@ -224,39 +223,41 @@ export const make = (
       (hits) => ({ source, hits })
     )
 
-  /** Without the counts that listing the collections would cost. */
-  const settingsOf = (collection: string): Effect.Effect<VectorLeg["settings"], DbError> =>
-    Effect.map(
-      backend.query("SELECT metric, model FROM db_hub_collections WHERE name = ?", [collection]),
-      ([row]) => row && { metric: row["metric"] as Metric, model: row["model"] as string | null }
-    )
+  const searchFor = (
+    { depth, request: { filter, minSimilarity } }: Checked,
+    source: Source,
+    vector: Vector,
+    settings: VectorSettings,
+    at: Origin
+  ): Effect.Effect<VectorLeg, DbError> =>
+    minSimilarity !== undefined && settings.metric !== "cosine"
+      ? Effect.fail(
+          refuse(at, "minSimilarity", `cannot be measured by ${settings.metric}`, "only where the metric is cosine")
+        )
+      : Effect.map(
+          vectors.search(source.vectors, vector, {
+            k: depth,
+            ...(filter === undefined ? {} : { filter }),
+            ...(minSimilarity === undefined ? {} : { minScore: minSimilarity })
+          }),
+          (hits) => ({ hits, settings })
+        )
 
-  const searchFor = ({ depth, request }: Checked, source: Source, vector: Vector, at: Origin) =>
+  /** Settings of the vectors of all sources, looked up once, when they are first asked for. */
+  type LookUp = Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError>
+
+  const searchVectors = (checked: Checked, source: Source, lookUp: LookUp, at: Origin) =>
     Effect.gen(function* () {
-      const { filter, minSimilarity } = request
-      const settings = yield* settingsOf(source.vectors)
-      if (settings === undefined) {
-        if (source.maybeNoVectors === true) return { hits: [], settings }
-        return yield* new NotFound({ ...at, entity: "collection", message: "The collection has no vectors" })
+      const { request } = checked
+      const search = (vector: Vector, settings: VectorSettings) => searchFor(checked, source, vector, settings, at)
+      if (request.vector === undefined) {
+        return { ...(yield* source.embedded?.(search) ?? Effect.succeed(noHits)), source }
       }
-      const { metric } = settings
-      if (minSimilarity !== undefined && metric !== "cosine") {
-        return yield* refuse(at, "minSimilarity", `cannot be measured by ${metric}`, "only where the metric is cosine")
-      }
-      const hits = yield* vectors.search(source.vectors, vector, {
-        k: depth,
-        ...(filter === undefined ? {} : { filter }),
-        ...(minSimilarity === undefined ? {} : { minScore: minSimilarity })
-      })
-      return { hits, settings } satisfies VectorLeg
+      const settings = (yield* lookUp).get(source.vectors)
+      if (settings !== undefined) return { ...(yield* search(request.vector, settings)), source }
+      if (source.maybeNoVectors === true) return { ...noHits, source }
+      return yield* new NotFound({ ...at, entity: "collection", message: "The collection has no vectors" })
     })
-
-  const searchVectors = (checked: Checked, source: Source, at: Origin) => {
-    const search = (vector: Vector): Effect.Effect<VectorLeg, DbError> => searchFor(checked, source, vector, at)
-    const { request } = checked
-    const leg = request.vector === undefined ? source.embedded?.(search) : search(request.vector)
-    return Effect.map(leg ?? Effect.succeed({ hits: [], settings: undefined }), (leg) => ({ ...leg, source }))
-  }
 
   /** What the sources answer, side by side; a failure is kept for the report unless the request is at fault. */
   const legsOf = <A>(
@@ -283,49 +284,63 @@ export const make = (
 
   interface Candidate {
     readonly id: string
+    readonly score: number
     readonly source: Source
-    readonly result: SearchResult
+    readonly record: string
   }
 
   /** The candidates that are good and unlike each other. */
-  const diversify = (candidates: ReadonlyArray<Candidate>, { lambda, limit }: Checked, at: Origin) =>
+  const diversify = (
+    candidates: ReadonlyArray<Candidate>,
+    { lambda, limit }: Checked,
+    lookUp: LookUp,
+    at: Origin
+  ): Effect.Effect<ReadonlyArray<Candidate>, DbError> =>
     Effect.gen(function* () {
       const known = new Map<string, Float32Array>()
-      let found = false
-      for (const source of new Set(candidates.map((candidate) => candidate.source))) {
-        const ids = candidates.flatMap((each) => (each.source === source ? [each.result.id] : []))
-        const settings = yield* settingsOf(source.vectors)
-        if (settings === undefined) continue
-        found = true
+      const settings = yield* lookUp
+      const sources = Array.from(new Set(candidates.map(({ source }) => source))).filter(({ vectors }) =>
+        settings.has(vectors)
+      )
+      if (candidates.length > 0 && sources.length === 0) {
+        return yield* refuse(at, "mmr", "compares vectors, and there are none", "only collections with vectors")
+      }
+      for (const source of sources) {
+        const ids = candidates.flatMap((each) => (each.source === source ? [each.record] : []))
         for (const { id, vector } of yield* vectors.get(source.vectors, ids)) {
           known.set(keyOf(source.name, id), Float32Array.from(vector))
         }
       }
-      if (candidates.length > 0 && !found) {
-        return yield* refuse(at, "mmr", "compares vectors, and there are none", "only collections with vectors")
-      }
-      const scores = candidates.map(({ result }) => result.score)
+      const scores = candidates.map(({ score }) => score)
       const [least, most] = [Math.min(...scores), Math.max(...scores)]
       // On the scale of cosines, as far as they tell good from bad.
       const relevance = (score: number) => (most === least ? 1 : (score - least) / (most - least))
-      const ranked = candidates.map((candidate) => ({ ...candidate, score: relevance(candidate.result.score) }))
-      return Mmr.select(ranked, (a, b) => likeness(known.get(a.id), known.get(b.id)), { limit, lambda: lambda ?? 1 })
+      const ranked = candidates.map((candidate) => ({ candidate, id: candidate.id, score: relevance(candidate.score) }))
+      return Mmr.select(ranked, (a, b) => likeness(known.get(a.id), known.get(b.id)), {
+        limit,
+        lambda: lambda ?? 1
+      }).map(({ candidate }) => candidate)
     })
 
   return (sources, checked, at) =>
     Effect.gen(function* () {
       const { mode, request } = checked
+      const lookUp: LookUp = yield* Effect.cached(
+        settingsOf(
+          backend,
+          sources.map(({ vectors }) => vectors)
+        )
+      )
       const inTexts = mode === "vector" ? [] : sources
       const inVectors =
         mode === "text" ? [] : sources.filter(({ embedded }) => request.vector !== undefined || embedded !== undefined)
-      const inBoth = Effect.all(
+      const [text, vector] = yield* Effect.all(
         [
           Effect.timed(legsOf("text", checked, inTexts, (source) => searchTexts(checked, source))),
-          Effect.timed(legsOf("vector", checked, inVectors, (source) => searchVectors(checked, source, at)))
+          Effect.timed(legsOf("vector", checked, inVectors, (source) => searchVectors(checked, source, lookUp, at)))
         ],
         { concurrency: "unbounded" }
       )
-      const [total, [text, vector]] = yield* Effect.timed(inBoth)
       const [[textTime, [failedTexts, foundTexts]], [vectorTime, [failedVectors, foundVectors]]] = [text, vector]
       const failed = [...failedTexts, ...failedVectors]
       const [first] = failed
@@ -335,7 +350,8 @@ export const make = (
         foundVectors.flatMap(({ settings, source }) => (settings ? [[source.name, settings] as const] : []))
       )
       if (new Set(Array.from(settings.values(), ({ metric }) => metric)).size > 1) {
-        return yield* refuse(at, "collections", "have different metrics", "collections of one metric")
+        const metrics = Array.from(settings, ([name, { metric }]) => `${name} has ${metric}`).join(", ")
+        return yield* refuse(at, "collections", "have different metrics", `collections of one metric; ${metrics}`)
       }
       const models = Array.from(settings.values(), ({ model }) => model)
       const lexical = models.length > 0 && models.every((model) => model !== null && HashingEmbedder.isLexical(model))
@@ -345,36 +361,43 @@ export const make = (
       const byText = new Map(textLeg.map((found, i) => [found.key, { ...found, rank: i + 1 }]))
       const byVector = new Map(vectorLeg.map((found, i) => [found.key, { ...found, rank: i + 1 }]))
 
-      const candidateOf = (key: string, fused: number | undefined): Candidate => {
-        const [inTexts, inVectors] = [byText.get(key), byVector.get(key)]
-        const { hit, score, source } = (inTexts ?? inVectors)!
+      const candidateOf = (key: string, fused?: number): Candidate => {
+        const { hit, score, source } = (byText.get(key) ?? byVector.get(key))!
+        return { id: key, score: fused ?? score, source, record: hit.id }
+      }
+      // What a hit says of itself is looked at here first: highlights are looked for in results alone.
+      const resultOf = ({ id, record, score, source }: Candidate): SearchResult => {
+        const [inTexts, inVectors] = [byText.get(id), byVector.get(id)]
         const metric = settings.get(source.name)?.metric
-        const result: SearchResult = {
+        const { metadata, text } = (inTexts ?? inVectors)!.hit
+        return {
           collection: source.name,
-          id: hit.id,
-          score: fused ?? score,
-          scoreKind: fused !== undefined ? fusion.strategy : inTexts !== undefined ? "bm25" : metric!,
+          id: record,
+          score,
+          scoreKind: mode === "hybrid" ? fusion.strategy : inTexts !== undefined ? "bm25" : metric!,
           ...(inTexts === undefined ? {} : { textRank: inTexts.rank, bm25: inTexts.score }),
           ...(inVectors === undefined ? {} : { vectorRank: inVectors.rank }),
           ...(inVectors === undefined || metric !== "cosine" ? {} : { cosine: inVectors.score }),
-          text: hit.text,
-          metadata: hit.metadata as JsonObject,
+          text,
+          metadata: metadata as JsonObject,
           highlights: inTexts?.hit.highlights ?? []
         }
-        return { id: key, source, result }
       }
 
       const candidates =
         mode === "hybrid"
           ? fuse(fusion, lexical, textLeg, vectorLeg).map(({ id, score }) => candidateOf(id, score))
-          : [...textLeg, ...vectorLeg].map(({ key }) => candidateOf(key, undefined))
+          : [...textLeg, ...vectorLeg].map(({ key }) => candidateOf(key))
       const chosen =
-        checked.lambda === undefined ? candidates.slice(0, checked.limit) : yield* diversify(candidates, checked, at)
-      const timings: SearchTimings = {
-        total: Duration.toMillis(total),
+        checked.lambda === undefined
+          ? candidates.slice(0, checked.limit)
+          : yield* diversify(candidates, checked, lookUp, at)
+      const timings = {
         ...(inTexts.length === 0 ? {} : { text: Duration.toMillis(textTime) }),
         ...(inVectors.length === 0 ? {} : { vector: Duration.toMillis(vectorTime) })
       }
-      return { results: chosen.map(({ result }) => result), failed, mode, timings }
+      return { results: chosen.map(resultOf), failed, mode, timings }
     })
 }
+
+const noHits: VectorLeg = { hits: [], settings: undefined }

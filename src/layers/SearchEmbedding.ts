@@ -19,19 +19,9 @@ import {
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../services/Search.js"
-import { type Metric, type Origin, Records } from "../vector/index.js"
-
-/**
- * What a collection of vectors was made with.
- *
- * @since 0.1.0
- * @category models
- */
-export interface VectorSettings {
-  readonly metric: Metric
-  readonly dimension: number
-  readonly model: string | null
-}
+import type { CollectionOptions } from "../services/VectorStore.js"
+import { type Origin, Records } from "../vector/index.js"
+import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 /** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
 interface Reembedding {
@@ -92,30 +82,8 @@ export const make = (
   /** By model: the one at hand, and those that collections were moved to. */
   const embedders = new Map(own === undefined ? [] : [[own.model, own]])
 
-  /** The vector collections among these, without the counts that listing them would cost. */
-  const settingsOf = (
-    collections: ReadonlyArray<string>
-  ): Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError> =>
-    Effect.map(
-      backend.query(
-        `SELECT name, metric, dimension, model FROM db_hub_collections WHERE name IN (${marks(collections)})`,
-        collections
-      ),
-      (rows) =>
-        new Map(
-          rows.map(({ dimension, metric, model, name }) => [
-            String(name),
-            {
-              metric: metric as Metric,
-              dimension: Number(dimension),
-              model: model === null ? null : String(model)
-            }
-          ])
-        )
-    )
-
   const settings = (collection: string): Effect.Effect<VectorSettings | undefined, DbError> =>
-    Effect.map(settingsOf([collection]), (found) => found.get(collection))
+    Effect.map(settingsOf(backend, [collection]), (found) => found.get(collection))
 
   const reembedding = (collection: string): Effect.Effect<Reembedding | undefined, DbError> =>
     Effect.map(
@@ -169,15 +137,13 @@ export const make = (
         : Effect.fail(otherModel(collection, model, own.model, at))
     })
 
-  /** The vector of a question by the collection's model, and which one that is. */
-  const embedQuestion = (collection: string, text: string, at: Origin) =>
-    Effect.gen(function* () {
-      const found = yield* settings(collection)
-      const model = found?.model ?? null
-      if (found === undefined || model === null) return yield* withoutModel(at)
-      const embedder = yield* embedderOf(collection, { ...found, model }, at)
-      return { model, vector: yield* embedder.embed(text) }
-    })
+  /** The model of a collection with these settings, to embed a question. */
+  const questionEmbedder = (
+    collection: string,
+    { dimension, model }: VectorSettings,
+    at: Origin
+  ): Effect.Effect<EmbeddingsShape, DbError> =>
+    model === null ? Effect.fail(withoutModel(at)) : embedderOf(collection, { dimension, model }, at)
 
   /** The vectors that are there for texts that are there. */
   const stored = (collection: string, records: ReadonlyArray<SearchRecord>) =>
@@ -225,10 +191,11 @@ export const make = (
     })
 
   /** Keeps reembeddings of a collection from beginning and ending before the transaction does, or all writes. */
+  const lockedTexts = (collection: string, how: "forShare" | "forUpdate") =>
+    backend.query(`SELECT id FROM db_hub_text_collections WHERE name = ?${backend.dialect[how]}`, [collection])
+
   const lock = (collection: string, how: "forShare" | "forUpdate"): Effect.Effect<void, DbError> =>
-    Effect.asVoid(
-      backend.query(`SELECT id FROM db_hub_text_collections WHERE name = ?${backend.dialect[how]}`, [collection])
-    )
+    Effect.asVoid(lockedTexts(collection, how))
 
   const inStatements = (
     ids: ReadonlyArray<string>,
@@ -253,8 +220,27 @@ export const make = (
     )
   }
 
+  /** All texts of a collection by its number, for vectors in `into`; some model's name is token enough for the first. */
+  const deferAll = (texts: number, into: string) =>
+    backend.execute(
+      `INSERT INTO db_hub_pending_embeddings (collection, id, token)
+        SELECT c.name, t.id, c.model FROM db_hub_texts_${texts} AS t JOIN db_hub_collections AS c ON c.name = ?`,
+      [into]
+    )
+
   const deleteVectors = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<unknown, DbError> =>
     ids.length === 0 ? Effect.void : Effect.catchTag(vectors.delete(collection, ids), "NotFound", () => Effect.void)
+
+  /** Gives a collection of texts its vectors, inside a transaction; texts that are there already wait for theirs. */
+  const create = (collection: string, options: CollectionOptions): Effect.Effect<void, DbError> =>
+    Effect.gen(function* () {
+      const [texts] = yield* lockedTexts(collection, "forUpdate")
+      const before = yield* settings(collection)
+      yield* vectors.createCollection(collection, options)
+      if (before === undefined && options.model !== undefined && texts !== undefined) {
+        yield* deferAll(Number(texts["id"]), collection)
+      }
+    })
 
   /** Takes away, inside a transaction, what is kept beside the texts of these ids. */
   const forget = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<void, DbError> =>
@@ -444,27 +430,21 @@ export const make = (
   ): Effect.Effect<string | undefined, DbError> =>
     backend.transaction(
       Effect.gen(function* () {
-        yield* lock(collection, "forUpdate")
+        const [texts] = yield* lockedTexts(collection, "forUpdate")
         const found = yield* settings(collection)
-        const [texts] = yield* backend.query("SELECT id FROM db_hub_text_collections WHERE name = ?", [collection])
         if (found === undefined || texts === undefined) return yield* withoutModel(at)
         const moving = yield* reembedding(collection)
         if (moving?.model === model) return moving.target
         if (moving !== undefined) yield* dropTarget(collection, moving)
         if (found.model === model) return undefined
-        const target = `reembedding ${crypto.randomUUID()}`
+        const target = `${Records.ownPrefix}reembedding_${crypto.randomUUID()}`
         yield* vectors.createCollection(target, { dimension, metric: found.metric, model })
         yield* backend.execute("INSERT INTO db_hub_reembeddings (collection, target, model) VALUES (?, ?, ?)", [
           collection,
           target,
           model
         ])
-        yield* backend.execute(
-          `INSERT INTO db_hub_pending_embeddings (collection, id, token)
-            SELECT c.name, t.id, c.model FROM db_hub_texts_${Number(texts["id"])} AS t
-            JOIN db_hub_collections AS c ON c.name = ?`,
-          [target]
-        )
+        yield* deferAll(Number(texts["id"]), target)
         return target
       }),
       { retryConflicts }
@@ -550,10 +530,10 @@ export const make = (
     })
 
   return {
-    settingsOf,
     settings,
     checkModel,
-    embedQuestion,
+    create,
+    questionEmbedder,
     pending,
     embed,
     lock,

@@ -13,16 +13,17 @@ import { Backend, type BackendShape } from "../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../services/Embeddings.js"
 import {
   Search,
-  type SearchAnswer,
+  type SearchCollectionInfo,
   type SearchCollectionOptions,
   type SearchRequest,
   type SearchResult
 } from "../services/Search.js"
-import { type Origin, refuse } from "../vector/index.js"
+import { compareCodePoints, type Origin, Records, refuse, type TextAnalysis } from "../vector/index.js"
 import * as HybridSearch from "./HybridSearch.js"
 import * as SearchEmbedding from "./SearchEmbedding.js"
+import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
-const { noneThere } = HybridSearch
+const { isOwn, ownPrefix } = Records
 
 /** Transactions that lose to another one are run again so often. */
 const retryConflicts = 5
@@ -35,7 +36,7 @@ export const make = (
   backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "text" | "vector" | "dialect">,
   embeddings?: EmbeddingsShape
 ): Context.Tag.Service<Search> => {
-  const { text: texts, vector: vectors } = backend
+  const { text: texts } = backend
   const hybrid = HybridSearch.make(backend)
   const embedding = SearchEmbedding.make(backend, embeddings)
 
@@ -49,7 +50,7 @@ export const make = (
       const found = new Map<string, ReadonlyMap<string, string>>()
       for (const collection of missing) {
         const ids = results.flatMap((each) => (each.collection === collection && each.text === null ? [each.id] : []))
-        const stored = yield* noneThere(texts.get(collection, ids), [])
+        const stored = yield* Effect.catchTag(texts.get(collection, ids), "NotFound", () => Effect.succeed([]))
         found.set(collection, new Map(stored.map(({ id, text }) => [id, text])))
       }
       return results.map((result) => ({
@@ -58,47 +59,65 @@ export const make = (
       }))
     })
 
-  /** The collections whose model can embed a question, where the request needs that. */
-  const embeddableOf = (names: ReadonlyArray<string>, { mode, text, vector }: SearchRequest) => {
+  /** The store tells what the matter is in words of its own. */
+  const inWordsOfStore = <A>(effect: Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
+    Effect.tapError(effect, () => texts.collections)
+
+  /** What the collections with models were made with, where the request needs one to embed its question. */
+  const embeddableOf = (
+    names: ReadonlyArray<string>,
+    { mode, text, vector }: SearchRequest
+  ): Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError> => {
     const needed = embeddings !== undefined && vector === undefined && typeof text === "string" && text.trim() !== ""
-    if (!needed || mode === "text") return Effect.succeed([])
-    return Effect.matchEffect(embedding.settingsOf(names), {
-      onSuccess: (found) => Effect.succeed(names.filter((name) => (found.get(name)?.model ?? null) !== null)),
-      // The store tells what the matter is in words of its own.
-      onFailure: (error) => Effect.zipRight(vectors.get(names[0] ?? "", []), Effect.fail(error))
-    })
+    return needed && mode !== "text"
+      ? Effect.map(
+          inWordsOfStore(settingsOf(backend, names)),
+          (found) => new Map(Array.from(found).filter(([, { model }]) => model !== null))
+        )
+      : Effect.succeed(new Map())
   }
 
   const search = (
     names: ReadonlyArray<string>,
     request: SearchRequest,
     at: Origin
-  ): Effect.Effect<SearchAnswer, DbError> =>
+  ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
-      const embeddable = new Set(yield* embeddableOf(names, request))
+      const embeddable = yield* embeddableOf(names, request)
       const checked = yield* HybridSearch.check(request, at, embeddable.size > 0)
       let embeddingTime: number | undefined
+      /** The question, asked of each model once. */
+      const questionOf = yield* Effect.cachedFunction((embedder: EmbeddingsShape) =>
+        Effect.map(Effect.timed(embedder.embed(request.text ?? "")), ([duration, vector]) => {
+          embeddingTime = Math.max(embeddingTime ?? 0, Duration.toMillis(duration))
+          return vector
+        })
+      )
       const sources = names.map((name): HybridSearch.Source => {
         const source = { name, texts: name, vectors: name }
-        if (!embeddable.has(name)) return source
-        const embedded: NonNullable<HybridSearch.Source["embedded"]> = (leg) =>
-          Effect.gen(function* () {
-            const [duration, { model, vector }] = yield* Effect.timed(
-              embedding.embedQuestion(name, request.text ?? "", at)
-            )
-            embeddingTime = Math.max(embeddingTime ?? 0, Duration.toMillis(duration))
-            const found = yield* leg(vector)
-            // Moved to another model since: the vectors that were compared are not comparable.
-            const moved = (yield* embedding.settings(name))?.model !== model
-            return moved ? yield* embedded(leg) : found
-          })
-        return { ...source, embedded }
+        const known = embeddable.get(name)
+        if (known === undefined) return source
+        const embeddedBy =
+          (settings: VectorSettings): NonNullable<HybridSearch.Source["embedded"]> =>
+          (leg) =>
+            Effect.gen(function* () {
+              const embedder = yield* embedding.questionEmbedder(name, settings, at)
+              const found = yield* leg(yield* questionOf(embedder), settings)
+              // Moved to another model since: the vectors that were compared are not comparable.
+              const now = yield* embedding.settings(name)
+              return now === undefined || now.model === embedder.model ? found : yield* embeddedBy(now)(leg)
+            })
+        return { ...source, embedded: embeddedBy(known) }
       })
       const answer = yield* hybrid(sources, checked, at)
+      const results = yield* withTexts(answer.results)
       return {
         ...answer,
-        results: yield* withTexts(answer.results),
-        timings: { ...answer.timings, ...(embeddingTime === undefined ? {} : { embedding: embeddingTime }) }
+        results,
+        timings: {
+          ...answer.timings,
+          ...(embeddingTime === undefined ? {} : { embedding: embeddingTime })
+        }
       }
     })
 
@@ -108,6 +127,9 @@ export const make = (
     at: Origin
   ): Effect.Effect<void, DbError> => {
     const { language, metric } = options
+    if (isOwn(name)) {
+      return Effect.fail(refuse(at, "name", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`))
+    }
     const create = texts.createCollection(name, language === undefined ? {} : { language })
     if (options.model === true && embeddings === undefined) {
       return Effect.fail(refuse(at, "model", "is not at hand", "true only where Embeddings are provided"))
@@ -124,14 +146,31 @@ export const make = (
       ...(metric === undefined ? {} : { metric }),
       ...(model === undefined ? {} : { model })
     }
-    const createBoth = backend.transaction(Effect.zipRight(create, vectors.createCollection(name, settings)))
+    const createBoth = backend.transaction(Effect.zipRight(create, embedding.create(name, settings)), {
+      retryConflicts
+    })
     return options.model === true ? Effect.zipRight(embedding.checkModel(name, at), createBoth) : createBoth
   }
 
   const checkList = (records: unknown, at: Origin): Effect.Effect<void, InvalidInput> =>
     Array.isArray(records) ? Effect.void : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
 
+  const collections: Effect.Effect<ReadonlyArray<SearchCollectionInfo>, DbError> = Effect.gen(function* () {
+    const languages = yield* inWordsOfStore(backend.query("SELECT name, language FROM db_hub_text_collections"))
+    const byName = new Map(languages.map(({ language, name }) => [String(name), language as TextAnalysis.Language]))
+    const settings = yield* settingsOf(backend)
+    return Array.from(new Set([...byName.keys(), ...settings.keys()]))
+      .filter((name) => !isOwn(name))
+      .sort(compareCodePoints)
+      .map((name) => {
+        const { dimension = null, metric = null, model = null } = settings.get(name) ?? {}
+        return { name, language: byName.get(name) ?? null, dimension, metric, model }
+      })
+  })
+
   return {
+    collections,
+
     createCollection: (name, options = {}) =>
       operation("createCollection", (at) => createCollection(name, options, at)),
 

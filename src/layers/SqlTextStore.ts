@@ -270,11 +270,18 @@ export const make = (
           if (query.length === 0) return []
           const rows = yield* engine.search(collection.id, query, filter, limit)
           return yield* Effect.forEach(rows, (row) =>
-            Effect.map(readRow(row, at), (found) => ({
-              ...found,
-              bm25: Number(row["bm25"]),
-              highlights: Highlight.ranges(found.text, query, collection.language)
-            }))
+            Effect.map(readRow(row, at), (found) => {
+              let highlights: ReadonlyArray<Highlight.Range> | undefined
+              return {
+                ...found,
+                bm25: Number(row["bm25"]),
+                // Of many hits only some are shown, and the whole text is analysed for them.
+                get highlights() {
+                  highlights ??= Highlight.ranges(found.text, query, collection.language)
+                  return highlights
+                }
+              }
+            })
           )
         })
       ),

@@ -54,8 +54,13 @@ const bytesNote = "bytes as base64"
 const integerNote = "integers beyond 2^53 as text"
 const floatNote = "NaN and infinities as text"
 
-/** The text up to so many code points; undefined if it has no more. */
-const cut = (text: string, max: number): string | undefined => {
+/**
+ * The text up to so many code points; undefined if it has no more.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const cut = (text: string, max: number): string | undefined => {
   if (text.length <= max) return undefined
   let at = 0
   for (let points = 0; points < max && at < text.length; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1

@@ -29,6 +29,22 @@ export interface SearchCollectionOptions {
 }
 
 /**
+ * What a collection was made with: null for what it has not.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SearchCollectionInfo {
+  readonly name: string
+  /** Null for a collection of vectors alone. */
+  readonly language: TextAnalysis.Language | null
+  /** Null for a collection of texts alone. */
+  readonly dimension: number | null
+  readonly metric: Metric | null
+  readonly model: string | null
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -257,7 +273,12 @@ export interface StoreSearchAnswer<A> {
 export class Search extends Context.Tag("effect-db-hub/Search")<
   Search,
   {
-    /** Does nothing if the collection is there with the same settings; `DbConflict` if with others. */
+    /** All collections by name, without those that the hub keeps for itself (`db_hub_…`). */
+    readonly collections: Effect.Effect<ReadonlyArray<SearchCollectionInfo>, DbError>
+    /**
+     * Does nothing if the collection is there with the same settings; `DbConflict` if with others. A collection of texts
+     * may be given a model later: its texts are pending then, until `embedPending` embeds them.
+     */
     readonly createCollection: (name: string, options?: SearchCollectionOptions) => Effect.Effect<void, DbError>
     /**
      * Inserts records or replaces those of the same ids, text and vector together, all or nothing. A record without a

@@ -102,14 +102,16 @@ export const tools = {
   db_hub_search: declare(
     "read",
     "Find records of collections, and memories, by words, by meaning, or both (hybrid, the default where it can be). " +
-      "Best first.",
+      "Best first; failed says what could not be searched, and why.",
     {
       query: optional(Schema.String),
       vector: optional(Schema.Array(Schema.Number)),
       mode: optional(Schema.Literal("text", "vector", "hybrid")),
       in: optional(Schema.Array(Schema.String).annotations({ description: 'Collections, or "memories"; default all' })),
       filter: optional(
-        Schema.Object.annotations({ description: 'On metadata: {"lang": "en", "year": {"$gte": 2024}}' })
+        Schema.Object.annotations({
+          description: 'On metadata of collections alone: {"lang": "en", "year": {"$gte": 2024}}'
+        })
       ),
       limit: optional(count("Default 10", 1)),
       backend
@@ -137,7 +139,12 @@ export const tools = {
       importance: optional(Schema.Number.annotations({ description: "0 to 1; default 0.5" })),
       supersedes: optional(text("Id of the memory that this one replaces"))
     },
-    { id: Schema.String, duplicate: Schema.Boolean },
+    {
+      id: Schema.String,
+      duplicate: Schema.Boolean,
+      pending: optional(Schema.Boolean.annotations({ description: "Found by its words only, for now" })),
+      reason: optional(Schema.String)
+    },
     { readOnly: false, destructive: false, idempotent: true }
   ),
   db_hub_migrate: declare(

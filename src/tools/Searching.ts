@@ -4,16 +4,16 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
-import { type DbError, invalidInput, NotFound } from "../errors/index.js"
+import * as Either from "effect/Either"
+import { type DbError, type EmbeddingError, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import * as SearchLive from "../layers/SearchLive.js"
-import { defaultLimits } from "../services/AgentRows.js"
+import { cut, defaultLimits } from "../services/AgentRows.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
-import type { MemoryStore } from "../services/MemoryStore.js"
-import type { SearchMode } from "../services/Search.js"
-import type { FilterInput } from "../vector/index.js"
+import type { FoundMemory, Memory, MemoryStore, SearchMemoriesRequest } from "../services/MemoryStore.js"
+import type { Ranks, SearchCollectionInfo, SearchResult } from "../services/Search.js"
+import { type FilterInput, type Origin, refuse } from "../vector/index.js"
 import type { Arguments } from "./Declarations.js"
 
 /**
@@ -27,7 +27,7 @@ export interface Memories {
   readonly user: string
 }
 
-/** The name under which memories are searched. */
+/** The name under which memories are searched; it hides a collection of this name. */
 const memoriesName = "memories"
 
 type Request = Omit<Arguments<"db_hub_search">, "backend">
@@ -41,25 +41,59 @@ export interface Sources {
   readonly memories: Memories | undefined
 }
 
-const operation = "db_hub_search"
-
-/** Collections in which the hub's own stores keep vectors of all users. */
-const internal = "db_hub_"
-
-/** Results of one search at most, and characters (code points) of each text. */
+/** Results of one search at most. */
 const maxLimit = 100
 
-const cut = (text: string | null) => {
-  const points = text === null ? [] : Array.from(text.slice(0, 2 * (defaultLimits.maxCell + 1)))
-  return points.length <= defaultLimits.maxCell
-    ? { text }
-    : { text: points.slice(0, defaultLimits.maxCell).join(""), truncated: true }
+/** Names of collections in a message at most. */
+const maxNames = 20
+
+const textOf = (text: string | null) => {
+  const short = text === null ? undefined : cut(text, defaultLimits.maxCell)
+  return short === undefined ? { text } : { text: short, truncated: true }
 }
 
 const short = (score: number) => Number(score.toPrecision(6))
 
+const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
+
+interface Answer {
+  readonly results: ReadonlyArray<Readonly<Record<string, unknown>>>
+  readonly failed: ReadonlyArray<{ readonly collection: string; readonly leg?: string; readonly error: DbError }>
+}
+
+const nothing: Answer = { results: [], failed: [] }
+
+const recordOf = ({ collection, id, metadata, score, text }: SearchResult) => ({
+  in: collection,
+  id,
+  score: short(score),
+  ...textOf(text),
+  ...(Object.keys(metadata).length === 0 ? {} : { metadata })
+})
+
+const memoryOf = ({ memory, score }: FoundMemory & Ranks) => ({
+  in: memoriesName,
+  id: memory.id,
+  score: short(score),
+  ...textOf(memory.content),
+  kind: memory.kind,
+  ...(memory.tags.length === 0 ? {} : { tags: memory.tags })
+})
+
+/** What was found in collections and in memories, in turn: their scores cannot be compared. */
+const inTurn = <A>(one: ReadonlyArray<A>, other: ReadonlyArray<A>, limit: number): ReadonlyArray<A> =>
+  Array.from({ length: Math.max(one.length, other.length) }, (_, i) => [
+    ...one.slice(i, i + 1),
+    ...other.slice(i, i + 1)
+  ])
+    .flat()
+    .slice(0, limit)
+
+/** The wrong request, which another source of results does not make right. */
+const isRequests = (error: DbError): boolean => error._tag === "InvalidInput" || error._tag === "DimensionMismatch"
+
 /**
- * Searches collections as if they were one, then memories. Text alone is embedded where the collections' model is at
+ * Searches collections as if they were one, and memories. Text alone is embedded where the collections' model is at
  * hand: then the search is hybrid.
  *
  * @since 0.1.0
@@ -67,114 +101,169 @@ const short = (score: number) => Number(score.toPrecision(6))
  */
 export const search = (backend: BackendShape, request: Request, { embeddings, memories }: Sources) =>
   Effect.gen(function* () {
-    const { filter, limit = 10, query, vector } = request
-    if (limit > maxLimit)
-      return yield* invalidInput(operation, "limit", "is too large", `1 to ${maxLimit}`, backend.name)
+    const at: Origin = { operation: "db_hub_search", backend: backend.name }
+    const { filter, limit = 10, mode, query, vector } = request
+    if (limit > maxLimit) return yield* refuse(at, "limit", "is too large", `1 to ${maxLimit}`)
     if (query === undefined && vector === undefined) {
-      return yield* invalidInput(operation, "query", "is missing", "query, vector or both", backend.name)
+      return yield* refuse(at, "query", "is missing", "query, vector or both")
     }
-    const ofVectors = new Map((yield* backend.vector.collections).map((info) => [info.name, info]))
-    const all = [...ofVectors.keys(), ...(yield* backend.text.collections).map(({ name }) => name)]
-    const known = new Set(all.filter((name) => !name.startsWith(internal)))
-    const asked = request.in ?? [...known, ...(memories === undefined ? [] : [memoriesName])]
-    for (const name of asked) {
-      if (known.has(name) || (name === memoriesName && memories !== undefined)) continue
-      const near = nearest(name, [...known])
-      return yield* new NotFound({
-        backend: backend.name,
-        operation,
-        entity: "collection",
-        message: `There is no such collection; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${[...known].join(", ") || "none"}`}`
+    /** One question for all, memories too: it is embedded once. */
+    const model = embeddings && { ...embeddings, embed: yield* Effect.cachedFunction(embeddings.embed) }
+    const collections = SearchLive.make(backend, model)
+    const there = (yield* collections.collections).filter(({ name }) => memories === undefined || name !== memoriesName)
+    const asked = request.in === undefined || request.in.length === 0 ? undefined : request.in
+    const known = new Set(there.map(({ name }) => name))
+    const unknown = asked?.find((name) => !known.has(name) && !(name === memoriesName && memories !== undefined))
+    if (unknown !== undefined) return yield* unknownCollection(unknown, [...known], at)
+    const ofMemories = asked === undefined || asked.includes(memoriesName) ? memories : undefined
+    if (ofMemories !== undefined && filter !== undefined && asked !== undefined) {
+      return yield* refuse(at, "filter", "is on the metadata of collections", "no filter, or not in memories")
+    }
+
+    /** Whether a search that asks for nothing particular finds something in a collection. */
+    const canFind = ({ dimension, language, model: own }: SearchCollectionInfo): boolean =>
+      (query !== undefined && language !== null && mode !== "vector") ||
+      (mode !== "text" && (vector === undefined ? own !== null && own === model?.model : dimension === vector.length))
+    const usable = there.filter(canFind)
+    const inMemories =
+      asked !== undefined || (filter === undefined && (query !== undefined || model !== undefined))
+        ? ofMemories
+        : undefined
+    const names =
+      asked?.filter((name) => known.has(name)) ??
+      (usable.length > 0 || inMemories !== undefined ? usable : there).map(({ name }) => name)
+
+    const how = { limit, ...(query === undefined ? {} : { text: query }), ...(mode === undefined ? {} : { mode }) }
+    const inCollections = Effect.map(
+      collections.search(names, {
+        ...how,
+        ...(vector === undefined ? {} : { vector }),
+        ...(filter === undefined ? {} : { filter: filter as FilterInput })
+      }),
+      ({ failed, results }): Answer => ({
+        results: results.map(recordOf),
+        // Where all are searched, one that has no texts, or no vectors, has not failed.
+        failed: failed.filter(({ error }) => asked !== undefined || error._tag !== "NotFound")
       })
-    }
-    const collections = asked.filter((name) => known.has(name))
-    const inMemories = asked.includes(memoriesName) && !known.has(memoriesName) ? memories : undefined
-
-    /** The vector of the words, if it can be compared with those of the collections. */
-    const fits = collections.every((name) => {
-      const info = ofVectors.get(name)
-      return info !== undefined && info.model === embeddings?.model && info.dimension === embeddings?.dimension
-    })
-    const embedded =
-      query !== undefined && vector === undefined && request.mode !== "text" && embeddings !== undefined
-        ? yield* fits || inMemories !== undefined ? Effect.asSome(embeddings.embed(query)) : Effect.succeedNone
-        : Option.none()
-    const meaning = vector ?? (fits ? Option.getOrUndefined(embedded) : undefined)
-    const mode: SearchMode =
-      request.mode ?? (meaning === undefined ? "text" : query === undefined ? "vector" : "hybrid")
-    if (mode !== "text" && meaning === undefined && collections.length > 0) {
-      return yield* invalidInput(
-        operation,
-        "mode",
-        "needs a vector: these collections are not of the model that is configured here",
-        "mode text, or a vector of their model",
-        backend.name
+    )
+    const parts = [
+      ...(names.length === 0 ? [] : [{ names, find: inCollections }]),
+      ...(inMemories === undefined ? [] : [{ names: [memoriesName], find: remembered(inMemories, model, how, vector) }])
+    ]
+    const answers = yield* Effect.forEach(parts, ({ find }) => Effect.either(find), { concurrency: "unbounded" })
+    const errors = answers.flatMap((answer) => (Either.isLeft(answer) ? [answer.left] : []))
+    const fatal = errors.find(isRequests) ?? (errors.length === answers.length ? errors[0] : undefined)
+    if (fatal !== undefined) return yield* Effect.fail(fatal)
+    const found = answers.map((answer, i) =>
+      Either.getOrElse(
+        answer,
+        (error): Answer => ({ results: [], failed: parts[i]!.names.map((collection) => ({ collection, error })) })
       )
-    }
-
-    const found =
-      collections.length === 0
-        ? { results: [], failed: [] }
-        : yield* SearchLive.make(backend).search(collections, {
-            mode,
-            limit,
-            ...(query === undefined || mode === "vector" ? {} : { text: query }),
-            ...(meaning === undefined || mode === "text" ? {} : { vector: meaning }),
-            ...(filter === undefined ? {} : { filter: filter as FilterInput })
-          })
-
-    const ofQuery = vector ?? Option.getOrUndefined(embedded)
-    const remembered =
-      inMemories === undefined || ofQuery === undefined || embeddings === undefined || mode === "text"
-        ? []
-        : yield* inMemories.store.searchSimilar(
-            inMemories.user,
-            { model: embeddings.model, vector: Array.from(ofQuery) },
-            { limit }
-          )
-
+    )
+    const [first = nothing, second = nothing] = found
+    const failed = found.flatMap(({ failed }) => failed)
     return {
-      results: [
-        ...found.results.map(({ collection, id, metadata, score, text }) => ({
-          in: collection,
-          id,
-          score: short(score),
-          ...cut(text),
-          ...(Object.keys(metadata).length === 0 ? {} : { metadata })
-        })),
-        ...remembered.map(({ memory, score }) => ({
-          in: memoriesName,
-          id: memory.id,
-          score: short(score),
-          ...cut(memory.content),
-          kind: memory.kind,
-          ...(memory.tags.length === 0 ? {} : { tags: memory.tags })
-        }))
-      ],
-      ...(found.failed.length === 0
+      results: inTurn(first.results, second.results, limit),
+      ...(failed.length === 0
         ? {}
-        : { failed: found.failed.map(({ collection, error, leg }) => ({ collection, leg, error: error.message })) })
+        : { failed: failed.map(({ error, ...rest }) => ({ ...rest, error: error.message })) })
     }
   })
 
+const unknownCollection = (name: string, there: ReadonlyArray<string>, at: Origin): NotFound => {
+  const near = nearest(name, there)
+  const some = there.slice(0, maxNames).join(", ") + (there.length > maxNames ? " …" : "")
+  return new NotFound({
+    ...at,
+    entity: "collection",
+    message: `There is no such collection; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${some || "none"}`}`
+  })
+}
+
+/** What a user's memories say to a question. Where its embedding fails, they are found by their words. */
+const remembered = (
+  { store, user }: Memories,
+  model: EmbeddingsShape | undefined,
+  how: Omit<SearchMemoriesRequest, "embedding">,
+  vector: ReadonlyArray<number> | undefined
+): Effect.Effect<Answer, DbError> =>
+  Effect.gen(function* () {
+    const { mode, text = "" } = how
+    const needed = model !== undefined && mode !== "text" && vector === undefined && text.trim() !== ""
+    const made: Either.Either<ReadonlyArray<number> | undefined, DbError> = needed
+      ? yield* Effect.either(Effect.map(model.embed(text), (made) => Array.from(made)))
+      : Either.right(vector)
+    if (Either.isLeft(made) && (mode === "vector" || !isEmbeddingError(made.left))) return yield* Effect.fail(made.left)
+    const meaning = Either.getOrUndefined(made)
+    const answer = yield* store.search(user, {
+      ...how,
+      ...(Either.isLeft(made) ? { mode: "text" as const } : {}),
+      ...(meaning === undefined || model === undefined ? {} : { embedding: { model: model.model, vector: meaning } })
+    })
+    const failed = [
+      ...answer.failed.map(({ error, leg }) => ({ collection: memoriesName, leg, error })),
+      ...(Either.isLeft(made) ? [{ collection: memoriesName, leg: "vector", error: made.left }] : [])
+    ]
+    return { results: answer.results.map(memoryOf), failed }
+  })
+
+/** Memories that are given their vectors beside a new one. */
+const madeUpAtOnce = 32
+
+/** Gives memories that wait for their vectors these; succeeds with whether all that were looked at have them. */
+const makeUp = ({ store, user }: Memories, embeddings: EmbeddingsShape): Effect.Effect<boolean, DbError> =>
+  Effect.gen(function* () {
+    const { cursor, items } = yield* store.list(user, { notEmbeddedBy: embeddings.model, limit: madeUpAtOnce })
+    const give = ({ content, id }: Memory) =>
+      Effect.gen(function* () {
+        const [vector] = yield* embeddings.embedMany([content])
+        // Somebody may have reworded it meanwhile.
+        if (vector === undefined || (yield* store.get(user, id)).content !== content) return
+        yield* store.update({ user, id, embedding: { model: embeddings.model, vector: Array.from(vector) } })
+      }).pipe(
+        Effect.as(true),
+        // Gone or superseded: nobody looks for it.
+        Effect.catchTag("NotFound", "DbConflict", () => Effect.succeed(true)),
+        // A text that the model does not take keeps no other one waiting.
+        Effect.catchIf(
+          (error) => isEmbeddingError(error) && ["refused", "bad-answer"].includes(error.reason),
+          () => Effect.succeed(false)
+        )
+      )
+    const given = yield* Effect.forEach(items, give)
+    return cursor === null && given.every((each) => each)
+  })
+
 /**
- * Keeps a memory, with its vector where there is a model.
+ * Keeps memories, with their vectors where there is a model. Where it fails, a memory is kept without one, found by its
+ * words, and given it when the model answers again at a later memory.
  *
  * @since 0.1.0
  * @category actions
  */
-export const remember = (
-  { store, user }: Memories,
-  embeddings: EmbeddingsShape | undefined,
-  memory: Arguments<"db_hub_remember">
-): Effect.Effect<{ readonly id: string; readonly duplicate: boolean }, DbError> =>
-  Effect.gen(function* () {
-    const vector = embeddings === undefined ? undefined : yield* embeddings.embed(memory.content)
-    return yield* store.store({
-      user,
-      ...memory,
-      ...(vector === undefined || embeddings === undefined
-        ? {}
-        : { embedding: { model: embeddings.model, vector: Array.from(vector) } })
+export const remembering = (memories: Memories, embeddings: EmbeddingsShape | undefined) => {
+  const { store, user } = memories
+  /** Whether some may wait for their vectors: from before this process, or since a failure in it. */
+  let waiting = true
+  return (memory: Arguments<"db_hub_remember">) =>
+    Effect.gen(function* () {
+      if (embeddings === undefined) return yield* store.store({ user, ...memory })
+      const { model } = embeddings
+      const made = yield* Effect.either(embeddings.embed(memory.content))
+      if (Either.isLeft(made)) {
+        if (!isEmbeddingError(made.left)) return yield* Effect.fail(made.left)
+        waiting = true
+        const stored = yield* store.store({ user, ...memory })
+        return stored.duplicate ? stored : { ...stored, pending: true, reason: made.left.message }
+      }
+      const stored = yield* store.store({ user, ...memory, embedding: { model, vector: Array.from(made.right) } })
+      if (waiting) {
+        waiting = yield* makeUp(memories, embeddings).pipe(
+          Effect.map((all) => !all),
+          // This memory is kept; the others still wait.
+          Effect.catchAll((error) => Effect.as(Effect.logWarning(`Memories wait for vectors: ${error.message}`), true))
+        )
+      }
+      return stored
     })
-  })
+}

@@ -243,6 +243,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     const limits = Object.entries({ db_hub_raw: 10, ...callsPerSecond })
     const turns = new Map(limits.map(([name, perSecond]) => [name, bucket(name, perSecond)]))
     const write = writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly })
+    const remember = memories && Searching.remembering(memories, options.embeddings)
     const doors = new Map<BackendShape, AgentSqlShape>()
     const opening = yield* Effect.makeSemaphore(1)
 
@@ -338,10 +339,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         ),
       db_hub_execute: (args, caller) =>
         Effect.flatMap(get(args.backend), (backend) => change(backend, args.statement, args, caller, false)),
-      db_hub_remember: (args) =>
-        options.memories === undefined
-          ? Effect.fail(writesAreOff(hub.primary))
-          : Searching.remember(options.memories, options.embeddings, args),
+      db_hub_remember: (args) => (remember === undefined ? Effect.fail(writesAreOff(hub.primary)) : remember(args)),
       db_hub_migrate: ({ backend, dry_run, target }, { onProgress }) =>
         Effect.flatMap(
           get(backend),

@@ -85,6 +85,20 @@ export const checkSettings = (
     return { dimension, metric, model }
   })
 
+/**
+ * What the names of collections begin with that the hub keeps for itself: lists of collections leave them out.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const ownPrefix = "db_hub_"
+
+/**
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isOwn = (collection: string): boolean => collection.startsWith(ownPrefix)
+
 const checkId = (id: unknown, field: string, origin: Origin): Checked<string> =>
   check(
     typeof id === "string" && id.length >= 1 && Buffer.byteLength(id) <= 512 && isStorableText(id),

@@ -238,6 +238,7 @@ describe("vector", () => {
           "docs",
           texts.map((text, i) => ({ id: `d${i}`, vector: embedder.embed(text), text, metadata: { n: i } }))
         )
+        yield* vector.createCollection("db_hub_kept", { dimension: 2 })
         yield* vector.createCollection("plain", { dimension: 2, metric: "l2" })
         yield* vector.insert("plain", { id: "p", vector: [1, 2] })
       })
@@ -252,6 +253,11 @@ describe("vector", () => {
         { name: "docs", dimension: 64, metric: "cosine", model: "hashing-64", count: 3, index },
         { name: "plain", dimension: 2, metric: "l2", model: null, count: 1, index }
       ])
+      const all = document(yield* hub(["vector", "collections", "--internal", "--json"])).collections
+      assert.deepStrictEqual(
+        all.map(({ name }: { name: string }) => name),
+        ["db_hub_kept", "docs", "plain"]
+      )
       assert.match((yield* hub(["vector", "collections"])).out, /docs +3 +64 +cosine +hashing-64/)
     })
   )

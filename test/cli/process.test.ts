@@ -53,6 +53,26 @@ describe("bin/db-hub", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("doctor says why the SQLite driver does not work", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      assert.strictEqual((yield* hub(folder, ["migrate"])).code, 0)
+      const refuse = `export const resolve = (name, context, next) => {
+        if (name === "better-sqlite3") throw new Error("compiled against another Node.js")
+        return next(name, context)
+      }`
+      const hook = `import { register } from "node:module"
+        register("data:text/javascript," + ${JSON.stringify(encodeURIComponent(refuse))})`
+      NodeFs.writeFileSync(`${folder}/hook.mjs`, hook)
+      const env = { NODE_OPTIONS: `--import=${folder}/hook.mjs` }
+      const run = yield* hub(folder, ["doctor", "--json"], { env })
+      const { checks } = JSON.parse(run.out)
+      assert.deepInclude(checks[1], { name: "sqlite", status: "fail" })
+      assert.include(checks[1].message, "compiled against another Node.js")
+      assert.strictEqual(run.code, 1)
+    })
+  )
+
   it.scopedLive("input that is no UTF-8 is refused, and a reader that stops early is no fault", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

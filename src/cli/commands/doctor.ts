@@ -4,6 +4,7 @@
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import * as Command from "@effect/cli/Command"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { BackendShape } from "../../services/Backend.js"
@@ -48,9 +49,17 @@ const sqliteChecks = Effect.gen(function* () {
   ]
 }).pipe(
   Effect.scoped,
-  Effect.catchAllCause(() =>
-    Effect.succeed([fail("sqlite", "the SQLite driver does not load", "run `npm rebuild better-sqlite3`")])
-  )
+  Effect.catchAllCause((cause) => {
+    if (Cause.isInterrupted(cause)) return Effect.failCause(cause)
+    const [reason] = Cause.prettyErrors(cause)
+    return Effect.succeed([
+      fail(
+        "sqlite",
+        `the SQLite driver does not work: ${reason?.message ?? Cause.pretty(cause)}`,
+        "run `npm rebuild better-sqlite3`"
+      )
+    ])
+  })
 )
 
 const modeOf = (path: string): Option.Option<number> =>
@@ -225,9 +234,10 @@ export const doctor = Command.make("doctor", common, (options) =>
   Effect.gen(function* () {
     const from = yield* source(options.config)
     const chosen = yield* Effect.either(selected(options))
+    const driver = yield* sqliteChecks
     const checks: ReadonlyArray<Check> = [
       yield* nodeCheck,
-      ...(yield* sqliteChecks),
+      ...driver,
       ...(yield* Effect.gen(function* () {
         if (chosen._tag === "Left") {
           // A wrong --backend is no finding about the machine.
@@ -238,6 +248,10 @@ export const doctor = Command.make("doctor", common, (options) =>
         const { name, settings } = chosen.right
         const file = fileOf(settings)
         const found = ok("config", from.description)
+        // Nothing can be said of a database without what opens it.
+        if (settings.type === "sqlite" && driver.some(({ name, status }) => name === "sqlite" && status === "fail")) {
+          return [found]
+        }
         return settings.type === "sqlite" && file !== undefined
           ? [found, ...(yield* databaseChecks(name, settings, file))]
           : [found, ...(yield* serverChecks(name, settings))]

@@ -11,6 +11,7 @@ import { nearest } from "../../errors/nearest.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { CollectionIndex, CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
 import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
+import * as Records from "../../vector/Records.js"
 import { withBackend, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { common, describe, filterOf, textOf } from "../options.js"
@@ -25,9 +26,17 @@ const indexText = ({ kind, progress, recall, state }: CollectionIndex): string =
   return `${kind}, ${built}${recall === undefined ? "" : `, recall ${percent(recall)}`}`
 }
 
-const collections = Command.make("collections", common, (options) =>
+const internal = Options.boolean("internal").pipe(
+  Options.withDescription("List those that the hub keeps for itself, too")
+)
+
+const collections = Command.make("collections", { internal, ...common }, (options) =>
   Effect.flatMap(
-    withBackend(options, "read", (backend) => backend.vector.collections),
+    withBackend(options, "read", (backend) =>
+      Effect.map(backend.vector.collections, (all) =>
+        all.filter(({ name }) => options.internal || !Records.isOwn(name))
+      )
+    ),
     (found) =>
       print(
         options.json,
@@ -75,7 +84,7 @@ const collectionOf = (backend: BackendShape, name: string): Effect.Effect<Collec
 const unknownCollection = (backend: BackendShape, name: string, all: ReadonlyArray<CollectionInfo>) => {
   const near = nearest(
     name,
-    all.map((collection) => collection.name)
+    all.map((collection) => collection.name).filter((name) => !Records.isOwn(name))
   )
   return new NotFound({
     backend: backend.name,

@@ -37,25 +37,20 @@ const lookup = 500
 
 const hashOf = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
 
-/**
- * Deletes all but the latest vectors; succeeds with the number of deleted ones.
- *
- * @since 0.1.0
- * @category maintenance
- */
-export const prune = (backend: CacheBackend, keep: number): Effect.Effect<number, DbError> =>
+/** Deletes all but the latest vectors. */
+const prune = (backend: CacheBackend, keep: number): Effect.Effect<void, DbError> =>
   Effect.gen(function* () {
     const [oldest] = yield* backend.query(
       `SELECT created_at, hash, model FROM ${table} ORDER BY created_at DESC, hash DESC, model DESC LIMIT 1 OFFSET ?`,
       [keep]
     )
-    if (oldest === undefined) return 0
+    if (oldest === undefined) return
     const { created_at, hash, model } = oldest as { created_at: Date; hash: string; model: string }
-    const { rowsAffected } = yield* backend.execute(
-      `DELETE FROM ${table} WHERE (created_at, hash, model) <= (?, ?, ?)`,
-      [created_at, hash, model]
-    )
-    return rowsAffected
+    yield* backend.execute(`DELETE FROM ${table} WHERE (created_at, hash, model) <= (?, ?, ?)`, [
+      created_at,
+      hash,
+      model
+    ])
   })
 
 /**

@@ -6,18 +6,12 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
-import type { Ranks, SearchAnswer, SearchResult, StoreSearchAnswer, StoreSearchRequest } from "../../services/Search.js"
+import type { Ranks, SearchResult, StoreSearchAnswer, StoreSearchRequest } from "../../services/Search.js"
 import type { FilterInput, Origin } from "../../vector/index.js"
 import * as HybridSearch from "../HybridSearch.js"
 
-/**
- * How well a result fits, without what it is.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks =>
-  ranks
+/** How well a result fits, without what it is. */
+const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks => ranks
 
 /**
  * Searches a text collection, and the vector collection of the model of the request's embedding, under a filter.
@@ -33,7 +27,7 @@ export const make = (backend: Pick<BackendShape, "query" | "text" | "vector">) =
     { embedding, ...request }: Omit<StoreSearchRequest, "embedding"> & { readonly embedding?: Embedding },
     filter: FilterInput,
     at: Origin
-  ): Effect.Effect<SearchAnswer, DbError> =>
+  ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
       const vector = embedding === undefined ? {} : { vector: embedding.vector }
       const checked = yield* HybridSearch.check({ ...request, ...vector, filter }, at)
@@ -49,7 +43,7 @@ export const make = (backend: Pick<BackendShape, "query" | "text" | "vector">) =
  * @category combinators
  */
 export const withFound = <A extends object>(
-  { failed, results }: SearchAnswer,
+  { failed, results }: HybridSearch.HybridAnswer,
   found: (result: SearchResult) => A | undefined
 ): StoreSearchAnswer<A> => ({
   failed,
