@@ -31,6 +31,19 @@ export const auditSuite: Suite = {
     yield* failsWith("InvalidInput", log.recent({ caller, limit: 100_000 }))
   }),
 
+  "entries recorded together keep their order, and none is there if one is refused": Effect.gen(function* () {
+    const log = yield* AuditLog
+    const caller = yield* fresh("caller")
+    const entry = (tool: string) => ({ tool, caller, level: "user", allowed: true })
+    const ids = yield* log.recordAll({ entries: [entry("a"), entry("b"), entry("c")] })
+    yield* equal(
+      (yield* log.recent({ caller })).map(({ id }) => id),
+      ids.toReversed()
+    )
+    yield* failsWith("InvalidInput", log.recordAll({ entries: [entry("d"), entry("")] }))
+    yield* equal(yield* log.count({ caller }), 3)
+  }),
+
   "entries are found and counted by tool, caller and answer": Effect.gen(function* () {
     const log = yield* AuditLog
     const [ada, bob, tool] = [yield* fresh("ada"), yield* fresh("bob"), yield* fresh("tool")]

@@ -54,22 +54,32 @@ export interface AuditFilter {
   readonly allowed?: boolean
 }
 
+const record = {
+  tool: Key,
+  caller: Key,
+  level: Key,
+  allowed: Schema.Boolean,
+  argumentSummary: optional(Text),
+  resultSummary: optional(Text)
+}
+
 /**
  * Adds an entry and succeeds with its id. Of a longer summary the first 1,000 characters are kept.
  *
  * @since 0.1.0
  * @category operations
  */
-export const RecordAudit = operation("AuditLog.record", {
-  payload: {
-    tool: Key,
-    caller: Key,
-    level: Key,
-    allowed: Schema.Boolean,
-    argumentSummary: optional(Text),
-    resultSummary: optional(Text)
-  },
-  success: Id
+export const RecordAudit = operation("AuditLog.record", { payload: record, success: Id })
+
+/**
+ * Adds entries in their order, all or none, and succeeds with their ids.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const RecordAudits = operation("AuditLog.recordAll", {
+  payload: { entries: Schema.NonEmptyArray(Schema.Struct(record)) },
+  success: Schema.Array(Id)
 })
 
 /**
@@ -93,6 +103,7 @@ export class AuditLog extends Context.Tag("effect-db-hub/AuditLog")<
   AuditLog,
   {
     readonly record: Submit<typeof RecordAudit>
+    readonly recordAll: Submit<typeof RecordAudits>
     readonly prune: Submit<typeof PruneAudit>
     /** Newest first, 50 by default; `before` takes the `seq` of the last one seen. */
     readonly recent: (

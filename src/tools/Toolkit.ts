@@ -69,7 +69,7 @@ export interface ToolkitOptions {
    * recorded, and fails if that fails, though what it did is done; what has read is answered at once and recorded within
    * 50 milliseconds, together with others: a failure to record it fails the next call.
    */
-  readonly audit?: (records: ReadonlyArray<AuditRecord>) => Effect.Effect<void, DbError>
+  readonly audit?: (records: readonly [AuditRecord, ...ReadonlyArray<AuditRecord>]) => Effect.Effect<void, DbError>
 }
 
 /**
@@ -443,8 +443,8 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     const recordWith = (...records: ReadonlyArray<AuditRecord>): Effect.Effect<void, DbError> =>
       recordingTurn.withPermits(1)(
         Effect.suspend(() => {
-          const all = waiting.splice(0).concat(records)
-          return audit === undefined || all.length === 0 ? Effect.void : audit(all)
+          const [first, ...others] = waiting.splice(0).concat(records)
+          return audit === undefined || first === undefined ? Effect.void : audit([first, ...others])
         })
       )
     const recordWaiting = Effect.catchAll(recordWith(), (error) =>

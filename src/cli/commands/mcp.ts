@@ -123,7 +123,7 @@ export const mcp = Command.make(
           ...(Option.isSome(role) ? { reading: { role: role.value } } : {}),
           ...(Option.isSome(backend) ? { backends: [backend.value] } : {}),
           ...(hub.primary.capabilities.writable
-            ? { audit: (records) => hub.primary.transaction(Effect.forEach(records, log.record, { discard: true })) }
+            ? { audit: (entries) => Effect.asVoid(log.recordAll({ entries })) }
             : {})
         })
         if (Option.isNone(http)) return yield* server.stdio(kit, version)

@@ -3,7 +3,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { AuditEntry, type AuditFilter, AuditLog, maxSummary, PruneAudit, RecordAudit } from "../../services/AuditLog.js"
+import {
+  AuditEntry,
+  type AuditFilter,
+  AuditLog,
+  maxSummary,
+  PruneAudit,
+  RecordAudit,
+  RecordAudits
+} from "../../services/AuditLog.js"
 import { Backend, type SqlValue } from "../../services/Backend.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import * as Page from "./Page.js"
@@ -45,15 +53,17 @@ export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer
     const channel = yield* WriteChannel
     const entries = Table.make(backend, table, AuditEntry)
 
+    const insert = ({ argumentSummary, resultSummary, ...entry }: typeof RecordAudit.payloadSchema.Type) => {
+      const id = globalThis.crypto.randomUUID()
+      const summaries = { argumentSummary: cut(argumentSummary), resultSummary: cut(resultSummary) }
+      return Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt: new Date() }), id)
+    }
+
     return {
-      record: channel.handle(RecordAudit, ({ argumentSummary, resultSummary, ...entry }) => {
-        const id = globalThis.crypto.randomUUID()
-        const summaries = { argumentSummary: cut(argumentSummary), resultSummary: cut(resultSummary) }
-        return Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt: new Date() }), {
-          result: id,
-          ids: [id]
-        })
-      }),
+      record: channel.handle(RecordAudit, (entry) => Effect.map(insert(entry), (id) => ({ result: id, ids: [id] }))),
+      recordAll: channel.handle(RecordAudits, ({ entries }) =>
+        Effect.map(Effect.forEach(entries, insert), (ids) => ({ result: ids, ids }))
+      ),
       prune: channel.handle(PruneAudit, ({ before }) =>
         Effect.map(backend.execute(`DELETE FROM ${table} WHERE created_at < ?`, [before]), ({ rowsAffected: n }) => ({
           result: n,
