@@ -125,7 +125,8 @@ const givesOf = (type: ts.TypeNode, file: ts.SourceFile): string => {
 
 const rowOf = (
   member: ts.TypeElement,
-  operations: ReadonlyMap<string, Declared>,
+  store: string,
+  { operations, types }: ReturnType<typeof readFile>,
   file: ts.SourceFile
 ): Row | undefined => {
   if (!ts.isPropertySignature(member) || member.type === undefined) return undefined
@@ -139,9 +140,16 @@ const rowOf = (
     return { name, takes, gives: declared.success, doc, operation: declared }
   }
   if (ts.isFunctionTypeNode(type)) {
-    const parameters = type.parameters.map((each) => each.name.getText(file) + (each.questionToken ? "?" : ""))
-    const gives = givesOf(type.type, file)
-    return { name, takes: `${name}(${parameters.join(", ")})`, gives, doc: docOf(member), operation: undefined }
+    const named = (each: ts.ParameterDeclaration | ts.TypeElement) =>
+      `${each.name?.getText(file)}${each.questionToken ? "?" : ""}`
+    // What is done on the way to an operation of the same name is a write all the same.
+    const operation = Array.from(operations.values()).find(({ tag }) => tag === `${store}.${name}`)
+    const parameters = type.parameters.map((each) => {
+      const fields = operation && types.get(each.type?.getText(file) ?? "")
+      return fields === undefined ? named(each) : `{ ${fields.map(named).join(", ")} }`
+    })
+    const doc = [operation?.doc ?? "", docOf(member)].filter((text) => text !== "").join(" ")
+    return { name, takes: `${name}(${parameters.join(", ")})`, gives: givesOf(type.type, file), doc, operation }
   }
   return { name, takes: name, gives: givesOf(type, file), doc: docOf(member), operation: undefined }
 }
@@ -166,14 +174,16 @@ const servicesIn = (
   name: string
 ): { readonly services: ReadonlyArray<Service>; readonly unused: ReadonlyArray<string> } => {
   const file = ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true)
-  const { operations, types } = readFile(file)
+  const declared = readFile(file)
+  const { operations, types } = declared
   if (operations.size === 0) return { services: [], unused: [] }
   const found = file.statements.flatMap((statement): ReadonlyArray<Service> => {
     if (!ts.isClassDeclaration(statement) || statement.name === undefined) return []
     const members = membersOf(statement, types, file)
     if (members === undefined) return []
-    const rows = members.flatMap((member) => rowOf(member, operations, file) ?? [])
-    return [{ name: statement.name.text, doc: docOf(statement), rows }]
+    const { text: name } = statement.name
+    const rows = members.flatMap((member) => rowOf(member, name, declared, file) ?? [])
+    return [{ name, doc: docOf(statement), rows }]
   })
   const intro = docOfModule(file)
   const described = found.map((service, i) =>

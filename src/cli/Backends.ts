@@ -10,7 +10,14 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { type ConfigError, DbConnection, type DbError, DbUnsupported, NotFound } from "../errors/DbError.js"
+import {
+  type ConfigError,
+  DbConnection,
+  type DbError,
+  DbUnsupported,
+  MigrationError,
+  NotFound
+} from "../errors/DbError.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { BackendSettings } from "../services/Hub.js"
@@ -175,6 +182,28 @@ export const withBackend = <A, E, R>(
       return yield* use(yield* open(name, settings, access), settings)
     })
   )
+
+/**
+ * Makes the tables of a new database if it may be written; an older one is migrated only by `db-hub migrate`.
+ *
+ * @since 0.1.0
+ * @category opening
+ */
+export const prepared = (
+  operation: string,
+  { migrator, name }: BackendShape,
+  access: "read" | "write"
+): Effect.Effect<void, DbError> =>
+  Effect.gen(function* () {
+    if (access === "write" && (yield* migrator.currentVersion) === 0) return yield* Effect.asVoid(migrator.migrate())
+    if ((yield* migrator.plan()).length === 0) return
+    return yield* new MigrationError({
+      backend: name,
+      operation,
+      reason: "not-migrated",
+      message: "The database is of an older version: run the migrations first (`db-hub migrate`)"
+    })
+  })
 
 /**
  * The same with `Search` over the backend, and the configured embedding model in it.

@@ -22,6 +22,7 @@ COMMANDS
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
   primary status|step-down        the process that writes for the others on a SQLite file
   vector reembed COLLECTION       move a collection of texts to the configured embedding model
+  secrets set|list|rm|rotate      secrets of users, sealed with a master key
   config check|print|schema       check and print the configuration
   mcp [--allow write|admin]       serve the db_hub tools to agents; without --allow they only read
   doctor                          examine versions, permissions, the whole database file
@@ -64,6 +65,20 @@ EXAMPLE
 
 --help after any of them tells everything about it.`
 
+const secrets = `USAGE
+  db-hub secrets set NAME < FILE   seal what is on standard input, and keep it under a name
+  db-hub secrets list              what there is, never the values
+  db-hub secrets rm NAME           delete one
+  db-hub secrets rotate            seal everything anew, after a change of the master key
+
+--user NAME says whose they are. The master key is DB_HUB_SECRETS_KEY: at least 32 bytes, such as what
+\`openssl rand -base64 32\` prints; earlier ones stand in DB_HUB_SECRETS_PREVIOUS_KEYS.
+
+EXAMPLE
+  db-hub secrets set github --provider github < token.txt
+
+--help after any of them tells everything about it.`
+
 const config = `USAGE
   db-hub config check     where the configuration comes from, and whether it is valid
   db-hub config print     the configuration with every default, without secrets
@@ -74,7 +89,7 @@ EXAMPLE
 
 --help after any of them tells everything about it.`
 
-const groups: Readonly<Record<string, string>> = { vector, primary, config }
+const groups: Readonly<Record<string, string>> = { vector, primary, secrets, config }
 
 /**
  * The overview that a command line asks for, if it asks for one.

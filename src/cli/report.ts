@@ -41,6 +41,7 @@ const byEntity: Record<string, string> = {
   backend: "`db-hub backends` lists what is configured",
   table: "`db-hub schema` lists the tables",
   collection: "`db-hub vector collections` lists the collections",
+  secret: "`db-hub secrets list` lists what a user has",
   "text collection": "`db-hub ingest FOLDER` makes one"
 }
 
@@ -62,6 +63,7 @@ const hintOf = (error: DbError): string | undefined => {
     case "DbReadOnly":
       return "`db-hub execute` runs statements that write, unless the configuration says read_only"
     case "ConfigError":
+      if (error.code === "HUB_SECRETS_KEY") return "`db-hub secrets --help` tells of master keys"
       return "`db-hub config schema` describes every key"
     case "MigrationError":
       // That of a database which was never migrated says what to do itself.

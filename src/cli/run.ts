@@ -31,6 +31,7 @@ import { primary } from "./commands/primary.js"
 import { query } from "./commands/query.js"
 import { schema } from "./commands/schema.js"
 import { search } from "./commands/search.js"
+import { secrets } from "./commands/secrets.js"
 import { status } from "./commands/status.js"
 import { vector } from "./commands/vector.js"
 import { overview } from "./help.js"
@@ -53,6 +54,7 @@ const root = Command.make("db-hub").pipe(
     search,
     vector,
     primary,
+    secrets,
     config,
     doctor,
     mcp
@@ -108,6 +110,7 @@ const plain = (doc: HelpDoc.HelpDoc) =>
 const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
   vector: ["collections", "search", "reembed"],
   primary: ["status", "step-down"],
+  secrets: ["set", "list", "rm", "rotate"],
   config: ["check", "print", "schema"]
 }
 

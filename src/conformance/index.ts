@@ -22,6 +22,7 @@ import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { scheduledJobSuite } from "./ScheduledJobSuite.js"
 import { searchSuite } from "./SearchSuite.js"
+import { secretSuite } from "./SecretSuite.js"
 import { sessionScoreSuite } from "./SessionScoreSuite.js"
 import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
@@ -63,6 +64,7 @@ const suites: Readonly<Record<string, Suite>> = {
   ScheduledJobStore: scheduledJobSuite,
   SkillStore: skillSuite,
   PromptTemplateStore: promptTemplateSuite,
+  SecretStore: secretSuite,
   SessionScoreStore: sessionScoreSuite,
   "unreadable rows": unreadableSuite
 }

@@ -19,6 +19,7 @@ import { promptTemplates } from "./promptTemplates.js"
 import { routines } from "./routines.js"
 import { sandbox } from "./sandbox.js"
 import { scheduledJobs } from "./scheduledJobs.js"
+import { secrets } from "./secrets.js"
 import { sessionScores } from "./sessionScores.js"
 import { settingOwners } from "./settingOwners.js"
 import { settings } from "./settings.js"
@@ -62,5 +63,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   ingestedFiles,
   storeTexts,
   vectorGraphs,
-  changeFeed
+  changeFeed,
+  secrets
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -15,6 +15,7 @@ import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
 import * as ScheduledJobs from "./ScheduledJobStore.js"
+import * as Secrets from "./SecretStore.js"
 import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
@@ -80,6 +81,7 @@ export const scopedStores = {
   routines: scoped(Routines.RoutineStore, Routines),
   sandbox: scoped(Sandbox.SandboxStore, Sandbox),
   scheduledJobs: scoped(ScheduledJobs.ScheduledJobStore, ScheduledJobs),
+  secrets: scoped(Secrets.SecretStore, Secrets),
   sessionScores: scoped(SessionScores.SessionScoreStore, SessionScores),
   settings: scoped(Settings.SettingsStore, Settings),
   skills: scoped(Skills.SkillStore, Skills),

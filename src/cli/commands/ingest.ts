@@ -4,27 +4,12 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
-import { type DbError, MigrationError } from "../../errors/DbError.js"
-import type { BackendShape } from "../../services/Backend.js"
 import type { IngestReport } from "../../services/Ingest.js"
-import { withSearch } from "../Backends.js"
+import { prepared, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { collection, common, describe } from "../options.js"
 import { note, print } from "../report.js"
 import { bar, counted, printable } from "../text.js"
-
-/** Makes the tables of a new database; an older one is migrated only by `db-hub migrate`. */
-const prepared = ({ migrator, name }: BackendShape): Effect.Effect<void, DbError> =>
-  Effect.gen(function* () {
-    if ((yield* migrator.currentVersion) === 0) return yield* Effect.asVoid(migrator.migrate())
-    if ((yield* migrator.plan()).length === 0) return
-    return yield* new MigrationError({
-      backend: name,
-      operation: "cli.ingest",
-      reason: "not-migrated",
-      message: "The database is of an older version: run the migrations first (`db-hub migrate`)"
-    })
-  })
 
 const describeReport = (report: IngestReport): string => {
   const { added, changed, chunks, collection, embedded, pending, removed, skipped, unchanged } = report
@@ -51,7 +36,7 @@ export const ingest = Command.make(
       const IngestLive = yield* Effect.promise(() => import("../../layers/ingest/IngestLive.js"))
       const report = yield* withSearch(options, "write", (backend, search) =>
         Effect.zipRight(
-          prepared(backend),
+          prepared("cli.ingest", backend, "write"),
           withProgress((show) =>
             IngestLive.make(backend, search, true).folder(options.folder, {
               collection: options.collection,

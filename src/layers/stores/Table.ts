@@ -86,6 +86,8 @@ export const make = <F extends Schema.Struct.Fields>(
     all,
     /** The first of them, or undefined. */
     first,
+    /** What is wrong with a row. */
+    unreadable: rows.unreadable,
     /** All that can be read, and the others by name. */
     readable: (rest: string, params: ReadonlyArray<SqlValue> = []) => rows.readable(columns, rest, params),
     /** So many rows in an order, under each condition (SQL with one `?`) whose value is given. */

@@ -16,6 +16,7 @@ import type { PromptTemplateStore } from "../../services/PromptTemplateStore.js"
 import type { RoutineStore, RoutineStoreAdmin } from "../../services/RoutineStore.js"
 import type { SandboxStore, SandboxStoreAdmin } from "../../services/SandboxStore.js"
 import type { ScheduledJobStore, ScheduledJobStoreAdmin } from "../../services/ScheduledJobStore.js"
+import type { SecretStore, SecretStoreAdmin } from "../../services/SecretStore.js"
 import type { SessionScoreStore } from "../../services/SessionScoreStore.js"
 import type { SettingsStore } from "../../services/SettingsStore.js"
 import type { SkillStore } from "../../services/SkillStore.js"
@@ -35,6 +36,7 @@ import * as PromptTemplates from "./PromptTemplateStore.js"
 import * as Routines from "./RoutineStore.js"
 import * as Sandbox from "./SandboxStore.js"
 import * as ScheduledJobs from "./ScheduledJobStore.js"
+import * as Secrets from "./SecretStore.js"
 import * as SessionScores from "./SessionScoreStore.js"
 import * as Settings from "./SettingsStore.js"
 import * as Skills from "./SkillStore.js"
@@ -62,6 +64,8 @@ export type StoreServices =
   | SandboxStoreAdmin
   | ScheduledJobStore
   | ScheduledJobStoreAdmin
+  | SecretStore
+  | SecretStoreAdmin
   | SessionScoreStore
   | SettingsStore
   | SkillStore
@@ -84,6 +88,7 @@ const stores = Layer.mergeAll(
   Routines.layer,
   Memories.layer,
   ScheduledJobs.layer,
+  Secrets.layer,
   SessionScores.layer,
   PromptTemplates.layer,
   Skills.layer,
