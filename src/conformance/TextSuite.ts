@@ -145,6 +145,116 @@ export const textSuite: Suite = {
     )
   ),
 
+  "a collection in another language finds its words by their stems": Effect.forEach(
+    [
+      ["german", "Die Häuser am Fluss", "haus", "Welche Häusern gibt es"],
+      ["french", "Il mangeait des réseaux", "manger", "où sont les reseaux"],
+      ["spanish", "Las investigaciones continúan", "investigación", "continuar"],
+      ["russian", "Новые книги", "книга", "о книгах"],
+      ["portuguese", "Moro nas cidades", "cidade", "em que cidade"],
+      ["italian", "I ragazzi giocano", "ragazzo", "giocare"],
+      ["dutch", "Oude huizen", "huizen", "de OUDE"],
+      ["swedish", "Bilarna kör", "bil", "bilar"],
+      ["finnish", "Asumme talossa", "talo", "talot"],
+      ["hungarian", "Könyvekben olvasta", "könyv", "konyvek"],
+      ["danish", "Bøgerne er nye", "bøger", "BØGER"],
+      ["norwegian", "Husene er nye", "hus", "huset"],
+      ["romanian", "Orașele mari", "oraș", "ORAȘELE"]
+    ] as const,
+    ([language, text, ...questions]) =>
+      finds(
+        { a: text, b: "something else", c: "日本語の説明書" },
+        [...questions.map((question) => [question, ["a"]] as const), ["説明", ["c"]]],
+        { language }
+      ),
+    { discard: true }
+  ),
+
+  "words that only build sentences in a language count if there are no others": finds(
+    { a: "der Hund und die Katze", b: "die Nacht", c: "das Haus" },
+    [
+      ["und die Katze", ["a"]],
+      ["und der", ["a"]]
+    ],
+    { language: "german" }
+  ),
+
+  "trigram finds any part of a word, also a short one, and nothing that only has its letters": finds(
+    {
+      a: "The substation's transformer",
+      b: "status of a nation",
+      c: "const searchVectors = find_all(Ünïcode)",
+      d: "この説明書は東京で作られました",
+      e: "red 🚀 ab"
+    },
+    [
+      ["STATION", ["a"]],
+      ["former", ["a"]],
+      ["stat", ["b", "a"]],
+      ["vector", ["c"]],
+      ["chve", ["c"]],
+      ["nico", ["c"]],
+      ["説明", ["d"]],
+      ["東", ["d"]],
+      ["説明書は東京", ["d"]],
+      ["ed", ["e"]],
+      ["b", ["e", "a"]],
+      ["🚀", ["e"]],
+      ["stations", []],
+      ["absent searchvectors", ["c"]]
+    ],
+    { language: "trigram" }
+  ),
+
+  "trigram, advanced: all words, parts side by side over words, exclusions": finds(
+    { a: "the red fishes swim", b: "red herring, fish", c: "fishes that are bored" },
+    [
+      ["red fish", ["b", "a", "c"]],
+      [`"red fish"`, ["a"]],
+      [`"ed fi"`, ["a"]],
+      ["fish -herring", ["a", "c"]],
+      [`fish -"red f"`, ["b", "c"]],
+      ["herr OR bor", ["b", "c"]]
+    ],
+    { language: "trigram", syntax: "advanced" }
+  ),
+
+  "trigram finds what is far into a long text, and marks what was looked for": withCollection(
+    {},
+    (store, collection) =>
+      Effect.gen(function* () {
+        const filler = "the theme of these other weathers ".repeat(7_000)
+        yield* store.insertMany(collection, [
+          { id: "long", text: `${filler}a needlework` },
+          { id: "far", text: `${filler}need edle` },
+          {
+            id: "ideographs",
+            text: Array.from({ length: 80_000 }, (_, i) => String.fromCodePoint(0x4e00 + ((i * 7919) % 20_000))).join(
+              ""
+            )
+          }
+        ])
+        const [hit, ...others] = yield* store.search(collection, "needle")
+        yield* equal(others, [])
+        const parts = hit?.highlights.map(({ end, start }) => hit.text.slice(start, end))
+        yield* equal([hit?.id, parts], ["long", ["needle"]])
+      }),
+    { language: "trigram" }
+  ),
+
+  "however many texts only look like it, those that have the part are found": withCollection(
+    Object.fromEntries([
+      ...Array.from({ length: 60 }, (_, i) => [`near${i}`, "status nation"]),
+      ...Array.from({ length: 3 }, (_, i) => [`has${i}`, `a station with ${"more and more words ".repeat(9)}`])
+    ]),
+    (store, collection) =>
+      Effect.gen(function* () {
+        yield* equal(idsOf(yield* store.search(collection, "station", { limit: 2 })), ["has0", "has1"])
+        yield* equal(idsOf(yield* store.search(collection, "station", { limit: 10 })), ["has0", "has1", "has2"])
+      }),
+    { language: "trigram" }
+  ),
+
   "case, accents and width do not matter": finds({ a: "Café Zürich", b: "ＡＢＣ" }, [
     ["CAFE", ["a"]],
     ["zurich", ["a"]],
@@ -286,6 +396,56 @@ export const textSuite: Suite = {
       })
     )
   }),
+
+  "phrases, exclusions and alternatives are scored by their words, as the plain definition says": Effect.gen(
+    function* () {
+      const store = yield* TextStore
+      const collection = yield* fresh("phrases")
+      yield* store.createCollection(collection, { language: "simple" })
+      const alternative = FastCheck.record({
+        all: FastCheck.uniqueArray(word, { minLength: 1, maxLength: 2 }),
+        phrase: FastCheck.option(FastCheck.tuple(word, word)),
+        none: FastCheck.option(word)
+      })
+      const sample = FastCheck.tuple(records, FastCheck.array(alternative, { minLength: 1, maxLength: 2 }))
+      yield* property(sample, ([given, query]) =>
+        Effect.gen(function* () {
+          yield* store.deleteWhere(collection, {})
+          const all = given.map(({ text }) => text)
+          yield* store.insertMany(
+            collection,
+            all.map((text, i) => ({ id: `r${i}`, text: text.join(" ") }))
+          )
+          const question = query
+            .map(({ all, none, phrase }) =>
+              [
+                ...all,
+                ...(phrase === null ? [] : [`"${phrase.join(" ")}"`]),
+                ...(none === null ? [] : [`-${none}`])
+              ].join(" ")
+            )
+            .join(" OR ")
+          const wanted = new Set(query.flatMap(({ all, phrase }) => [...all, ...(phrase ?? [])]))
+          const isMatch = (text: ReadonlyArray<string>) =>
+            query.some(
+              ({ all, none, phrase }) =>
+                all.every((word) => text.includes(word)) &&
+                (none === null || !text.includes(none)) &&
+                (phrase === null || text.some((word, i) => word === phrase[0] && text[i + 1] === phrase[1]))
+            )
+          const expected = all.flatMap((text, i) =>
+            isMatch(text) ? [[`r${i}`, bm25(text, all, wanted)] as const] : []
+          )
+          const hits = yield* store.search(collection, question, { syntax: "advanced", limit: 100 })
+          yield* equal(hits.map(({ id }) => id).sort(), expected.map(([id]): string => id).sort(), question)
+          const scores = new Map<string, number>(expected)
+          for (const { bm25, id } of hits) {
+            NodeAssert.ok(Math.abs(bm25 - scores.get(id)!) < 1e-9, `${question}: ${bm25}, not ${scores.get(id)}`)
+          }
+        })
+      )
+    }
+  ),
 
   "however many writers replace and delete at once, scores are those of what is left": Effect.gen(function* () {
     const store = yield* TextStore

@@ -6,7 +6,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { DbConflict, type DbError, MigrationError, NotFound } from "../errors/index.js"
+import { DbConflict, type DbError, DbUnsupported, MigrationError, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
 import * as StoreTexts from "../services/StoreTexts.js"
@@ -88,6 +88,9 @@ interface Collection {
 const batchBytes = 1024 * 1024
 const batchRecords = 500
 
+/** Texts that are looked through before others have their turn. */
+const matchedAtOnce = 50
+
 const batches = (records: ReadonlyArray<Records.CheckedText>): ReadonlyArray<ReadonlyArray<Records.CheckedText>> => {
   const found: Array<Array<Records.CheckedText>> = []
   let [last, bytes] = [[] as Array<Records.CheckedText>, Number.POSITIVE_INFINITY]
@@ -141,10 +144,20 @@ export const make = (
 
   const find = (name: string, at: Origin): Effect.Effect<Collection | undefined, DbError> =>
     Effect.flatMap(Records.checkName(name, at), () =>
-      Effect.map(backend.query("SELECT id, language FROM db_hub_text_collections WHERE name = ?", [name]), ([row]) =>
-        row === undefined
-          ? undefined
-          : { id: Number(row["id"]), language: String(row["language"]) as TextAnalysis.Language }
+      Effect.flatMap(
+        backend.query("SELECT id, language FROM db_hub_text_collections WHERE name = ?", [name]),
+        ([row]): Effect.Effect<Collection | undefined, DbUnsupported> => {
+          if (row === undefined) return Effect.succeed(undefined)
+          const language = String(row["language"])
+          return TextAnalysis.isLanguage(language)
+            ? Effect.succeed({ id: Number(row["id"]), language })
+            : Effect.fail(
+                new DbUnsupported({
+                  ...at,
+                  message: "The collection is of a language that this version does not know: use a later one"
+                })
+              )
+        }
       )
     )
 
@@ -214,12 +227,42 @@ export const make = (
   const remove = (name: string, condition: Fragment, at: Origin): Effect.Effect<number, DbError> =>
     backend.transaction(Effect.flatMap(get(name, at), ({ id }) => engine.remove(id, condition)))
 
+  const isMatch = (query: QuerySyntax.Query, { language }: Collection, row: Row) =>
+    QuerySyntax.matches(query, TextAnalysis.tokens(String(row["text"]), language))
+
+  /**
+   * The best records that match. Engines find those that have all triples of a word, and since some know the places of
+   * only so many in a text, whether these are side by side is looked at here.
+   */
+  const matching = (
+    collection: Collection,
+    query: QuerySyntax.Query,
+    filter: Fragment | undefined,
+    limit: number
+  ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+    const { id, language } = collection
+    if (language !== "trigram") return engine.search(id, query, filter, limit)
+    const loose = QuerySyntax.withoutOrder(query)
+    const among = (most: number): Effect.Effect<ReadonlyArray<Row>, DbError> =>
+      Effect.gen(function* () {
+        const rows = yield* engine.search(id, loose, filter, most)
+        const found: Array<Row> = []
+        for (const [i, row] of rows.entries()) {
+          if (i % matchedAtOnce === matchedAtOnce - 1) yield* Effect.yieldNow()
+          if (isMatch(query, collection, row)) found.push(row)
+          if (found.length === limit) return found
+        }
+        return rows.length < most ? found : yield* among(most * 4)
+      })
+    return among(limit)
+  }
+
   return {
     createCollection: (name, options = {}) =>
       operation("createCollection", (at) =>
         Effect.gen(function* () {
           const { language = "english" } = options
-          if (!TextAnalysis.languages.includes(language)) {
+          if (!TextAnalysis.isLanguage(language)) {
             return yield* refuse(at, "language", "is unknown", TextAnalysis.languages.join(", "))
           }
           let found = yield* find(name, at)
@@ -268,7 +311,7 @@ export const make = (
           const collection = yield* get(name, at)
           const query = QuerySyntax.parse(text, collection.language, options.syntax)
           if (query.length === 0) return []
-          const rows = yield* engine.search(collection.id, query, filter, limit)
+          const rows = yield* matching(collection, query, filter, limit)
           return yield* Effect.forEach(rows, (row) =>
             Effect.map(readRow(row, at), (found) => {
               let highlights: ReadonlyArray<Highlight.Range> | undefined

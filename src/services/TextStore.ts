@@ -14,7 +14,10 @@ import type { FilterInput, Highlight, JsonObject, QuerySyntax, TextAnalysis } fr
  * @category models
  */
 export interface TextCollectionOptions {
-  /** `english` (default) finds words by their stems, `simple` as they are, in any language. */
+  /**
+   * `english` (default) and other languages find words by their stems, `simple` as they are, in any language; `trigram`
+   * finds any part of a word.
+   */
   readonly language?: TextAnalysis.Language
 }
 

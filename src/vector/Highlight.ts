@@ -31,16 +31,19 @@ export const ranges = (text: string, query: QuerySyntax.Query, language: Languag
   const others = phrases.filter(({ prefix, terms }) => terms.length > 1 || prefix)
   found.forEach(({ end, start, term }, at) => {
     if (exact.has(term)) marked.push({ start, end })
-    for (const { prefix, terms } of others) {
-      const matches = terms.every((wanted, i) => {
-        const there = found[at + i]?.term
-        return prefix && i === terms.length - 1 ? there?.startsWith(wanted) === true : there === wanted
+    for (const phrase of others) {
+      if (!QuerySyntax.isAt(found, at, phrase)) continue
+      // What only begins a pair or a triple is the part of it that was looked for.
+      const characters = Array.from(text.slice(start, end))
+      const [begun = ""] = phrase.prefix && phrase.terms.length === 1 ? phrase.terms : []
+      const length = Array.from(begun).length
+      const isPart =
+        (language === "trigram" ? length > 0 : length === 1 && Array.from(term).length === 2) &&
+        characters.length === Array.from(term).length
+      marked.push({
+        start,
+        end: isPart ? start + characters.slice(0, length).join("").length : found[at + phrase.terms.length - 1]!.end
       })
-      if (!matches) continue
-      // A single character begins a pair, of which it is the half that was looked for.
-      const [only] = Array.from(text.slice(start, end))
-      const half = terms.length === 1 && Array.from(terms[0]!).length === 1 && Array.from(term).length === 2
-      marked.push({ start, end: half && only !== undefined ? start + only.length : found[at + terms.length - 1]!.end })
     }
   })
   const joined: Array<{ start: number; end: number }> = []

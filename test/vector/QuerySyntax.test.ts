@@ -4,10 +4,17 @@ import * as FastCheck from "effect/FastCheck"
 import { Highlight, Porter, QuerySyntax, TextAnalysis } from "../../src/vector/index.js"
 
 const plainTerms = (text: string) => QuerySyntax.wanted(QuerySyntax.parse(text, "english")).map(({ terms }) => terms[0])
-const marked = (text: string, query: string, syntax: QuerySyntax.Syntax = "plain") =>
-  Highlight.ranges(text, QuerySyntax.parse(query, "english", syntax), "english").map(({ end, start }) =>
+const marked = (
+  text: string,
+  query: string,
+  syntax: QuerySyntax.Syntax = "plain",
+  language: TextAnalysis.Language = "english"
+) =>
+  Highlight.ranges(text, QuerySyntax.parse(query, language, syntax), language).map(({ end, start }) =>
     text.slice(start, end)
   )
+
+const language = FastCheck.constantFrom(...TextAnalysis.languages)
 
 describe("Porter", () => {
   it("stems as the stemmer of FTS5 does", () => {
@@ -54,16 +61,16 @@ describe("TextAnalysis", () => {
 
   it("gives terms of letters and digits only, whose places lie in the text in order", () => {
     FastCheck.assert(
-      FastCheck.property(FastCheck.string({ unit: "binary", maxLength: 40 }), (text) => {
+      FastCheck.property(FastCheck.string({ unit: "binary", maxLength: 40 }), language, (text, language) => {
         let last = 0
-        for (const { end, start, term } of TextAnalysis.tokens(text, "english")) {
+        for (const { end, start, term } of TextAnalysis.tokens(text, language)) {
           assert.match(term, /^(?:[\p{L}\p{M}\p{N}]+|\p{Extended_Pictographic})$/u)
           assert.isTrue(start >= last && end > start && end <= text.length)
           assert.isTrue(text.slice(start, end).isWellFormed() || !text.isWellFormed())
           last = start
         }
       }),
-      { numRuns: 2000 }
+      { numRuns: 4000 }
     )
   })
 })
@@ -108,8 +115,9 @@ describe("QuerySyntax", () => {
       FastCheck.property(
         typed.map((parts) => parts.join("")),
         FastCheck.constantFrom("plain" as const, "advanced" as const),
-        (text, syntax) => {
-          for (const { all, none } of QuerySyntax.parse(text, "english", syntax)) {
+        language,
+        (text, syntax, language) => {
+          for (const { all, none } of QuerySyntax.parse(text, language, syntax)) {
             assert.isAbove(all.length, 0)
             for (const { terms } of [...all, ...none]) assert.isAbove(terms.length, 0)
           }
@@ -129,13 +137,23 @@ describe("Highlight", () => {
     assert.deepStrictEqual(marked("👍🏽 done", "👍"), ["👍"])
   })
 
+  it("marks parts of words as a trigram", () => {
+    const parts = (text: string, query: string) => marked(text, query, "plain", "trigram")
+    assert.deepStrictEqual(parts("the substation's", "station"), ["station"])
+    assert.deepStrictEqual(parts("Cafe\u0301s and caféteria", "café"), ["Cafe\u0301s", "café"])
+    assert.deepStrictEqual(parts("a red bed", "ed"), ["ed", "ed"])
+    assert.deepStrictEqual(marked("red fish", '"ed fi"', "advanced", "trigram"), ["ed fis"])
+  })
+
   it("never cuts a character", () => {
     FastCheck.assert(
       FastCheck.property(
         FastCheck.string({ unit: "grapheme" }),
         FastCheck.string({ unit: "grapheme" }),
-        (text, query) => {
-          for (const part of marked(text + query, query)) assert.isTrue(part.isWellFormed() && part !== "")
+        language,
+        (text, query, language) => {
+          for (const part of marked(text + query, query, "plain", language))
+            assert.isTrue(part.isWellFormed() && part !== "")
         }
       )
     )

@@ -2,8 +2,6 @@
  * Texts on PostgreSQL, ranked by BM25: its own ranks know nothing of how rare a word is. How often each term is in each
  * record is a row of `db_hub_terms_n`, all that a search by words reads; a `tsvector` says where, for phrases.
  *
- * Of a phrase of several words BM25 counts the words.
- *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
@@ -37,21 +35,9 @@ const tsquery = (query: QuerySyntax.Query): string =>
     .map(({ all, none }) => `(${[...all.map(phrase), ...none.map((each) => `!${phrase(each)}`)].join(" & ")})`)
     .join(" | ")
 
-/** Each term by itself, to count in how many records it is. */
-const termsOf = (query: QuerySyntax.Query): ReadonlyArray<readonly [term: string, prefix: boolean]> => {
-  const found = new Map<string, readonly [string, boolean]>()
-  for (const { prefix, terms } of QuerySyntax.wanted(query)) {
-    terms.forEach((term, i) => {
-      const begins = prefix && i === terms.length - 1
-      found.set(`${begins}${term}`, [term, begins])
-    })
-  }
-  return Array.from(found.values())
-}
-
-/** Whether a record that has one of the words matches, whatever else is in it. */
-const anyWord = (query: QuerySyntax.Query): boolean =>
-  query.every(({ all, none }) => all.length === 1 && all[0]!.terms.length === 1 && none.length === 0)
+/** Whether something is looked for, or excluded, that rows of single terms do not tell. */
+const hasOrder = (query: QuerySyntax.Query): boolean =>
+  query.some(({ all, none }) => none.length > 0 || all.some(({ terms }) => terms.length > 1))
 
 /** The first string, by code point, that comes after all that begin with a term. */
 const pastAll = (prefix: string): string => {
@@ -172,13 +158,22 @@ export const make = (client: Pick<PostgresClient, "query" | "execute" | "enqueue
       }),
 
     search: (n, query, condition, limit) => {
-      const wanted = termsOf(query)
-      const exact = wanted.flatMap(([term, prefix]) => (prefix ? [] : [term]))
-      const prefixes = wanted.flatMap(([term, prefix]) => (prefix ? [term] : []))
+      const words = QuerySyntax.words(query)
+      const exact = words.flatMap(({ prefix, terms }) => (prefix ? [] : terms))
+      const prefixes = words.flatMap(({ prefix, terms }) => (prefix ? terms : []))
       const conditions = [
-        ...(anyWord(query) ? [] : [{ sql: "t.terms @@ ?::tsquery", params: [tsquery(query)] }]),
+        ...(hasOrder(query) ? [{ sql: "t.terms @@ ?::tsquery", params: [tsquery(query)] }] : []),
         ...(condition === undefined ? [] : [condition])
       ]
+      /** Where a word is among them: prefixes are counted down from -1. */
+      const numberOf = (term: string, prefix: boolean) =>
+        prefix ? -1 - prefixes.indexOf(term) : exact.indexOf(term) + 1
+      // Only what has all words of an alternative is worth looking at.
+      const complete = query.map((alternative) => {
+        const numbers = QuerySyntax.words([alternative]).map(({ prefix, terms }) => numberOf(terms[0]!, prefix))
+        return `count(*) FILTER (WHERE o.at IN (${numbers.join(", ")})) = ${numbers.length}`
+      })
+      const having = QuerySyntax.isAnyWord(query) ? "" : ` HAVING ${complete.join(" OR ")}`
       // OFFSET keeps the planner from reading the table for all terms at once.
       const occurrences = [
         `SELECT w.at, p.row_id, p.length, p.times
@@ -208,7 +203,7 @@ export const make = (client: Pick<PostgresClient, "query" | "execute" | "enqueue
           SELECT o.row_id, sum((
             w.weight * o.times * 3 / (o.times + 2 * (0.25::float8 + 0.75::float8 * o.length / w.length)) * ${points}
           )::bigint)::bigint AS score
-          FROM occurrences AS o JOIN weights AS w ON w.at = o.at GROUP BY o.row_id
+          FROM occurrences AS o JOIN weights AS w ON w.at = o.at GROUP BY o.row_id${having}
         ), best AS (
           SELECT s.row_id, s.score FROM scored AS s${
             conditions.length === 0

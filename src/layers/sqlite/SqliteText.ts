@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { DbCorrupt } from "../../errors/index.js"
-import type { JsonObject, QuerySyntax } from "../../vector/index.js"
+import { type JsonObject, QuerySyntax } from "../../vector/index.js"
 import type { TextEngine } from "../SqlTextStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteFilter from "./SqliteFilter.js"
@@ -91,16 +91,25 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
   // Texts are read last, only those of the results; ids, which order equal scores, only where a score may be among them.
   search: (n, query, condition, limit) => {
     const least = `(SELECT min(score) FROM (SELECT score FROM hits ORDER BY score DESC LIMIT ${limit}))`
+    const words = QuerySyntax.words(query).map(phrase).join(" OR ")
+    // Scores are those of the words, whatever combination of them is looked for.
+    const matches = QuerySyntax.isAnyWord(query)
+      ? { sql: "", params: [] }
+      : {
+          sql: `AND +rowid IN (SELECT rowid FROM db_hub_terms_${n} WHERE db_hub_terms_${n} MATCH ?)`,
+          params: [match(query)]
+        }
     return client.query(
       `WITH hits AS MATERIALIZED (
-          SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n} WHERE db_hub_terms_${n} MATCH ?
+          SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n}
+          WHERE db_hub_terms_${n} MATCH ? ${matches.sql}
         ), best AS MATERIALIZED (
           SELECT t.row_id, t.id, hits.score FROM hits CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = hits.found
           WHERE ${condition?.sql ?? `hits.score >= ${least}`} ORDER BY hits.score DESC, t.id LIMIT ${limit}
         )
         SELECT t.id, t.metadata, t.text, best.score AS bm25
         FROM best CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = best.row_id ORDER BY best.score DESC, t.id`,
-      [match(query), ...(condition?.params ?? [])]
+      [words, ...matches.params, ...(condition?.params ?? [])]
     )
   },
 
