@@ -13,14 +13,13 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import { DbConflict, DbConnection, type DbError, DbLocked, type ErrorContext } from "../errors/index.js"
+import * as Tracing from "./Tracing.js"
 
 type Rows = ReadonlyArray<Record<string, unknown>>
 
@@ -115,10 +114,8 @@ export const client = (options: {
     return Object.assign(sql, { safe: sql })
   })
 
-const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
-
 /**
- * A transaction as a span, where somebody traces: the tracer that a program has by default keeps nothing.
+ * A transaction as a span.
  *
  * @since 0.1.0
  * @category tracing
@@ -126,10 +123,7 @@ const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 export const traced = <A, E, R>(
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   transaction: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  fiber.currentTracer === defaultTracer
-    ? transaction
-    : Effect.withSpan(transaction, "sql.transaction", { kind: "client", captureStackTrace: false })
+): Effect.Effect<A, E, R> => Tracing.traced(fiber, "sql.transaction", transaction, { kind: "client" })
 
 /**
  * Column names of which none occurs twice: the second `id` is `id_2`.

@@ -77,7 +77,7 @@ const factory =
       server.registerTool(name, declared(name), async (args, context) => {
         const answer = await call(name, args, context)
         return answer.ok
-          ? { content: [{ type: "text", text: JSON.stringify(answer.value) }], structuredContent: answer.value }
+          ? { content: [{ type: "text", text: answer.text }], structuredContent: answer.value }
           : { content: [{ type: "text", text: JSON.stringify({ error: answer.error }) }], isError: true }
       })
     }
@@ -94,7 +94,7 @@ const factory =
         { description: "Tables and views with their columns", mimeType: "application/json" },
         async (uri, { backend }, context) => {
           const answer = await call("db_hub_schema", { backend: String(backend) }, context)
-          if (answer.ok) return { contents: [{ uri: uri.href, text: JSON.stringify(answer.value) }] }
+          if (answer.ok) return { contents: [{ uri: uri.href, text: answer.text }] }
           throw new Mcp.ProtocolError(Mcp.ProtocolErrorCode.InvalidParams, answer.error.message, answer.error)
         }
       )

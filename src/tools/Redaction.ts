@@ -7,6 +7,14 @@ const passwords = /(:\/\/[^\s:/@]*:)[^\s@/]+@/g
 const passwordWords = /\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'";,)]+)/gi
 
 /**
+ * Whether a text may hold one; false is certain.
+ *
+ * @since 0.1.0
+ * @category redaction
+ */
+export const mayHoldPassword = (text: string): boolean => /:\/\/|password/i.test(text)
+
+/**
  * A value without the passwords of connection strings in its texts.
  *
  * @since 0.1.0

@@ -15,6 +15,8 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DbBusy, type DbError, DbReadOnly, InvalidInput, invalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
+import * as Check from "../layers/Check.js"
+import { traced } from "../layers/Tracing.js"
 import type { AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
@@ -22,7 +24,7 @@ import type { HubShape } from "../services/Hub.js"
 import * as Actions from "./Actions.js"
 import { outputFile } from "./backupFile.js"
 import { type Arguments, type Group, namesOf, type ToolName, tools } from "./Declarations.js"
-import { redacted } from "./Redaction.js"
+import { mayHoldPassword, redacted } from "./Redaction.js"
 import * as Searching from "./Searching.js"
 import * as Writes from "./Writes.js"
 
@@ -102,7 +104,12 @@ export interface ToolError {
  * @category models
  */
 export type ToolAnswer =
-  | { readonly ok: true; readonly value: Readonly<Record<string, unknown>> }
+  | {
+      readonly ok: true
+      readonly value: Readonly<Record<string, unknown>>
+      /** The same as JSON. */
+      readonly text: string
+    }
   | { readonly ok: false; readonly error: ToolError }
 
 /**
@@ -154,32 +161,43 @@ const realClock = Clock.make()
 
 const numeric = new Set(["max_rows", "target", "limit"])
 
-/** Some models send whole numbers as 10.0 or "10". */
-const lenient = (args: unknown): unknown =>
-  typeof args !== "object" || args === null || Array.isArray(args)
-    ? (args ?? {})
-    : Object.fromEntries(
-        Object.entries(args).map(([key, value]) => [
-          key,
-          numeric.has(key) && typeof value === "string" && /^\s*\d{1,15}(\.0*)?\s*$/.test(value) ? Number(value) : value
-        ])
-      )
+const wholeNumber = /^\s*\d{1,15}(\.0*)?\s*$/
 
-const decode = <Name extends ToolName>(name: Name, args: unknown): Effect.Effect<Arguments<Name>, InvalidInput> => {
+/** Some models send whole numbers as 10.0 or "10". */
+const lenient = (args: unknown): unknown => {
+  if (typeof args !== "object" || args === null || Array.isArray(args)) return args ?? {}
+  const entries = Object.entries(args)
+  const isText = ([key, value]: [string, unknown]) =>
+    numeric.has(key) && typeof value === "string" && wholeNumber.test(value)
+  return entries.some(isText)
+    ? Object.fromEntries(entries.map((entry) => (isText(entry) ? [entry[0], Number(entry[1])] : entry)))
+    : args
+}
+
+/** Whether arguments are as they should be, which most are; what is wrong with the others, their schema tells. */
+const fits = new Map<ToolName, (args: unknown) => boolean>()
+
+const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either<Arguments<Name>, InvalidInput> => {
   const schema = tools[name].parameters as unknown as Schema.Schema<Arguments<Name>, unknown>
-  const decoded = Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(lenient(args))
-  if (Either.isRight(decoded)) return Effect.succeed(decoded.right)
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(decoded.left)[0]
-  const field = issue === undefined || issue.path.length === 0 ? "arguments" : issue.path.map(String).join(".")
-  const { fields } = tools[name].parameters
-  return Effect.fail(
-    invalidInput(
+  const given = lenient(args)
+  let fit = fits.get(name)
+  if (fit === undefined) {
+    fit = Check.make(schema)
+    fits.set(name, fit)
+  }
+  if (fit(given)) return Either.right(given as Arguments<Name>)
+  const decoded = Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(given)
+  return Either.mapLeft(decoded, (error) => {
+    const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+    const field = issue === undefined || issue.path.length === 0 ? "arguments" : issue.path.map(String).join(".")
+    const { fields } = tools[name].parameters
+    return invalidInput(
       name,
       field,
       "is missing, unknown or of the wrong type",
       Object.keys(fields).join(", ") || "no arguments"
     )
-  )
+  })
 }
 
 const hintOf = (error: DbError): string | undefined => {
@@ -215,15 +233,12 @@ const statementOf = (args: unknown): string | undefined => {
 }
 
 /** A statement without its values, so that the same question is known again. */
-const fingerprint = (args: unknown): string => {
-  const given = documentOf(args)
-  const statement = statementOf(args)
+const fingerprint = (statement: string | undefined, backend: unknown): string => {
   const hash =
     statement === undefined
       ? "none"
       : NodeCrypto.createHash("sha256").update(statement.replace(/\s+/g, " ").trim()).digest("hex").slice(0, 16)
-  const backend = typeof given["backend"] === "string" ? given["backend"].slice(0, 63) : "primary"
-  return `statement ${hash}, backend ${backend}`
+  return `statement ${hash}, backend ${typeof backend === "string" ? backend.slice(0, 63) : "primary"}`
 }
 
 /**
@@ -249,24 +264,30 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
 
     const mayUse = (backend: BackendShape) => options.backends?.includes(backend.name) ?? true
     const get = (name: string | undefined): Effect.Effect<BackendShape, DbError> =>
-      Effect.filterOrElse(hub.get(name), mayUse, () =>
-        Effect.fail(
-          new NotFound({
-            operation: "tools.backend",
-            entity: "backend",
-            message: "The tools may not use this backend, or there is none of that name"
-          })
-        )
+      Effect.flatMap(hub.get(name), (backend) =>
+        mayUse(backend)
+          ? Effect.succeed(backend)
+          : new NotFound({
+              operation: "tools.backend",
+              entity: "backend",
+              message: "The tools may not use this backend, or there is none of that name"
+            })
       )
 
     /** Opened at the first question; one that could not be opened is tried again. */
     const doorOf = (backend: BackendShape): Effect.Effect<AgentSqlShape, DbError> => {
-      const known = Effect.suspend(() => Effect.fromNullable(doors.get(backend)))
-      const open = Effect.tap(
-        Effect.provideService(backend.agentSql(options.reading), Scope.Scope, scope),
-        (opened) => void doors.set(backend, opened)
+      const known = doors.get(backend)
+      if (known !== undefined) return Effect.succeed(known)
+      return opening.withPermits(1)(
+        Effect.suspend(() => {
+          const opened = doors.get(backend)
+          if (opened !== undefined) return Effect.succeed(opened)
+          return Effect.tap(
+            Effect.provideService(backend.agentSql(options.reading), Scope.Scope, scope),
+            (opened) => void doors.set(backend, opened)
+          )
+        })
       )
-      return Effect.orElse(known, () => opening.withPermits(1)(Effect.orElse(known, () => open)))
     }
 
     const read = (backend: BackendShape, sql: string, params: ReadonlyArray<unknown>, maxRows?: number) =>
@@ -399,43 +420,49 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       })
     }
 
+    const toolOf = (name: string): ToolName | undefined => names.find((tool) => tool === name)
+
     const run = (name: string, args: unknown, caller: Caller): Effect.Effect<Document, DbError> => {
-      const known = names.find((tool) => tool === name)
+      const known = toolOf(name)
       if (known === undefined) return Effect.fail(unknownTool(name))
       const handler = handlers[known] as (args: unknown, caller: Caller) => Effect.Effect<Document, DbError>
-      return Effect.zipRight(
-        turns.get(known)?.(caller.session) ?? Effect.void,
-        Effect.flatMap(decode(known, args), (decoded) => handler(decoded, caller))
-      )
+      const handle = () =>
+        Either.match(decode(known, args), {
+          onLeft: (error) => Effect.fail(error),
+          onRight: (decoded) => handler(decoded, caller)
+        })
+      const turn = turns.get(known)
+      return turn === undefined ? handle() : Effect.flatMap(turn(caller.session), handle)
     }
 
+    /** The row of a call, made later, of what is small. */
     const recordOf = (
       name: string,
       args: unknown,
       caller: Caller,
       taken: number,
       result: Either.Either<Document, DbError>
-    ): AuditRecord => {
-      const known = names.find((tool) => tool === name)
-      const refused =
-        Either.isLeft(result) && ["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(result.left._tag)
+    ): (() => AuditRecord) => {
+      const known = toolOf(name)
+      const [statement, backend] = [statementOf(args), documentOf(args)["backend"]]
+      const error = Either.isLeft(result) ? result.left : undefined
       const rows = Either.isRight(result) ? (result.right["row_count"] ?? result.right["rows_affected"]) : undefined
-      return {
+      return () => ({
         tool: known ?? "unknown",
         caller: caller.name,
         level: known === undefined ? "read" : tools[known].group,
-        allowed: !refused,
-        argumentSummary: fingerprint(args),
+        allowed: error === undefined || !["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(error._tag),
+        argumentSummary: fingerprint(statement, backend),
         resultSummary: [
-          Either.isLeft(result) ? `${result.left._tag} ${result.left.code ?? ""}`.trim() : "ok",
+          error === undefined ? "ok" : `${error._tag} ${error.code ?? ""}`.trim(),
           ...(rows === undefined ? [] : [`${rows} rows`]),
           `${taken} ms`
         ].join(", ")
-      }
+      })
     }
 
     /** Calls that have read, and are not recorded yet. */
-    const waiting: Array<AuditRecord> = []
+    const waiting: Array<() => AuditRecord> = []
     const recordingTurn = yield* Effect.makeSemaphore(1)
     /** Why calls that read are not in the audit log: told at the next call. */
     let unrecorded: DbError | undefined
@@ -443,7 +470,8 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     const recordWith = (...records: ReadonlyArray<AuditRecord>): Effect.Effect<void, DbError> =>
       recordingTurn.withPermits(1)(
         Effect.suspend(() => {
-          const [first, ...others] = waiting.splice(0).concat(records)
+          const before = waiting.splice(0).map((record) => record())
+          const [first, ...others] = before.concat(records)
           return audit === undefined || first === undefined ? Effect.void : audit([first, ...others])
         })
       )
@@ -456,48 +484,62 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     yield* Effect.addFinalizer(() => recordWaiting)
 
     /** The answer of a call that read does not wait for its row in the audit log, unless many do. */
-    const recordLater = (record: AuditRecord): Effect.Effect<void> => {
+    const recordLater = (record: () => AuditRecord): Effect.Effect<unknown> | undefined => {
       waiting.push(record)
       if (waiting.length >= maxTogether) return recordWaiting
-      return waiting.length > 1
-        ? Effect.void
-        : Effect.asVoid(FiberSet.run(recording, Effect.withClock(Effect.delay(recordWaiting, recordAfter), realClock)))
+      if (waiting.length > 1) return undefined
+      return FiberSet.run(recording, Effect.withClock(Effect.delay(recordWaiting, recordAfter), realClock))
+    }
+
+    const onlyReads = (name: string): boolean => {
+      const known = toolOf(name)
+      return known !== undefined && tools[known].group === "read"
+    }
+
+    const failed = (error: DbError): ToolAnswer => ({ ok: false, error: toolError(error) })
+
+    const answerOf = (value: Document): ToolAnswer => {
+      const text = JSON.stringify(value)
+      if (!mayHoldPassword(text)) return { ok: true, value, text }
+      const clean = redacted(value) as Document
+      return { ok: true, value: clean, text: JSON.stringify(clean) }
+    }
+
+    const call = (name: string, args: unknown, caller: Caller): Effect.Effect<ToolAnswer> => {
+      if (unrecorded !== undefined) {
+        const error = unrecorded
+        unrecorded = undefined
+        return Effect.succeed(failed(error))
+      }
+      const started = performance.now()
+      const conclude = (result: Either.Either<Document, DbError>): Effect.Effect<ToolAnswer> => {
+        const answer = () => Either.match(result, { onLeft: failed, onRight: answerOf })
+        if (audit === undefined) return Effect.succeed(answer())
+        const taken = Math.round(performance.now() - started)
+        const record = recordOf(name, args, caller, taken, result)
+        if (Either.isLeft(result) || !onlyReads(name)) {
+          return Effect.match(recordWith(record()), { onFailure: failed, onSuccess: answer })
+        }
+        const recorded = recordLater(record)
+        return recorded === undefined ? Effect.succeed(answer()) : Effect.map(recorded, answer)
+      }
+      return Effect.matchEffect(run(name, args, caller), {
+        onFailure: (error) => conclude(Either.left(error)),
+        onSuccess: (value) => conclude(Either.right(value))
+      })
     }
 
     /** Who reads the log reads the calls before. */
-    const recordFirst = (args: unknown): Effect.Effect<void> =>
-      waiting.length > 0 && /db_hub_audit/i.test(statementOf(args) ?? "") ? recordWaiting : Effect.void
-
-    const onlyReads = (name: string): boolean => names.some((tool) => tool === name && tools[tool].group === "read")
-
-    const failed = (error: DbError): ToolAnswer => ({ ok: false, error: toolError(error) })
+    const inOrder = (name: string, args: unknown, caller: Caller): Effect.Effect<ToolAnswer> =>
+      waiting.length > 0 && /db_hub_audit/i.test(statementOf(args) ?? "")
+        ? Effect.flatMap(recordWaiting, () => call(name, args, caller))
+        : call(name, args, caller)
 
     // Ready when the first question comes; what keeps it from opening is told to who asks.
     if (mayUse(hub.primary)) yield* Effect.forkIn(Effect.ignore(doorOf(hub.primary)), scope)
 
     return {
       names,
-      call: (name, args, caller) =>
-        Effect.gen(function* () {
-          yield* recordFirst(args)
-          if (unrecorded !== undefined) {
-            const error = unrecorded
-            unrecorded = undefined
-            return failed(error)
-          }
-          const started = yield* Clock.currentTimeMillis
-          const result = yield* Effect.either(run(name, args, caller))
-          if (audit !== undefined) {
-            const record = recordOf(name, args, caller, (yield* Clock.currentTimeMillis) - started, result)
-            yield* Either.isRight(result) && onlyReads(name) ? recordLater(record) : recordWith(record)
-          }
-          return Either.match(result, {
-            onLeft: failed,
-            onRight: (value): ToolAnswer => ({ ok: true, value: redacted(value) as Document })
-          })
-        }).pipe(
-          Effect.catchAll((error) => Effect.succeed(failed(error))),
-          Effect.withSpan(name, { captureStackTrace: false })
-        )
+      call: (name, args, caller) => Effect.withFiberRuntime((fiber) => traced(fiber, name, inOrder(name, args, caller)))
     }
   })

@@ -6,7 +6,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodeModule from "node:module"
-import type { Socket } from "node:net"
+import { Socket } from "node:net"
 import * as NodePath from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { Worker } from "node:worker_threads"
@@ -19,7 +19,11 @@ import { Worker } from "node:worker_threads"
  */
 export const programs = ["SqliteAgentWorker", "SqliteGraphBuilder", "SqliteGraphThread"] as const
 
-type Program = (typeof programs)[number]
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Program = (typeof programs)[number]
 
 /** Undefined in a bundle of CommonJS. */
 const here: string | undefined = import.meta.url
@@ -99,7 +103,8 @@ export const startPiped = (name: Program): Piped => {
     env: {},
     stdio: ["ignore", "ignore", "ignore", "pipe"]
   })
-  const pipe = child.stdio[pipeDescriptor] as Socket
+  // Where no more files can be opened, there are no pipes, and soon an error.
+  const pipe = (child.stdio?.[pipeDescriptor] ?? new Socket()) as Socket
   child.unref()
   pipe.unref()
   child.on("error", () => pipe.destroy())
