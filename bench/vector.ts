@@ -16,6 +16,7 @@ import * as SqliteVec from "sqlite-vec"
 import { exactSearch, type Matches, MetricKind } from "usearch"
 import * as SqliteClient from "../src/layers/sqlite/SqliteClient.js"
 import * as GraphFile from "../src/layers/sqlite/SqliteGraphFile.js"
+import * as GraphIndex from "../src/layers/sqlite/SqliteGraphIndex.js"
 import { resolve } from "../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../src/layers/sqlite/SqliteVectorTables.js"
@@ -241,7 +242,7 @@ const searchAll = (store: Store, vectors: Float32Array, wanted: ReadonlyArray<Wa
 const searchByHand = (database: string, client: SqliteClient.SqliteClient) =>
   Effect.gen(function* () {
     const [row] = yield* client.query("SELECT * FROM db_hub_vector_graphs")
-    const graph = GraphFile.emptyGraph({
+    const graph = GraphIndex.emptyGraph({
       dimension,
       metric: "cosine",
       scale: 1,

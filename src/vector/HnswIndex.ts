@@ -30,7 +30,7 @@ export interface Graph {
  * @since 0.1.0
  * @category sizing
  */
-export const scoredFor = (k: number): number => Math.ceil(1.25 * k) + 8
+export const scoredFor = (k: number): number => Math.ceil(1.1 * k) + 3
 
 /**
  * How many candidates to ask a graph for: the far half of what it finds has gaps.
@@ -38,7 +38,7 @@ export const scoredFor = (k: number): number => Math.ceil(1.25 * k) + 8
  * @since 0.1.0
  * @category sizing
  */
-export const countFor = (k: number, expansion: number): number => Math.max(expansion, 2 * scoredFor(k))
+export const countFor = (k: number, expansion: number): number => Math.max(expansion, 3 * k)
 
 /** The greatest 16-bit float is 65504. */
 const largest = 65_000
@@ -125,13 +125,10 @@ export const make = (options: {
       }
       const enough = scoredFor(k)
       const first = Math.min(graph.size, countFor(k, expansion))
-      const both = Effect.all(
-        [graph.search(query, first), changes.search({ query, k, limit, minScore, fetch })],
-        // The graph is searched elsewhere.
-        changes.size() === 0 ? {} : { concurrency: 2 }
-      )
-      let [found, newer] = yield* both
-      for (const one of newer) best.offer(one)
+      let found = yield* graph.search(query, first)
+      if (changes.size() > 0) {
+        for (const one of yield* changes.search({ query, k, limit, minScore, fetch })) best.offer(one)
+      }
       const seen = new Set<number>()
       for (let count = first; ; ) {
         const all = count === graph.size

@@ -6,7 +6,7 @@ import Driver from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { assert } from "vitest"
 import { nextTurn } from "../../src/layers/EventLoop.js"
-import { heapBytes } from "../../src/layers/sqlite/SqliteGraphs.js"
+import * as Graphs from "../../src/layers/sqlite/SqliteGraphs.js"
 import type { SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
 import * as SqliteVectorStore from "../../src/layers/sqlite/SqliteVectorStore.js"
 import * as SqliteVectorTables from "../../src/layers/sqlite/SqliteVectorTables.js"
@@ -384,12 +384,12 @@ describe("graphs: files are caches", () => {
       assert.lengthOf(yield* store.search("c", vectorOf(4)), 10)
       assert.strictEqual((yield* indexOf(store))?.state, "ready")
       // An exact index takes less here.
-      assert.isAtLeast(store.memoryBytes(), 900 * heapBytes)
+      assert.isAtLeast(store.memoryBytes(), Graphs.bytesFor(900))
       for (const file of graphsIn(path)) NodeFs.rmSync(file)
       const other = yield* openStore({ path, readOnly: true })
       assert.deepStrictEqual(brief(yield* other.store.search("c", vectorOf(4))), naive(records, vectorOf(4), 10))
       yield* other.store.settled
-      assert.isBelow(other.store.memoryBytes(), 900 * heapBytes)
+      assert.isBelow(other.store.memoryBytes(), Graphs.bytesFor(900))
       assert.deepStrictEqual(graphsIn(path), [])
     })
   )
@@ -409,7 +409,10 @@ describe("graphs: files are caches", () => {
   it.scopedLive("no graph is built that would leave no room for what is written later", () =>
     Effect.gen(function* () {
       const records = recordsOf(0, 1000)
-      const { store } = yield* openStore({ path: yield* temporaryFile }, { memoryBytes: 1000 * (heapBytes + 10) })
+      const { store } = yield* openStore(
+        { path: yield* temporaryFile },
+        { memoryBytes: Graphs.bytesFor(1000) + 10_000 }
+      )
       yield* store.createCollection("c", { dimension })
       yield* store.insertMany("c", records)
       assert.deepStrictEqual(brief(yield* store.search("c", vectorOf(9))), naive(records, vectorOf(9), 10))
@@ -422,7 +425,7 @@ describe("graphs: files are caches", () => {
     Effect.gen(function* () {
       const records = recordsOf(0, 1000)
       // Room for the rows or the graph of one collection, and for neither.
-      for (const memoryBytes of [200_000, 50_000]) {
+      for (const memoryBytes of [300_000, 50_000]) {
         const { store } = yield* openStore({ path: yield* temporaryFile }, { memoryBytes })
         for (const name of ["a", "b"]) {
           yield* store.createCollection(name, { dimension })

@@ -10,6 +10,7 @@ import { exactSearch, type Index } from "usearch"
 import { Distance, fromBytes, HnswIndex } from "../../vector/index.js"
 import { dieWithParent } from "./ChildProgram.js"
 import * as GraphFile from "./SqliteGraphFile.js"
+import * as GraphIndex from "./SqliteGraphIndex.js"
 import * as Rows from "./SqliteVectorRows.js"
 
 export interface BuildTask {
@@ -148,7 +149,7 @@ const begin = (db: Database, { base, collection }: BuildTask) => {
   const from = base !== undefined && collection.reset_seq <= base.seq && GraphFile.isWhole(base.file) ? base : undefined
   const sample = pages(db, collection, 0).next().value
   const scale = from?.scale ?? HnswIndex.scaleOf(sample?.vectors ?? [])
-  const graph = GraphFile.emptyGraph({ ...collection, scale, connectivity })
+  const graph = GraphIndex.emptyGraph({ ...collection, scale, connectivity })
   if (from === undefined) return { graph, scale, after: 0 }
   graph.load(from.file.path)
   const deletions = db
@@ -227,7 +228,7 @@ const nearestByScan = async (
     const { keys, vectors } = without(page, heldOut)
     if (keys.length === 0) continue
     const wanted = Math.min(k, keys.length)
-    const metric = GraphFile.metricKind(collection.metric)
+    const metric = GraphIndex.metricKind(collection.metric)
     const found = exactSearch(matrixOf(vectors, collection, scale), matrix, collection.dimension, wanted, metric)
     for (const [i, nearest] of best.entries()) {
       for (let j = i * wanted; j < (i + 1) * wanted; j++) {

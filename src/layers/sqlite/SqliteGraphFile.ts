@@ -5,23 +5,12 @@
 import * as NodeCrypto from "node:crypto"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
-import { Index, MetricKind, ScalarKind } from "usearch"
-import type { Metric } from "../../vector/index.js"
 
 /** A file, and how to tell that it is whole. */
 export interface GraphFile {
   readonly path: string
   readonly bytes: number
   readonly sha256: string
-}
-
-/** What a graph is made of; it cannot be changed in one that exists. */
-export interface GraphSettings {
-  readonly dimension: number
-  readonly metric: Metric
-  /** What vectors are multiplied by, but under cosine. */
-  readonly scale: number
-  readonly connectivity: number
 }
 
 export const folderOf = (database: string): string => `${NodePath.resolve(database)}-vectors`
@@ -61,21 +50,3 @@ export const isWhole = ({ bytes, path, sha256 }: GraphFile): boolean => {
   const found = NodeFs.statSync(path, { throwIfNoEntry: false })
   return found?.isFile() === true && found.size === bytes && sha256Of(path) === sha256
 }
-
-/** Candidates while building: more make a better graph, and a slower build. */
-const expansionAdd = 128
-
-/** Vectors of length 1 lie in the same order by cosine and by dot product, which is cheaper. */
-export const metricKind = (metric: Metric) => (metric === "l2" ? MetricKind.L2sq : MetricKind.IP)
-
-/** A graph without vectors. The candidates of a search are as many as the results asked for. */
-export const emptyGraph = ({ connectivity, dimension, metric }: GraphSettings): Index =>
-  new Index({
-    dimensions: dimension,
-    metric: metricKind(metric),
-    quantization: ScalarKind.F16,
-    connectivity,
-    expansion_add: expansionAdd,
-    expansion_search: 1,
-    multi: false
-  })

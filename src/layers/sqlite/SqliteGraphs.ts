@@ -9,8 +9,10 @@ import type * as Scope from "effect/Scope"
 import { type HnswIndex, OutOfCandidates } from "../../vector/index.js"
 import { startProcess, startThread, whyMissing } from "./ChildProgram.js"
 import type { BuilderMessage, BuilderRequest, BuildTask, Built } from "./SqliteGraphBuilder.js"
-import type { GraphFile, GraphSettings } from "./SqliteGraphFile.js"
-import type { ThreadAnswer, ThreadData, ThreadRequest } from "./SqliteGraphThread.js"
+import * as Exchange from "./SqliteGraphExchange.js"
+import type { GraphFile } from "./SqliteGraphFile.js"
+import type { GraphSettings, Search } from "./SqliteGraphIndex.js"
+import type { ThreadData, ThreadMessage } from "./SqliteGraphThread.js"
 
 /** The file is gone, cut short or altered, or cannot be opened here. */
 export class GraphDamaged extends Data.TaggedError("GraphDamaged")<{ readonly message: string }> {}
@@ -23,8 +25,27 @@ export interface OpenGraph extends HnswIndex.Graph {
   readonly isOpen: () => boolean
 }
 
-/** What the library holds per vector beside the file: its place, and its key in a table. */
-export const heapBytes = 96
+/** What the library holds per vector beside the file, its place and its key in a table, and room in an answer. */
+export const heapBytes = 104
+
+/** Vectors of a graph that is opened on the event loop, too, in some 15 ms: searching there saves changing threads. */
+const hereLimit = 250_000
+
+/** Candidates that are searched on the event loop at most. */
+const hereCount = 1024
+
+/** Milliseconds for which a thread's answer is waited for on the spot, which costs less than to be told later. */
+const patience = 4
+
+/** What the graph of so many vectors takes beside the file. */
+export const bytesFor = (vectors: number): number => vectors * heapBytes * (vectors <= hereLimit ? 2 : 1)
+
+/** The graph on the event loop. Its file was found to be whole. */
+const openHere = (file: GraphFile, settings: GraphSettings, size: number) =>
+  Effect.tryPromise({
+    try: async (): Promise<Search | undefined> => (await import("./SqliteGraphIndex.js")).view(file, settings, size),
+    catch: (cause) => new GraphDamaged({ message: String(cause) })
+  })
 
 /** Verifies the file and opens it; it is closed with the scope. */
 export const open = (
@@ -35,22 +56,17 @@ export const open = (
   Effect.gen(function* () {
     const missing = whyMissing("SqliteGraphThread")
     if (missing !== undefined) return yield* new GraphDamaged({ message: missing })
+    const exchange = Exchange.make(settings.dimension, size)
+    const caller = Exchange.caller(exchange)
     const worker = yield* Effect.acquireRelease(
-      Effect.sync(() => startThread("SqliteGraphThread", { file, settings, size } satisfies ThreadData)),
+      Effect.sync(() => startThread("SqliteGraphThread", { file, settings, size, exchange } satisfies ThreadData)),
       (worker) => Effect.promise(() => worker.terminate())
     )
-    type Settle = (found: Effect.Effect<Float64Array, OutOfCandidates>) => void
-    const waiting = new Map<number, Settle>()
+    const waiting = new Set<(answered: Effect.Effect<void, OutOfCandidates>) => void>()
     let ended = false
-    let next = 0
-    const settle = (id: number, found: Effect.Effect<Float64Array, OutOfCandidates>) => {
-      waiting.get(id)?.(found)
-      waiting.delete(id)
-      if (waiting.size === 0) worker.unref()
-    }
     const end = () => {
       ended = true
-      for (const id of Array.from(waiting.keys())) settle(id, new OutOfCandidates())
+      for (const resume of waiting) resume(new OutOfCandidates())
     }
     yield* Effect.async<void, GraphDamaged>((resume) => {
       const fail = (message: string) => {
@@ -58,28 +74,41 @@ export const open = (
         resume(new GraphDamaged({ message }))
       }
       worker.on("error", ({ message }) => fail(message)).on("exit", () => fail("its thread ended"))
-      worker.on("message", (answer: ThreadAnswer) => {
-        if (answer.type === "found") return settle(answer.id, Effect.succeed(answer.keys))
-        if (answer.type === "damaged") return fail("its file is missing or not whole")
+      worker.on("message", (message: ThreadMessage) => {
+        if (message === "damaged") return fail("its file is missing or not whole")
         worker.unref()
         resume(Effect.void)
       })
     })
-    return {
-      size,
-      bytes: size * heapBytes,
-      isOpen: () => !ended,
-      search: (query, count) =>
-        Effect.async<Float64Array, OutOfCandidates>((resume) => {
-          if (ended) return resume(new OutOfCandidates())
-          const id = next++
-          // The process stays while it waits.
-          if (waiting.size === 0) worker.ref()
-          waiting.set(id, resume)
-          worker.postMessage({ id, query, count } satisfies ThreadRequest)
-          return Effect.sync(() => settle(id, Effect.never))
-        })
-    }
+
+    const answered = Effect.async<void, OutOfCandidates>((resume) => {
+      const settle = () => {
+        waiting.delete(resume)
+        if (waiting.size === 0) worker.unref()
+      }
+      // The process stays while it waits.
+      worker.ref()
+      waiting.add(resume)
+      caller.answered().then(() => {
+        settle()
+        resume(Effect.void)
+      })
+      return Effect.sync(settle)
+    })
+
+    const here = size <= hereLimit ? yield* openHere(file, settings, size) : undefined
+    const search: OpenGraph["search"] = (query, count) =>
+      Effect.suspend(() => {
+        if (ended) return new OutOfCandidates()
+        if (here !== undefined && count <= hereCount)
+          return Effect.succeed(Float64Array.from(here(query, count), Number))
+        // One that was interrupted is still being answered.
+        if (!caller.isIdle()) return Effect.zipRight(answered, search(query, count))
+        caller.ask(query, count)
+        return caller.wait(patience) ? Effect.succeed(caller.answer()) : Effect.map(answered, caller.answer)
+      })
+
+    return { size, bytes: bytesFor(size), isOpen: () => !ended, search }
   })
 
 /** Milliseconds that a child process waits for another task. */

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import type { CollectionIndex } from "../../services/VectorStore.js"
@@ -191,7 +192,7 @@ export const make = (
 
     /** Whether there is room for a graph and for what may be written until the next one. */
     const fits = (vectors: number, dimension: number): boolean =>
-      vectors * Graphs.heapBytes + QuantizedIndex.bytesFor(dimension, changesFor(vectors)) <= memoryBytes
+      Graphs.bytesFor(vectors) + QuantizedIndex.bytesFor(dimension, changesFor(vectors)) <= memoryBytes
 
     const isUsable = (row: Rows.GraphRow, { dimension }: { readonly dimension: number }): row is UsableRow =>
       row.sha256 !== null && row.recall >= recall && fits(row.size, dimension)
@@ -225,7 +226,7 @@ export const make = (
         if (graph === undefined) return refuse(entry, row)
         entry.record = row
         if (entries.get(collection.id) === entry) {
-          return Effect.zipRight(replaceGraph(entry, graph), evictFor(entry, bytesOf(entry)))
+          return Effect.flatMap(replaceGraph(entry, graph), () => evictFor(entry, bytesOf(entry)))
         }
         return Scope.close(graph.scope, Exit.void)
       })
@@ -245,11 +246,15 @@ export const make = (
         )
       )
 
+    /** Whether the entry follows the graph on record, as far as it can. */
+    const isFollowing = ({ graph, opening, record }: Entry, collection: Rows.Collection): boolean =>
+      graph?.graph.isOpen() !== false && (!usesGraphs || opening || (record?.token ?? null) === collection.graph)
+
     /** Goes over to the graph on record if that is another than before. */
     const followRecord = (entry: Entry, collection: Rows.Collection): Effect.Effect<void, DbError> =>
       Effect.gen(function* () {
         if (entry.graph?.graph.isOpen() === false) yield* replaceGraph(entry, undefined)
-        if (!usesGraphs || entry.opening || (entry.record?.token ?? null) === collection.graph) return
+        if (isFollowing(entry, collection)) return
         const row = yield* Rows.findGraph(client, collection)
         if (row === undefined || !isUsable(row, collection)) {
           yield* refuse(entry, row)
@@ -390,7 +395,7 @@ export const make = (
     ): Effect.Effect<Snapshot, DbError | Moved | TooLarge> =>
       Effect.gen(function* () {
         for (let round = 0, head = collection; round < maxRounds; round++) {
-          yield* followRecord(entry, head)
+          if (!isFollowing(entry, head)) yield* followRecord(entry, head)
           const { rows, seq } = entry
           if (rows !== undefined && seq >= head.seq && !rows.outgrown()) return snapshotOf(entry, rows, head.metric)
           yield* load(entry, head, at)
@@ -428,7 +433,12 @@ export const make = (
       use: (collection, at, body) =>
         Effect.suspend(() => {
           const entry = entryOf(collection)
-          return entry.lock.withPermits(1)(Effect.flatMap(newest(entry, collection, at), body))
+          const using = Effect.flatMap(newest(entry, collection, at), body)
+          // Waiting for a permit takes longer than seeing that it is free.
+          return Effect.flatMap(
+            entry.lock.withPermitsIfAvailable(1)(using),
+            Option.match({ onNone: () => entry.lock.withPermits(1)(using), onSome: Effect.succeed })
+          )
         })
     }
   })

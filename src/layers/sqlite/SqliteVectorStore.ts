@@ -57,6 +57,9 @@ const insertSizes = [100, 10, 1]
  */
 const lookedAt = (rows: number): number => Math.max(64, rows / 25)
 
+/** So few candidates are read with their metadata and text: most of them become results. */
+const wholeRows = 64
+
 /** Rows scored from one statement. */
 const scanRows = 1000
 
@@ -83,6 +86,8 @@ interface Search extends Records.CheckedSearch {
   readonly collection: Rows.Collection
   readonly vector: Float32Array
   readonly at: Origin
+  /** Rows that were read with all that belongs to a result. */
+  readonly read: Map<number, Row>
 }
 
 /**
@@ -106,15 +111,18 @@ export const make = (
       )
     }
 
-    /** Reads what belongs to the results. Rows written after `seq` are not what was scored. */
-    const hits = ({ at, collection }: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) =>
+    /** Reads what belongs to the results, unless `read` has it. Rows written after `seq` are not what was scored. */
+    const hits = ({ at, collection, read }: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) =>
       Effect.gen(function* () {
-        const keys = scored.map(({ key }) => key)
-        const rows = yield* Rows.getRows(client, collection, "row_id, seq, metadata, text", keys)
-        const byKey = new Map(rows.map((row) => [row.row_id, row]))
+        const missing = scored.flatMap(({ key }) => (read.has(key) ? [] : [key]))
+        if (missing.length > 0) {
+          for (const row of yield* Rows.getRows(client, collection, "row_id, seq, metadata, text", missing)) {
+            read.set(row.row_id as number, row)
+          }
+        }
         const found: Array<SearchHit> = []
         for (const { id, key, score } of scored) {
-          const row = byKey.get(key)
+          const row = read.get(key)
           if (row === undefined || (row.seq as number) > seq) return yield* new Cache.Moved()
           const metadata = yield* Rows.readMetadata(row, collection, at)
           found.push({ id, score, metadata, text: row.text as string | null })
@@ -135,9 +143,10 @@ export const make = (
       (search: Search, snapshot: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
       (keys: ReadonlyArray<number>) =>
         Effect.gen(function* () {
-          const { at, collection } = search
+          const { at, collection, read } = search
+          const whole = condition === undefined && keys.length <= wholeRows
           const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
-          const columns = `row_id, seq, id, ${vector}`
+          const columns = `row_id, seq, id, ${vector}${whole ? ", metadata, text" : ""}`
           const rows = yield* Rows.getRows(client, collection, columns, keys, condition?.params)
           // A graph still has rows that were deleted.
           if (rows.length < keys.length) yield* unchangedSince(snapshot, search)
@@ -146,6 +155,7 @@ export const make = (
             if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
             if (row.vector === null) continue
             const stored = yield* Rows.readVector(row, collection, at)
+            if (whole) read.set(row.row_id as number, row)
             candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
           }
           return candidates
@@ -227,27 +237,30 @@ export const make = (
         }
       })
 
-    const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) =>
-      Effect.gen(function* () {
-        const prepared = Effect.gen(function* () {
-          const collection = yield* Rows.getCollection(client, name, at)
-          const vector = yield* Records.parseVector(input, "vector", collection, at)
-          const search: Search = { ...options, collection, vector, at }
-          return search
+    const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) => {
+      const prepared = Effect.flatMap(Rows.getCollection(client, name, at), (collection) =>
+        Effect.map(
+          Records.parseVector(input, "vector", collection, at),
+          (vector): Search => ({ ...options, collection, vector, at, read: new Map() })
+        )
+      )
+      const inTransaction = Effect.flatMap(prepared, scanTransaction)
+      const outside = Effect.flatMap(prepared, (search) =>
+        Effect.catchTags(
+          cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
+          { TooLarge: () => scanSnapshot(search), OutOfCandidates: () => scanSnapshot(search) }
+        )
+      )
+      const attempt = (
+        once: Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>,
+        restarts: number
+      ): Effect.Effect<ReadonlyArray<SearchHit>, DbError> =>
+        Effect.catchTag(once, "Moved", () => {
+          if (restarts > 0) return attempt(once, restarts - 1)
+          return Effect.catchTag(client.transaction(inTransaction), "Moved", () => Effect.fail(changedWithin(at)))
         })
-        const inTransaction = Effect.flatMap(prepared, scanTransaction)
-        const outside = Effect.flatMap(prepared, (search) =>
-          Effect.catchTags(
-            cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
-            { TooLarge: () => scanSnapshot(search), OutOfCandidates: () => scanSnapshot(search) }
-          )
-        )
-        return yield* ((yield* client.inTransaction) ? inTransaction : outside).pipe(
-          Effect.retry({ times: maxRestarts, while: (error) => error._tag === "Moved" }),
-          Effect.catchTag("Moved", () => client.transaction(inTransaction)),
-          Effect.catchTag("Moved", () => Effect.fail(changedWithin(at)))
-        )
-      })
+      return Effect.flatMap(client.inTransaction, (inside) => attempt(inside ? inTransaction : outside, maxRestarts))
+    }
 
     /** The number of a write that is about to happen, or undefined if the collection was dropped meanwhile. */
     const nextSeq = ({ id }: Rows.Collection): Effect.Effect<number | undefined, DbError> =>

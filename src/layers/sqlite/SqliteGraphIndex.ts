@@ -1,0 +1,50 @@
+/**
+ * Graphs as the library has them, which is not loaded before there is one: it does not run everywhere.
+ */
+import { Index, MetricKind, ScalarKind } from "usearch"
+import { HnswIndex, type Metric } from "../../vector/index.js"
+import type { GraphFile } from "./SqliteGraphFile.js"
+
+/** What a graph is made of; it cannot be changed in one that exists. */
+export interface GraphSettings {
+  readonly dimension: number
+  readonly metric: Metric
+  /** What vectors are multiplied by, but under cosine. */
+  readonly scale: number
+  readonly connectivity: number
+}
+
+/** Candidates while building: more make a better graph, and a slower build. */
+const expansionAdd = 128
+
+/** Vectors of length 1 lie in the same order by cosine and by dot product, which is cheaper. */
+export const metricKind = (metric: Metric) => (metric === "l2" ? MetricKind.L2sq : MetricKind.IP)
+
+/** A graph without vectors. The candidates of a search are as many as the results asked for. */
+export const emptyGraph = ({ connectivity, dimension, metric }: GraphSettings): Index =>
+  new Index({
+    dimensions: dimension,
+    metric: metricKind(metric),
+    quantization: ScalarKind.F16,
+    connectivity,
+    expansion_add: expansionAdd,
+    expansion_search: 1,
+    multi: false
+  })
+
+/** The keys of about `count` nearest, nearest first. */
+export type Search = (query: Float32Array, count: number) => BigUint64Array
+
+/** Opens a file that is whole; undefined if it holds another graph. */
+export const view = ({ path }: GraphFile, settings: GraphSettings, size: number): Search | undefined => {
+  const { dimension, metric, scale } = settings
+  const graph = emptyGraph(settings)
+  // Mapped, not read: processes share the memory, and the operating system may take it back.
+  graph.view(path)
+  if (graph.size() !== size || graph.dimensions() !== dimension) return undefined
+  const written = new Float32Array(dimension)
+  return (query, count) => {
+    HnswIndex.writeForGraph(metric, scale, query, written, 0)
+    return (graph.search(written, count, 1) as { readonly keys: BigUint64Array }).keys
+  }
+}
