@@ -10,7 +10,9 @@ import { Backend, type BackendShape, type SqlValue } from "../../src/services/Ba
 /** Statements that may read a whole table, by how they begin, each with the reason why. */
 const allowed: Readonly<Record<string, string>> = {
   "INSERT INTO db_hub_pending_embeddings (collection, id, token) SELECT":
-    "a collection that moves to another model embeds all of its texts"
+    "a collection that moves to another model embeds all of its texts",
+  "SELECT name, language FROM db_hub_text_collections": "the list of collections is short, and wanted whole",
+  "SELECT name, metric, dimension, model FROM db_hub_collections": "the same"
 }
 
 /** Suites of what stands on other tables than those of the stores, or on tables that the cases make. */
