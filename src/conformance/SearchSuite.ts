@@ -14,8 +14,9 @@ import {
 } from "../services/Search.js"
 import { TextStore } from "../services/TextStore.js"
 import { VectorStore } from "../services/VectorStore.js"
-import { Fusion } from "../vector/index.js"
+import { Filter, Fusion } from "../vector/index.js"
 import { equal, failsWith, fresh, property, type Suite } from "./Case.js"
+import * as Plain from "./Plain.js"
 
 const withCollection = (
   test: (search: Search["Type"], collection: string) => Effect.Effect<void, unknown, Backend | TextStore | VectorStore>,
@@ -140,6 +141,78 @@ export const searchSuite: Suite = {
             )
           }
         })
+      )
+    })
+  ),
+
+  "under a filter, each leg and their fusion are what a loop over all records finds": Effect.gen(function* () {
+    const search = yield* Search
+    const collection = yield* fresh("loop")
+    yield* search.createCollection(collection, { dimension: 2, language: "simple" })
+    yield* property(sample, ({ filter, limit, records, text, vector }) =>
+      Effect.gen(function* () {
+        const before = yield* search.search(collection, { vector: [1, 0], mode: "vector", limit: 100 })
+        yield* search.delete(collection, idsOf(before))
+        const named = records.map((record, i) => ({ ...record, id: `r${i}`, metadata: { n: record.n } }))
+        yield* search.index(
+          collection,
+          named.map(({ id, metadata, text, vector }) => ({ id, text: text.join(" "), vector, metadata }))
+        )
+        const isMatch = Filter.matches(yield* Filter.parse(filter))
+        const wanted = new Set(text)
+        const all = named.map(({ text }) => text)
+        const among = named.filter(({ metadata }) => isMatch(metadata))
+        const plain = {
+          text: new Map(
+            among.flatMap((each) =>
+              each.text.some((word) => wanted.has(word)) ? [[each.id, Plain.bm25(each.text, all, wanted)] as const] : []
+            )
+          ),
+          vector: new Map(among.map((each) => [each.id, Plain.cosine(each.vector, vector)] as const))
+        }
+        const request = { text: text.join(" "), vector, filter }
+        const legs: Array<ReadonlyArray<string>> = []
+        for (const mode of ["text", "vector"] as const) {
+          const scores = plain[mode]
+          const best = Array.from(scores.values()).sort((a, b) => b - a)
+          const { results } = yield* search.search(collection, { ...request, mode, limit })
+          yield* equal(results.length, Math.min(limit, scores.size))
+          results.forEach(({ id, score }, i) => {
+            // Vectors are kept as 32-bit floats.
+            for (const other of [scores.get(id)!, best[i]!])
+              NodeAssert.ok(Math.abs(score - other) < 1e-6, `${mode} ${i}`)
+          })
+          legs.push(idsOf(yield* search.search(collection, { ...request, mode, limit: 50 })))
+        }
+        const { results } = yield* search.search(collection, { ...request, limit })
+        yield* equal(
+          results.map(({ id, score }) => [id, score]),
+          Plain.fused(legs).slice(0, limit)
+        )
+      })
+    )
+  }),
+
+  "the same legs give the same ranking, to the last bit, on every engine": withCollection((search, collection) =>
+    Effect.gen(function* () {
+      // One leg prefers the short text, the other one the near vector; the last two are equal in both.
+      yield* search.index(collection, [
+        { id: "a", text: "needle and some more words", vector: [1, 0] },
+        { id: "b", text: "needle", vector: [1, 1] },
+        { id: "c", text: "nothing", vector: [1, 0.5] },
+        { id: "d", text: "far", vector: [-1, 0] },
+        { id: "e", text: "far", vector: [-1, 0] }
+      ])
+      const found = yield* search.search(collection, { text: "needle", vector: [1, 0] })
+      yield* equal(
+        found.results.map(({ id, score }) => [id, score]),
+        [
+          ["a", 1 / 62 + 1 / 61],
+          ["b", 1 / 61 + 1 / 63],
+          ["c", 1 / 62],
+          ["d", 1 / 64],
+          ["e", 1 / 65]
+        ]
       )
     })
   ),

@@ -8,6 +8,7 @@ import { Backend } from "../services/Backend.js"
 import { type TextCollectionOptions, type TextHit, type TextSearchOptions, TextStore } from "../services/TextStore.js"
 import { Filter, type JsonObject } from "../vector/index.js"
 import { equal, failsWith, fresh, property, type Suite } from "./Case.js"
+import { bm25 } from "./Plain.js"
 
 const withCollection = (
   texts: Readonly<Record<string, string>>,
@@ -95,19 +96,6 @@ const records = FastCheck.array(
   }),
   { maxLength: 20 }
 )
-
-/** The definition in the plainest words. */
-const bm25 = (text: ReadonlyArray<string>, all: ReadonlyArray<ReadonlyArray<string>>, wanted: Iterable<string>) => {
-  const length = all.reduce((sum, each) => sum + each.length, 0) / all.length
-  let score = 0
-  for (const word of wanted) {
-    const found = all.filter((each) => each.includes(word)).length
-    const times = text.filter((each) => each === word).length
-    const weight = Math.max(Math.log((all.length - found + 0.5) / (found + 0.5)), 1e-6)
-    score += (weight * times * 3) / (times + 2 * (0.25 + (0.75 * text.length) / length))
-  }
-  return score
-}
 
 /**
  * @since 0.1.0

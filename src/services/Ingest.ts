@@ -6,7 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { DbError, EmbeddingError } from "../errors/index.js"
-import type { Chunking } from "../vector/index.js"
+import type { Chunking, TextAnalysis } from "../vector/index.js"
 
 /**
  * @since 0.1.0
@@ -15,6 +15,8 @@ import type { Chunking } from "../vector/index.js"
 export interface IngestOptions {
   /** The collection of `Search` that chunks go into; default `documents`. Made if it is not there. */
   readonly collection?: string
+  /** Of the collection if it is made; default `english`. `DbConflict` if it is there with another one. */
+  readonly language?: TextAnalysis.Language
   /** How texts are cut; default 200 words with an overlap of 30. */
   readonly chunk?: Chunking.ChunkOptions
   /** Bytes of a file at most, larger ones are skipped; default 1 MiB. */

@@ -94,6 +94,19 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
     })
   )
 
+  it.scopedLive("ingest in another language; one that is unknown is refused with those that there are", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* place
+      const unknown = yield* hub("ingest", "files", "--language", "klingon")
+      assert.strictEqual(unknown.code, 2)
+      assert.match(unknown.err, /language is unknown; allowed: english, simple, trigram, .*german/)
+      assert.strictEqual((yield* hub("ingest", "files", "--language", "trigram")).code, 0)
+      assert.strictEqual((yield* hub("ingest", "files")).code, 0)
+      const found = yield* hub("search", "ackup", "--mode", "text", "--json")
+      assert.strictEqual(document(found).results[0].metadata.path, "guide/backups.md")
+    })
+  )
+
   it.scopedLive("tell what is wrong: 1 for what fails, 2 for what was typed", () =>
     Effect.gen(function* () {
       const { folder, hub } = yield* place

@@ -64,6 +64,19 @@ const place = (open: Open = onSqlite) =>
 const counts = ({ added, changed, removed, unchanged }: IngestReport) => ({ added, changed, removed, unchanged })
 
 describe("ingesting a folder", { timeout: 60_000 }, () => {
+  it.scopedLive("a collection keeps the language that it was made in", () =>
+    Effect.gen(function* () {
+      const { ingest, paths, write } = yield* place()
+      write("a.txt", "Die Häuser am Fluss")
+      yield* ingest({ language: "german" })
+      write("b.txt", "Ein Haus am See")
+      yield* ingest()
+      assert.sameMembers([...(yield* paths("Haus"))], ["a.txt:1", "b.txt:1"])
+      const error = yield* Effect.flip(ingest({ language: "french" }))
+      assert.strictEqual(error._tag, "DbConflict")
+    })
+  )
+
   it.scopedLive("text of every kind is found, with its file and line, and by its vector", () =>
     Effect.gen(function* () {
       const { asked, folder, ingest, paths, search, write } = yield* place()

@@ -3,8 +3,11 @@
  */
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { IngestReport } from "../../services/Ingest.js"
+import type * as TextAnalysis from "../../vector/TextAnalysis.js"
 import { prepared, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { collection, common, describe } from "../options.js"
@@ -29,6 +32,13 @@ export const ingest = Command.make(
   {
     folder: Args.text({ name: "FOLDER" }).pipe(Args.withDescription("The folder of text files")),
     collection,
+    language: Options.text("language").pipe(
+      Options.withPseudoName("NAME"),
+      Options.withDescription(
+        "The language of a new collection, such as german, simple (words as they are) or trigram (any part of a word) (default: english)"
+      ),
+      Options.optional
+    ),
     ...common
   },
   (options) =>
@@ -40,6 +50,8 @@ export const ingest = Command.make(
           withProgress((show) =>
             IngestLive.make(backend, search, true).folder(options.folder, {
               collection: options.collection,
+              // The store knows which there are.
+              ...(Option.isSome(options.language) ? { language: options.language.value as TextAnalysis.Language } : {}),
               onProgress: ({ done, phase, total }) => show(bar(phase === "files" ? "ingest" : "embed", done, total))
             })
           )
@@ -62,7 +74,7 @@ export const ingest = Command.make(
       "Make the text files of a folder searchable, and keep them so: run it again after changes. Leaves out what " +
         ".gitignore names, node_modules, names that begin with a dot, binary files, files above 1 MiB and symbolic links.",
       "db-hub ingest ./docs",
-      "db-hub ingest ~/notes --collection notes --json"
+      "db-hub ingest ~/notizen --collection notizen --language german"
     )
   )
 )

@@ -32,7 +32,9 @@ const excerptOf = ({ highlights, text }: SearchResult): string => {
   return characters.length > excerptLength ? `${characters.slice(0, excerptLength).join("")}…` : characters.join("")
 }
 
-const rounded = (score: number | undefined): string | null => (score === undefined ? null : score.toFixed(4))
+/** In a small collection a word that half of the texts have scores next to nothing, but not nothing. */
+const rounded = (score: number | undefined): string | null =>
+  score === undefined ? null : score !== 0 && Math.abs(score) < 0.001 ? score.toPrecision(2) : score.toFixed(4)
 
 const millis = (time: number | undefined): string => `${(time ?? 0).toFixed(1)} ms`
 

@@ -13,7 +13,7 @@ import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings } from "../../services/Embeddings.js"
 import { Ingest, type IngestOptions, type IngestReport, type SkippedFile } from "../../services/Ingest.js"
 import { Search, type SearchRecord } from "../../services/Search.js"
-import { Chunking } from "../../vector/index.js"
+import { Chunking, type TextAnalysis } from "../../vector/index.js"
 import * as Folder from "./Folder.js"
 
 /** Chunks, and files, that are embedded and written at once. */
@@ -120,10 +120,21 @@ export const make = (
     ["collection_id", "folder", "path"]
   )
 
-  const numberOf = (collection: string): Effect.Effect<number, DbError> =>
-    Effect.map(backend.query("SELECT id FROM db_hub_text_collections WHERE name = ?", [collection]), ([row]) =>
-      Number(row?.["id"])
+  const collectionOf = (name: string) =>
+    Effect.map(backend.query("SELECT id, language FROM db_hub_text_collections WHERE name = ?", [name]), ([row]) =>
+      row === undefined ? undefined : { id: Number(row["id"]), language: row["language"] as TextAnalysis.Language }
     )
+
+  /** Makes the collection, or finds it in whatever language it is; succeeds with its number. */
+  const prepare = (name: string, wanted: TextAnalysis.Language | undefined): Effect.Effect<number, DbError> =>
+    Effect.gen(function* () {
+      const language = wanted ?? (yield* collectionOf(name))?.language
+      yield* search.createCollection(name, {
+        ...(hasModel ? { model: true } : {}),
+        ...(language === undefined ? {} : { language })
+      })
+      return Number((yield* collectionOf(name))?.id)
+    })
 
   const knownFiles = ({ folder, number }: Target): Effect.Effect<ReadonlyMap<string, Known>, DbError> =>
     Effect.map(
@@ -207,8 +218,7 @@ export const make = (
       // Says what is wrong with the options before anything is read.
       yield* Chunking.chunk("", chunk)
       const { files, root, skipped: notListed } = yield* Folder.listing(path)
-      yield* search.createCollection(collection, hasModel ? { model: true } : {})
-      const target: Target = { collection, number: yield* numberOf(collection), folder: root }
+      const target: Target = { collection, number: yield* prepare(collection, options.language), folder: root }
       const known = yield* knownFiles(target)
 
       const skipped: Array<SkippedFile> = [...notListed]
