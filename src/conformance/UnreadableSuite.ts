@@ -2,7 +2,11 @@
  * @since 0.1.0
  */
 import * as NodeAssert from "node:assert/strict"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import { AuditLog } from "../services/AuditLog.js"
 import { Backend, Json, type SqlValue } from "../services/Backend.js"
 import { ConversationStore } from "../services/ConversationStore.js"
 import { FileStore } from "../services/FileStore.js"
@@ -12,9 +16,11 @@ import { ProjectStore } from "../services/ProjectStore.js"
 import { PromptTemplateStore } from "../services/PromptTemplateStore.js"
 import { SandboxStore } from "../services/SandboxStore.js"
 import { ScheduledJobStore } from "../services/ScheduledJobStore.js"
+import { SecretStore, secretsKey } from "../services/SecretStore.js"
 import { SessionScoreStore } from "../services/SessionScoreStore.js"
+import { SettingsStore } from "../services/SettingsStore.js"
 import { SkillStore } from "../services/SkillStore.js"
-import { WorkspaceStore } from "../services/WorkspaceStore.js"
+import { WorkspaceStore, WorkspaceStoreAdmin } from "../services/WorkspaceStore.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
 
 /** A store with one thing in it, a column of whose row is then given a value that its model has not. */
@@ -167,6 +173,146 @@ const things = (user: string) =>
     return all
   })
 
+/** A row that belongs to a thing, a column of it and a value that its model has not, and what reads it. */
+interface Part {
+  readonly table: string
+  /** What picks it, and its values. */
+  readonly where: readonly [sql: string, ...params: ReadonlyArray<SqlValue>]
+  /** What names it. */
+  readonly id: string
+  readonly column: string
+  readonly value: SqlValue
+  readonly reads: ReadonlyArray<Effect.Effect<unknown, unknown>>
+}
+
+const parts = (user: string) =>
+  Effect.gen(function* () {
+    const jobs = yield* JobStore
+    const sandbox = yield* SandboxStore
+    const files = yield* FileStore
+    const workspace = yield* WorkspaceStore
+    const settings = yield* SettingsStore
+    const secrets = yield* SecretStore
+    const audit = yield* AuditLog
+    yield* settings.set({ user, key: "k", value: 1 })
+    const sealed = secrets.put({ user, name: "n", value: Redacted.make("x") })
+    yield* Effect.withConfigProvider(sealed, ConfigProvider.fromMap(new Map([[secretsKey, "k".repeat(32)]])))
+    const job = yield* jobs.save({ user, title: "t", description: "" })
+    yield* jobs.transition({ user, id: job, to: "in_progress" })
+    const action = yield* jobs.addAction({ user, job, toolName: "t", input: null, success: true })
+    const use = { provider: "p", model: "m", inputTokens: 1, outputTokens: 1, cost: "1" }
+    const call = yield* jobs.recordLlmCall({ user, job, ...use })
+    const guess = { category: "c", toolNames: [], estimatedCost: "1", estimatedSeconds: 1, estimatedValue: "1" }
+    const estimation = yield* jobs.saveEstimation({ user, job, ...guess })
+    const box = yield* sandbox.save({ user, task: "t", worker: "w", leaseMillis: 1000 })
+    yield* sandbox.addEvent({ user, job: box, eventType: "e", data: 1 })
+    const file = yield* files.save({ user, sessionId: "s", path: "f", content: "" })
+    const document = yield* workspace.write({ user, path: "d", content: "1", chunks: [{ text: "1" }] })
+    yield* workspace.write({ user, path: "d", content: "2", chunks: [{ text: "2" }] })
+    const [chunk] = yield* workspace.chunks(user, document.id)
+    yield* (yield* WorkspaceStoreAdmin).setLayers({ user, layers: [] })
+    const entry = yield* audit.record({ tool: "t", caller: user, level: "read", allowed: true })
+    const all: ReadonlyArray<Part> = [
+      {
+        table: "db_hub_settings",
+        where: ["user_id = ?", user],
+        id: "",
+        column: "key",
+        value: "",
+        reads: [settings.list(user), settings.get(user, "")]
+      },
+      {
+        table: "db_hub_secrets",
+        where: ["user_id = ?", user],
+        id: "n",
+        column: "usage_count",
+        value: -1,
+        reads: [secrets.list(user), secrets.info(user, "n"), secrets.get(user, "n")]
+      },
+      {
+        table: "db_hub_job_transitions",
+        where: ["job_id = ?", job],
+        id: job,
+        column: "to_status",
+        value: "nonsense",
+        reads: [jobs.transitions(user, job)]
+      },
+      {
+        table: "db_hub_job_actions",
+        where: ["id = ?", action.id],
+        id: action.id,
+        column: "sanitization_warnings",
+        value: new Json("x"),
+        reads: [jobs.actions(user, job)]
+      },
+      {
+        table: "db_hub_llm_calls",
+        where: ["id = ?", call],
+        id: call,
+        column: "cost",
+        value: "NaN",
+        reads: [jobs.llmCalls(user), jobs.llmUsage(user), jobs.llmUsage(user, job)]
+      },
+      {
+        table: "db_hub_job_estimations",
+        where: ["id = ?", estimation],
+        id: estimation,
+        column: "estimated_seconds",
+        value: -1,
+        reads: [jobs.estimations(user, job)]
+      },
+      {
+        table: "db_hub_sandbox_events",
+        where: ["job_id = ?", box],
+        id: box,
+        column: "event_type",
+        value: "",
+        reads: [sandbox.events(user, box), Stream.runHead(sandbox.tail(user, box))]
+      },
+      {
+        table: "db_hub_file_versions",
+        where: ["file_id = ?", file.id],
+        id: file.id,
+        column: "version",
+        value: -1,
+        reads: [files.versions(user, file.id)]
+      },
+      {
+        table: "db_hub_document_versions",
+        where: ["document_id = ?", document.id],
+        id: document.id,
+        column: "version",
+        value: -1,
+        reads: [workspace.versions(user, document.id)]
+      },
+      {
+        table: "db_hub_document_chunks",
+        where: ["id = ?", chunk!.id],
+        id: chunk!.id,
+        column: "chunk_index",
+        value: -1,
+        reads: [workspace.chunks(user, document.id)]
+      },
+      {
+        table: "db_hub_workspace_layers",
+        where: ["user_id = ?", user],
+        id: user,
+        column: "layers",
+        value: new Json("x"),
+        reads: [workspace.layers(user), workspace.getAcross(user, "d")]
+      },
+      {
+        table: "db_hub_audit",
+        where: ["id = ?", entry],
+        id: entry,
+        column: "tool",
+        value: "",
+        reads: [audit.recent({ caller: user })]
+      }
+    ]
+    return all
+  })
+
 /**
  * What every store promises of a row that somebody spoilt.
  *
@@ -190,5 +336,17 @@ export const unreadableSuite: Suite = {
         yield* list
       }
     }
-  )
+  ),
+
+  "an unreadable part of a thing is an error that names table and id": Effect.gen(function* () {
+    const backend = yield* Backend
+    for (const { column, id, reads, table, value, where } of yield* parts(yield* fresh("user"))) {
+      const [condition, ...params] = where
+      yield* backend.execute(`UPDATE ${table} SET ${column} = ? WHERE ${condition}`, [value, ...params])
+      for (const read of reads) {
+        const { message } = (yield* failsWith("DbCorrupt", read)) as Error
+        yield* Effect.sync(() => NodeAssert.ok(message.startsWith(`${table} ${id}: `), `${table}: ${message}`))
+      }
+    }
+  })
 }

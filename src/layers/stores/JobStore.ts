@@ -94,6 +94,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const transitions = Table.make(backend, "db_hub_job_transitions", JobTransition, { key: ["sequence", "job_id"] })
       const actions = Table.make(backend, "db_hub_job_actions", JobAction)
       const llmCalls = Table.make(backend, "db_hub_llm_calls", LlmCall)
+      const usages = Table.make(backend, "db_hub_llm_calls", LlmCall.pick("id", "inputTokens", "outputTokens", "cost"))
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
 
       const proveConversation = Owner.proof(backend, "db_hub_conversations", "conversation")
@@ -391,16 +392,15 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.zipRight(
             proveJob(user, job, "JobStore.llmUsage"),
             Stream.runFold(
-              backend.stream(
-                `SELECT input_tokens, output_tokens, cost FROM db_hub_llm_calls WHERE user_id = ?${job === undefined ? "" : " AND job_id = ?"}`,
-                job === undefined ? [user] : [user, job]
-              ),
+              job === undefined
+                ? usages.stream("WHERE user_id = ?", [user])
+                : usages.stream("WHERE user_id = ? AND job_id = ?", [user, job]),
               { calls: 0, inputTokens: 0, outputTokens: 0, cost: "0" },
-              (usage, row) => ({
+              (usage, { cost, inputTokens, outputTokens }) => ({
                 calls: usage.calls + 1,
-                inputTokens: usage.inputTokens + Number(row["input_tokens"]),
-                outputTokens: usage.outputTokens + Number(row["output_tokens"]),
-                cost: Decimals.sum(usage.cost, String(row["cost"]))
+                inputTokens: usage.inputTokens + inputTokens,
+                outputTokens: usage.outputTokens + outputTokens,
+                cost: Decimals.sum(usage.cost, cost)
               })
             )
           ),

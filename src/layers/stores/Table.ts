@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
 import type { Written } from "../../services/WriteChannel.js"
@@ -49,7 +51,7 @@ export interface Options {
  * @category constructors
  */
 export const make = <F extends Schema.Struct.Fields>(
-  backend: Pick<BackendShape, "name" | "query" | "execute" | "enqueue" | "dialect">,
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "enqueue" | "stream" | "dialect">,
   table: string,
   model: Schema.Struct<F> & Schema.Schema<Schema.Struct.Type<F>, Schema.Struct.Encoded<F>>,
   { columns = columnsOf(model), key = ["id"] }: Options = {}
@@ -86,6 +88,11 @@ export const make = <F extends Schema.Struct.Fields>(
     all,
     /** The first of them, or undefined. */
     first,
+    /** The same, in bounded memory. */
+    stream: (rest: string, params: ReadonlyArray<SqlValue> = []) =>
+      Stream.mapChunksEffect(backend.stream(`${select} ${rest}`, params), (chunk) =>
+        Effect.map(rows.models(Chunk.toReadonlyArray(chunk)), Chunk.unsafeFromArray)
+      ),
     /** What is wrong with a row. */
     unreadable: rows.unreadable,
     /** All that can be read, and the others by name. */
