@@ -110,7 +110,7 @@ const recording = (backend: BackendShape, sent: Array<Sent>): BackendShape => {
     execute: (sql, params) => Effect.zipRight(note(sql, params), backend.execute(sql, params)),
     enqueue: (sql, params) => Effect.zipRight(note(sql, params), backend.enqueue(sql, params)),
     transaction: (effect, options) => {
-      const begin = backend.dialect.name === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN"
+      const begin = backend.kind === "sqlite" ? "BEGIN IMMEDIATE" : "BEGIN"
       return Effect.acquireUseRelease(
         Effect.zipRight(
           depth === 0 ? note(begin) : note(`SAVEPOINT s${depth}`),

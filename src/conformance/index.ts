@@ -18,6 +18,7 @@ import { memorySuite } from "./MemorySuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
 import { projectSuite } from "./ProjectSuite.js"
 import { promptTemplateSuite } from "./PromptTemplateSuite.js"
+import { repeatedSuite } from "./RepeatedSuite.js"
 import { routineSuite } from "./RoutineSuite.js"
 import { sandboxSuite } from "./SandboxSuite.js"
 import { scheduledJobSuite } from "./ScheduledJobSuite.js"
@@ -28,6 +29,7 @@ import { settingsSuite } from "./SettingsSuite.js"
 import { skillSuite } from "./SkillSuite.js"
 import { statementBatchSuite } from "./StatementBatchSuite.js"
 import { storeSearchSuite } from "./StoreSearchSuite.js"
+import { takenSuite } from "./TakenSuite.js"
 import { textSuite } from "./TextSuite.js"
 import { toolFailureSuite } from "./ToolFailureSuite.js"
 import { unreadableSuite } from "./UnreadableSuite.js"
@@ -66,6 +68,8 @@ const suites: Readonly<Record<string, Suite>> = {
   PromptTemplateStore: promptTemplateSuite,
   SecretStore: secretSuite,
   SessionScoreStore: sessionScoreSuite,
+  "taken ids": takenSuite,
+  "repeated writes": repeatedSuite,
   "unreadable rows": unreadableSuite
 }
 

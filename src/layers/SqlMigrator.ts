@@ -13,6 +13,7 @@ import { DbConflict, type DbError, InvalidInput, MigrationError } from "../error
 import type { BackendShape } from "../services/Backend.js"
 import type { Dialect } from "../services/Dialect.js"
 import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../services/Migrator.js"
+import * as SqlLexer from "../services/SqlLexer.js"
 
 /**
  * What a migrator needs of its backend.
@@ -174,19 +175,31 @@ export const make = (
       )
     )
 
-  /** Runs an effect on the next step on the way to the target, decided under the lock; undefined when none is left. */
+  /** Whether a step drops a table, which others may refer to. */
+  const drops = ({ sql }: PlannedStep): boolean =>
+    sql.some((statement) => {
+      const [verb, what] = SqlLexer.keywords(statement, dialect.lexical)
+      return verb === "DROP" && what === "TABLE"
+    })
+
+  /**
+   * Runs an effect on the next step on the way to the target, decided under the lock; undefined when none is left, or
+   * somebody else has run it meanwhile.
+   */
   const locked = (
     target: MigrationTarget,
     use: (next: PlannedStep) => Effect.Effect<PlannedStep | undefined, DbError>
   ) =>
-    backend.transaction(
-      Effect.gen(function* () {
-        yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
-        yield* backend.execute(createTable)
-        const next = (yield* plan(target))[0]
-        return next === undefined ? undefined : yield* use(next)
-      }),
-      { busyTimeout: lockTimeout }
+    Effect.flatMap(plan(target), ([expected]) =>
+      backend.transaction(
+        Effect.gen(function* () {
+          yield* Effect.forEach(dialect.migrationLock, (sql) => backend.execute(sql), { discard: true })
+          yield* backend.execute(createTable)
+          const next = (yield* plan(target))[0]
+          return next === undefined || next.id !== expected?.id ? undefined : yield* use(next)
+        }),
+        { busyTimeout: lockTimeout, deferReferences: expected !== undefined && drops(expected) }
+      )
     )
 
   const alone = backend.alone ?? (<A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | DbError> => effect)

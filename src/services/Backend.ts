@@ -171,6 +171,12 @@ export interface TransactionOptions {
    * default 0. A nested one is never run again alone.
    */
   readonly retryConflicts?: number
+  /**
+   * Leaves foreign keys alone until the end and checks them there, so that a table which others refer to can be dropped
+   * and made anew without their rows; of the outermost transaction. An engine whose DROP TABLE deletes nothing of others
+   * needs it not, and does nothing.
+   */
+  readonly deferReferences?: boolean
 }
 
 /**

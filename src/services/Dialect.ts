@@ -10,7 +10,6 @@ import type { Lexical } from "./SqlLexer.js"
  * @category models
  */
 export interface Dialect {
-  readonly name: "sqlite" | "postgresql"
   readonly lexical: Lexical
   /** The engine's placeholder for the n-th parameter, counted from 1. */
   readonly placeholder: (index: number) => string

@@ -35,8 +35,8 @@ export interface MigrationStep {
   readonly id: number
   readonly name: string
   /**
-   * Foreign keys are enforced while a step runs: to rebuild a table that others refer to, copy it, drop and rename it in
-   * a step that also rebuilds the tables that refer to it, or their rows go with it.
+   * Where it drops a table, foreign keys are left alone until the end of the step and checked there: a table that others
+   * refer to can be made anew, and its DROP deletes none of their rows.
    */
   readonly up: (dialect: Dialect) => ReadonlyArray<string>
   /** Absent = the step cannot be undone. */

@@ -1,17 +1,22 @@
 import * as NodeAssert from "node:assert/strict"
 import { describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { SqliteMemory } from "../../src/layers/sqlite/Sqlite.js"
+import type { DbError } from "../../src/errors/index.js"
+import * as PostgresLive from "../../src/layers/postgres/Postgres.js"
+import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { StoresLive } from "../../src/layers/stores/index.js"
 import { Backend } from "../../src/services/Backend.js"
 import { SettingsStore } from "../../src/services/SettingsStore.js"
 import { WriteChannel, withIdempotencyKey } from "../../src/services/WriteChannel.js"
+import { temporaryFile } from "../support/index.js"
 import * as Postgres from "../support/postgres.js"
 
 const engines = [
-  ["SQLite", SqliteMemory, false],
+  ["SQLite", Sqlite.SqliteMemory, false],
   ["PostgreSQL", Postgres.layer(), Postgres.noServer]
 ] as const
 
@@ -27,6 +32,41 @@ const age = Effect.flatMap(Backend, (backend) => {
 })
 
 const week = { olderThan: "7 days" } as const
+
+/** Two programs on one database, each with a connection of its own. */
+const pairs = [
+  ["SQLite", Effect.map(temporaryFile, (path) => Sqlite.layer({ path })), false],
+  [
+    "PostgreSQL",
+    Effect.map(Postgres.temporaryDatabase, (database) => PostgresLive.layer(Postgres.optionsFor(database))),
+    Postgres.noServer
+  ]
+] as const
+
+for (const [engine, place, missing] of pairs) {
+  describe.skipIf(missing)(`changes between handles on ${engine}`, () => {
+    it.scopedLive("are heard by whoever listens on another one, in one order for both", () =>
+      Effect.gen(function* () {
+        const layer = Layer.provideMerge(StoresLive, yield* place as Effect.Effect<Layer.Layer<Backend, DbError>>)
+        const [one, other] = [yield* Layer.build(layer), yield* Layer.build(Layer.fresh(layer))]
+        const latest = yield* Context.get(one, WriteChannel).latest
+        const hear = (from: typeof one) =>
+          Effect.map(Stream.runCollect(Stream.take(Context.get(from, WriteChannel).changes(latest), 20)), (changes) =>
+            Array.from(changes, ({ ids }) => ids)
+          )
+        const heard = yield* Effect.fork(Effect.all([hear(one), hear(other)], { concurrency: "unbounded" }))
+        const write = (to: typeof one, name: string) =>
+          Effect.forEach(Array.from({ length: 10 }).keys(), (n) =>
+            Context.get(to, SettingsStore).set({ user: "ada", key: `${name} ${n}`, value: n })
+          )
+        yield* Effect.all([write(one, "one"), write(other, "other")], { concurrency: "unbounded" })
+        const [first, second] = yield* Fiber.join(heard)
+        NodeAssert.deepEqual(first, second)
+        NodeAssert.equal(new Set(first.flat()).size, 20)
+      })
+    )
+  })
+}
 
 for (const [engine, layer, missing] of engines) {
   describe.skipIf(missing)(`old changes on ${engine}`, () => {

@@ -1,12 +1,10 @@
 /** A worker: claims and completes jobs of the database named by its argument until none is left, and says which. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { StoresLive } from "../../src/layers/stores/index.js"
 import { JobQueue } from "../../src/services/JobStore.js"
 import { report } from "./child.js"
+import { storesOn } from "./place.js"
 
-const [path = ""] = process.argv.slice(2)
+const [place = ""] = process.argv.slice(2)
 
 const program = Effect.gen(function* () {
   const queue = yield* JobQueue
@@ -19,5 +17,5 @@ const program = Effect.gen(function* () {
   }
 })
 
-const services = Layer.provide(StoresLive, Sqlite.layer({ path }))
+const services = storesOn(place)
 await report((told) => Effect.zipRight(told, Effect.provide(program, services)))

@@ -1,12 +1,10 @@
-/** Opens a user's assistant conversation and writes to it: `conversation-process.ts FILE USER NAME COUNT`. */
+/** Opens a user's assistant conversation and writes to it: `conversation-process.ts PLACE USER NAME COUNT`. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { StoresLive } from "../../src/layers/stores/index.js"
 import { ConversationStore } from "../../src/services/ConversationStore.js"
 import { report } from "./child.js"
+import { storesOn } from "./place.js"
 
-const [path = "", user = "", name = "", count = ""] = process.argv.slice(2)
+const [place = "", user = "", name = "", count = ""] = process.argv.slice(2)
 
 const writing = Effect.gen(function* () {
   const conversations = yield* ConversationStore
@@ -17,5 +15,5 @@ const writing = Effect.gen(function* () {
   return conversation
 })
 
-const services = Layer.provideMerge(StoresLive, Sqlite.layer({ path }))
+const services = storesOn(place)
 await report((told) => Effect.provide(Effect.zipRight(told, writing), services))

@@ -1,12 +1,10 @@
-/** Stores memories that others store, too, in words or in meaning: `memory-process.ts FILE USER COUNT`. */
+/** Stores memories that others store, too, in words or in meaning: `memory-process.ts PLACE USER COUNT`. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { StoresLive } from "../../src/layers/stores/index.js"
 import { MemoryStore } from "../../src/services/MemoryStore.js"
 import { report } from "./child.js"
+import { storesOn } from "./place.js"
 
-const [path = "", user = "", count = ""] = process.argv.slice(2)
+const [place = "", user = "", count = ""] = process.argv.slice(2)
 
 /** Nearly the direction of `n`, as another wording would have it. */
 const near = (n: number) => [Math.cos(n), Math.sin(n), Math.random() / 1000]
@@ -23,5 +21,5 @@ const storing = Effect.gen(function* () {
   return ids
 })
 
-const services = Layer.provideMerge(StoresLive, Sqlite.layer({ path }))
+const services = storesOn(place)
 await report((told) => Effect.provide(Effect.zipRight(told, storing), services))

@@ -44,15 +44,11 @@ export const startProcess = <A>(
     })
   )
 
-/** Several that begin together with one word, made when all are up; their reports in order. */
-export const runTogether = <A>(
-  processes: ReadonlyArray<Effect.Effect<Started<A>, never, Scope.Scope>>,
-  word: () => string = () => "go"
-) =>
-  Effect.flatMap(Effect.all(processes, { concurrency: "unbounded" }), (started) => {
-    const said = word()
-    return Effect.all(
-      started.map(({ go }) => go(said)),
+/** Several that begin together, when all are up; their reports in order. */
+export const runTogether = <A>(processes: ReadonlyArray<Effect.Effect<Started<A>, never, Scope.Scope>>) =>
+  Effect.flatMap(Effect.all(processes, { concurrency: "unbounded" }), (started) =>
+    Effect.all(
+      started.map(({ go }) => go("go")),
       { concurrency: "unbounded" }
     )
-  })
+  )

@@ -1,31 +1,26 @@
 /**
- * A scheduler as another process: `routine-process.ts FILE FROM SECONDS` claims what is due at each second from the time
- * FROM on, and prints what it got. It begins at the time that it reads from its input, and lets a second pass in 50 ms, so
- * that schedulers which begin together claim the same second together.
+ * A scheduler as another process: `routine-process.ts PLACE FROM SECONDS` claims what is due at each second from the time
+ * FROM on, and prints what it got. Its clock goes on once nothing is due any more: what another scheduler holds is that
+ * one's, but not done yet.
  */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { StoresLive } from "../../src/layers/stores/index.js"
 import { RoutineStoreAdmin } from "../../src/services/RoutineStore.js"
 import { report } from "./child.js"
+import { storesOn } from "./place.js"
 
-const [path = "", from = "", seconds = ""] = process.argv.slice(2)
+const [place = "", from = "", seconds = ""] = process.argv.slice(2)
 
-const claims = (begin: string) =>
-  Effect.flatMap(RoutineStoreAdmin, (admin) =>
-    Effect.forEach(Array.from({ length: Number(seconds) }).keys(), (second) =>
-      Effect.zipRight(
-        Effect.suspend(() => Effect.sleep(Math.max(0, Number(begin) + second * 50 - Date.now()))),
-        admin.claimDue({ now: new Date(Date.parse(from) + second * 1000) })
-      )
-    )
-  )
+const claims = Effect.gen(function* () {
+  const admin = yield* RoutineStoreAdmin
+  const fired: Array<string> = []
+  for (let second = 0; second < Number(seconds); second++) {
+    const now = new Date(Date.parse(from) + second * 1000)
+    for (let next: Date | null = now; next !== null && next <= now; next = yield* admin.nextFireAt) {
+      const { claimed } = yield* admin.claimDue({ now })
+      fired.push(...claimed.map(({ run }) => `${run.routineId} ${run.dueAt?.toISOString()}`))
+    }
+  }
+  return fired
+})
 
-const fired = (told: Effect.Effect<string>) =>
-  Effect.map(Effect.flatMap(told, claims), (rounds) =>
-    rounds.flatMap(({ claimed }) => claimed.map(({ run }) => `${run.routineId} ${run.dueAt?.toISOString()}`))
-  )
-
-const services = Layer.provideMerge(StoresLive, Sqlite.layer({ path }))
-await report((told) => Effect.provide(fired(told), services))
+await report((told) => Effect.provide(Effect.zipRight(told, claims), storesOn(place)))

@@ -1,11 +1,10 @@
-/** Appends lines to one document as another process: `workspace-process.ts FILE USER NAME COUNT`. */
+/** Appends lines to one document as another process: `workspace-process.ts PLACE USER NAME COUNT`. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
-import { StoresLive } from "../../src/layers/stores/index.js"
 import { WorkspaceStore } from "../../src/services/WorkspaceStore.js"
+import { report } from "./child.js"
+import { storesOn } from "./place.js"
 
-const [path = "", user = "", name = "", count = ""] = process.argv.slice(2)
+const [place = "", user = "", name = "", count = ""] = process.argv.slice(2)
 
 const appends = Effect.flatMap(WorkspaceStore, (workspace) =>
   Effect.forEach(
@@ -14,4 +13,4 @@ const appends = Effect.flatMap(WorkspaceStore, (workspace) =>
   )
 )
 
-await Effect.runPromise(Effect.provide(appends, Layer.provideMerge(StoresLive, Sqlite.layer({ path }))))
+await report((told) => Effect.provide(Effect.zipRight(told, appends), storesOn(place)))

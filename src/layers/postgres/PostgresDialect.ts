@@ -27,7 +27,6 @@ export const lexical: Lexical = {
  * @category dialect
  */
 export const dialect: Dialect = {
-  name: "postgresql",
   lexical,
   placeholder: (index) => `$${index}`,
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,

@@ -17,7 +17,14 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type DbError, DbLocked, type ErrorContext, fromSqlite, invalidInput } from "../../errors/index.js"
+import {
+  DbConstraint,
+  type DbError,
+  DbLocked,
+  type ErrorContext,
+  fromSqlite,
+  invalidInput
+} from "../../errors/index.js"
 import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
@@ -465,6 +472,16 @@ export const make = (
         })
       )
 
+    /** Has no effect within a transaction. */
+    const enforceReferences = (enforced: boolean): void => {
+      if (writer.db.open) writer.db.pragma(`foreign_keys = ${enforced ? "ON" : "OFF"}`)
+    }
+
+    const checkReferences = (at: ErrorContext): void => {
+      const [broken] = writer.db.prepare('SELECT "table", parent FROM pragma_foreign_key_check LIMIT 1').raw().all()
+      if (broken !== undefined) throw brokenReference(at, broken as ReadonlyArray<unknown>)
+    }
+
     const transaction = <A, E, R>(
       effect: Effect.Effect<A, E, R>,
       transactionOptions?: TransactionOptions
@@ -495,18 +512,21 @@ export const make = (
           lane: Lane.make(lane.metrics)
         }
         if (outer === undefined) {
-          return lane.hold(
-            begin,
-            budget,
-            level(effect, inner, {
-              begin: Open.retryBusy(budget, begin, () => {
-                clean()
-                return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
-              }),
-              keep: Open.retryBusy(budget, context("transaction.commit"), () => control("COMMIT")),
-              undo: undo("transaction.rollback", "ROLLBACK")
-            })
-          )
+          const defer = transactionOptions?.deferReferences === true && options.foreignKeys
+          const whole = level(effect, inner, {
+            begin: Open.retryBusy(budget, begin, () => {
+              clean()
+              if (defer) enforceReferences(false)
+              return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
+            }),
+            keep: Open.retryBusy(budget, context("transaction.commit"), () => {
+              if (defer) checkReferences(context("transaction.commit"))
+              return control("COMMIT")
+            }),
+            undo: undo("transaction.rollback", "ROLLBACK")
+          })
+          const restore = Effect.sync(() => enforceReferences(true))
+          return lane.hold(begin, budget, defer ? Effect.ensuring(whole, restore) : whole)
         }
         const name = nameOf(inner)
         return outer.lane.hold(
@@ -658,6 +678,13 @@ const cutByRollback = (context: ErrorContext): DbLocked =>
     code: "HUB_STREAM_CUT",
     retryable: false,
     message: "A savepoint was rolled back while this stream of its transaction was being read: read it to its end first"
+  })
+
+const brokenReference = (context: ErrorContext, [table, parent]: ReadonlyArray<unknown>): DbConstraint =>
+  new DbConstraint({
+    ...context,
+    reason: "foreign-key",
+    message: `A row of ${table} would refer to a row of ${parent} that is not there`
   })
 
 const leaseOver = (context: ErrorContext): DbLocked =>

@@ -25,7 +25,6 @@ export const lexical: Lexical = {
  * @category dialect
  */
 export const dialect: Dialect = {
-  name: "sqlite",
   lexical,
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
