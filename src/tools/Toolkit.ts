@@ -16,6 +16,7 @@ import * as Scope from "effect/Scope"
 import { DbBusy, type DbError, DbReadOnly, InvalidInput, invalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import * as Check from "../layers/Check.js"
+import { realClock } from "../layers/EventLoop.js"
 import { traced } from "../layers/Tracing.js"
 import type { AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue } from "../services/Backend.js"
@@ -155,9 +156,6 @@ const bucket = (tool: string, perSecond: number) => {
 
 /** Calls that read are recorded together: so many at most, and so long after the first of them. */
 const [maxTogether, recordAfter] = [256, 50]
-
-/** What is recorded is outside of any test's clock. */
-const realClock = Clock.make()
 
 const numeric = new Set(["max_rows", "target", "limit"])
 

@@ -40,6 +40,25 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
     { retry: 5 }
   )
 
+  it.scopedLive("what PostgreSQL brings as operators, casts and aggregates calls no volatile function", () =>
+    Effect.gen(function* () {
+      const { backend } = yield* opened()
+      for (const [table, columns] of [
+        ["pg_operator", ["oprcode"]],
+        ["pg_cast", ["castfunc"]],
+        ["pg_aggregate", ["aggtransfn", "aggfinalfn", "aggcombinefn", "aggserialfn", "aggdeserialfn", "aggmtransfn"]],
+        ["pg_aggregate", ["aggminvtransfn", "aggmfinalfn"]]
+      ] as const) {
+        const [object] = table === "pg_aggregate" ? ["aggfnoid"] : ["oid"]
+        const found = yield* backend.query(
+          `SELECT p.proname FROM ${table} o JOIN pg_proc p ON p.oid IN (${columns.map((column) => `o.${column}`).join(", ")})
+           WHERE o.${object} < 16384 AND p.provolatile = 'v'`
+        )
+        assert.deepStrictEqual(found, [], table)
+      }
+    })
+  )
+
   it.scopedLive("the limits are exact, and each says so", () =>
     Effect.gen(function* () {
       const { door } = yield* opened()

@@ -5,18 +5,15 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { type DbError, DbQuery, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
 import { type AgentSqlOptions, type AgentSqlShape, deadlineMet, limitsOf, resultOf } from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
-import { realClock } from "../EventLoop.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { type Connection, start } from "./PostgresConnection.js"
-import * as Dedicated from "./PostgresDedicated.js"
+import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import { dialect, lexical } from "./PostgresDialect.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
@@ -32,41 +29,17 @@ const maxTransfer = 64 * 1024 * 1024
 /** How much later than the server this side gives up, in milliseconds. */
 const grace = 50
 
-const acquire = (pool: Pool.Pool, context: ErrorContext, budget: number): Effect.Effect<Connection, DbError> =>
-  Effect.async((resume) => {
-    const giveUp = pool.acquire(context, budget, (error, connection) =>
-      resume(connection === undefined ? Effect.fail(fromPostgres(error, context)) : Effect.succeed(connection))
-    )
-    return Effect.sync(giveUp)
+/** Statements whose tree is known to be let through, and the characters that one of them may have. */
+const [maxAccepted, maxKept] = [200, 10_000]
+
+const tooLarge = (context: ErrorContext): DbQuery =>
+  new DbQuery({
+    ...context,
+    code: "HUB_TOO_LARGE",
+    message: `The answer has more than ${maxTransfer / 1024 / 1024} MiB: select less, or cut columns with left(…)`
   })
 
-/** Cuts a connection that sends too much. */
-const limited = (
-  connection: Connection,
-  context: ErrorContext,
-  effect: Effect.Effect<AgentRows & { readonly columns: ReadonlyArray<string> }, DbError>
-) =>
-  Effect.suspend(() => {
-    const { stream } = connection.internals.connection
-    let received = 0
-    const count = (data: Uint8Array) => {
-      received += data.length
-      if (received > maxTransfer) connection.destroy()
-    }
-    stream.on("data", count)
-    return effect.pipe(
-      Effect.mapError((error) =>
-        received > maxTransfer
-          ? new DbQuery({
-              ...context,
-              code: "HUB_TOO_LARGE",
-              message: `The answer has more than ${maxTransfer / 1024 / 1024} MiB: select less, or cut columns with left(…)`
-            })
-          : error
-      ),
-      Effect.ensuring(Effect.sync(() => stream.off("data", count)))
-    )
-  })
+type Rows = AgentRows & { readonly columns: ReadonlyArray<string> }
 
 const columnsOf = ({ fields }: Result) => distinct(fields.map(({ name }) => name))
 
@@ -99,99 +72,163 @@ export const make =
         "BEGIN READ ONLY",
         `SELECT ${settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")}`,
         ...(options.role === undefined ? [] : [`SET LOCAL ROLE ${dialect.quoteIdentifier(options.role)}`])
-      ].map((text) => ({ text }))
+      ].map((text) => ({ text, prepare: client.options.preparedStatements }))
       // A session of its own keeps nothing; a shared one may hold locks of others.
       const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
 
-      /** Everything in one round trip; what follows a check that fails is not run. */
-      const read = (
-        run: (request: Request) => Effect.Effect<Result, DbError>,
-        request: Request,
-        accepted: AllowList.Accepted,
-        limits: AgentLimits
-      ) =>
-        Effect.gen(function* () {
-          const values = AllowList.volatileValues(accepted)
-          const check = { text: AllowList.volatileCheck, values, prepare: client.options.preparedStatements }
-          const before = [...begin, check]
-          /** Tells the check's failure from one of the statement. */
-          const explained = (error: DbError) =>
-            Effect.gen(function* () {
-              if (error.code !== "22P02") return yield* error
-              yield* run({ text: "ROLLBACK", simple: true })
-              const [found] = (yield* run({ text: AllowList.volatileQuery, values })).rows
-              return yield* found === undefined ? error : AllowList.isVolatile(context, String(found["name"]))
-            })
-          const rows = collector(limits)
-          const add = (result: Result) => {
-            const values = result.rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
-            return values.every((row) => rows.add(row))
-          }
-          if (!accepted.cursor) {
-            const result = yield* Effect.catchAll(run({ ...request, rowMode: "array", before }), explained)
-            add(result)
-            return { columns: columnsOf(result), ...rows.result() }
-          }
-          const size = Math.min(chunk, limits.maxRows + 1)
-          const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
-          const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
-          // The types of lists are asked for first.
-          const lists = Values.hasList(request.values ?? [])
-          if (lists) yield* Effect.catchAll(run({ ...declare, before }), explained)
-          let result = yield* lists
-            ? run(fetch)
-            : Effect.catchAll(run({ ...fetch, before: [...before, declare] }), explained)
-          while (add(result) && result.rows.length === size) result = yield* run(fetch)
-          return { columns: columnsOf(result), ...rows.result() }
-        })
-
       const timeout = deadlineMet(deadline, context)
 
+      /**
+       * Everything in one round trip, as far as one does: what follows a check that fails is not run. In callbacks, since
+       * fibers would cost more than the server.
+       */
       const answer = (request: Request, accepted: AllowList.Accepted, limits: AgentLimits) =>
-        Effect.acquireUseRelease(
-          acquire(pool, context, client.options.acquireTimeout),
-          (connection) => {
-            const run = (part: Request) => Dedicated.run(connection, context, part)
-            return limited(connection, context, read(run, request, accepted, limits)).pipe(
-              // The server has not answered that it stopped: it is cut off behind the caller's back.
-              Effect.disconnect,
-              Effect.timeoutFail({ duration: deadline + grace, onTimeout: () => timeout }),
-              Effect.mapError((error) => (error.code === "57014" ? timeout : error)),
-              Effect.withClock(realClock)
-            )
-          },
-          (connection, exit) =>
-            Effect.sync(() => {
-              if (Exit.isFailure(exit)) {
-                connection.destroy()
-                return pool.release(connection)
-              }
-              // Nobody waits for it, but nobody else gets the connection before.
-              start(connection, { text: end, simple: true }, (error) => {
-                if (error) connection.destroy()
-                pool.release(connection)
-              })
+        Effect.async<Rows, DbError>((resume) => {
+          let held: Connection | undefined
+          let job: Job | undefined
+          let timer: NodeJS.Timeout | undefined
+          let over = false
+          let received = 0
+          // The driver would keep them all.
+          const count = (data: Uint8Array) => {
+            received += data.length
+            if (received > maxTransfer) held?.destroy()
+          }
+
+          const leave = (connection: Connection, whole: boolean) => {
+            over = true
+            clearTimeout(timer)
+            connection.internals.connection.stream.off("data", count)
+            if (!whole) {
+              // The server may still be at it: it is told to stop behind the caller's back.
+              if (job?.settled === false) cancel(connection, job, () => {})
+              connection.destroy()
+              return pool.release(connection)
+            }
+            // Nobody waits for it, but nobody else gets the connection before.
+            start(connection, { text: end, simple: true }, (error) => {
+              if (error) connection.destroy()
+              pool.release(connection)
             })
-        )
+          }
+
+          const session = (connection: Connection) => {
+            const fail = (error: DbError) => {
+              if (over) return
+              leave(connection, false)
+              resume(Effect.fail(error))
+            }
+            const failed = (cause: unknown) => {
+              if (received > maxTransfer) return fail(tooLarge(context))
+              const error = fromPostgres(cause, context)
+              if (error.code === "57014") return fail(timeout)
+              fail(error.code === "25006" ? notReading(context) : error)
+            }
+            const send = (part: Request, next: (result: Result) => void, refused = failed) => {
+              job = start(connection, part, (error, result) => {
+                if (over) return
+                if (result === undefined) return refused(error)
+                try {
+                  next(result)
+                } catch (cause) {
+                  failed(cause)
+                }
+              })
+            }
+            timer = setTimeout(() => fail(timeout), deadline + grace)
+            connection.internals.connection.stream.on("data", count)
+
+            const values = AllowList.volatileValues(accepted)
+            const check = { text: AllowList.volatileCheck, values, prepare: client.options.preparedStatements }
+            const before = [...begin, check]
+            /** Tells the check's failure from one of the statement. */
+            const explained = (cause: unknown) => {
+              if (fromPostgres(cause, context).code !== "22P02") return failed(cause)
+              send({ text: "ROLLBACK", simple: true }, () =>
+                send({ text: AllowList.volatileQuery, values }, ({ rows: [found] }) =>
+                  found === undefined ? failed(cause) : fail(AllowList.isVolatile(context, String(found["name"])))
+                )
+              )
+            }
+
+            const rows = collector(limits)
+            const add = (result: Result) => {
+              const lists = result.rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
+              return lists.every((row) => rows.add(row))
+            }
+            const succeed = (result: Result) => {
+              leave(connection, true)
+              resume(Effect.succeed({ columns: columnsOf(result), ...rows.result() }))
+            }
+            if (!accepted.cursor) {
+              return send(
+                { ...request, rowMode: "array", before },
+                (result) => {
+                  add(result)
+                  succeed(result)
+                },
+                explained
+              )
+            }
+            const size = Math.min(chunk, limits.maxRows + 1)
+            const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
+            const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
+            const more = (result: Result): void => {
+              if (add(result) && result.rows.length === size) send(fetch, more)
+              else succeed(result)
+            }
+            // The types of lists are asked for first.
+            if (!Values.hasList(request.values ?? [])) {
+              return send({ ...fetch, before: [...before, declare] }, more, explained)
+            }
+            send({ ...declare, before }, () => send(fetch, more), explained)
+          }
+
+          const giveUp = pool.acquire(context, client.options.acquireTimeout, (error, connection) => {
+            if (connection === undefined) return resume(Effect.fail(fromPostgres(error, context)))
+            held = connection
+            session(connection)
+          })
+          return Effect.sync(() => {
+            if (held === undefined) giveUp()
+            else if (!over) leave(held, false)
+          })
+        })
+
+      /** By their text, what statements ask of the check. */
+      const known = new Map<string, Effect.Effect.Success<ReturnType<typeof read>>>()
+      const read = (sql: string) => {
+        const { count, sql: text } = SqlLexer.translatePlaceholders(sql, lexical, dialect.placeholder)
+        return Effect.map(AllowList.accept(parse, text, context), (accepted) => ({ accepted, count, text }))
+      }
+      const readOnce = (sql: string): ReturnType<typeof read> => {
+        const found = known.get(sql)
+        if (found !== undefined) return Effect.succeed(found)
+        return Effect.tap(read(sql), (statement) => {
+          if (known.size >= maxAccepted) known.clear()
+          if (sql.length <= maxKept) known.set(sql, statement)
+        })
+      }
 
       return {
         query: (sql, query = {}) =>
-          Effect.gen(function* () {
-            const limits = yield* limitsOf(sql, query, options, name)
-            const { params = [] } = query
-            const { count, sql: text } = SqlLexer.translatePlaceholders(sql, lexical, dialect.placeholder)
-            if (count > 0 && count !== params.length) {
-              return yield* invalidInput("agentSql", "params", `are ${params.length}`, `${count}, one per ?`, name)
-            }
-            const values = yield* Effect.try({
-              try: () => Values.encode(params),
-              catch: (cause) => fromPostgres(cause, context)
+          Effect.flatMap(limitsOf(sql, query, options, name), (limits) =>
+            Effect.flatMap(readOnce(sql), ({ accepted, count, text }) => {
+              const { params = [] } = query
+              if (count > 0 && count !== params.length) {
+                const allowed = `${count}, one per ?`
+                return Effect.fail(invalidInput("agentSql", "params", `are ${params.length}`, allowed, name))
+              }
+              let values: ReadonlyArray<unknown>
+              try {
+                values = Values.encode(params)
+              } catch (cause) {
+                return Effect.fail(fromPostgres(cause, context))
+              }
+              return Effect.map(answer({ text, values }, accepted, limits), ({ columns, ...rows }) =>
+                resultOf(columns, rows)
+              )
             })
-            const accepted = yield* AllowList.accept(parse, text, context)
-            const { columns, ...rows } = yield* answer({ text, values }, accepted, limits).pipe(
-              Effect.mapError((error) => (error.code === "25006" ? notReading(context) : error))
-            )
-            return resultOf(columns, rows)
-          })
+          )
       }
     })
