@@ -28,6 +28,8 @@ export class TooLarge extends Data.TaggedError("TooLarge") {}
 /** An index as it was after the write numbered `seq`. */
 export interface Snapshot {
   readonly index: VectorIndex
+  /** Whether it finds the nearest without a miss. */
+  readonly exact: boolean
   readonly seq: number
   readonly matches: Matches.SqliteVectorMatches
 }
@@ -94,7 +96,7 @@ interface Entry {
   readonly lock: Effect.Semaphore
 }
 
-const newEntry = (client: SqliteClient): Entry => ({
+const newEntry = (client: SqliteClient, memoryBytes: number): Entry => ({
   rows: undefined,
   graph: undefined,
   record: undefined,
@@ -102,7 +104,7 @@ const newEntry = (client: SqliteClient): Entry => ({
   opening: false,
   building: undefined,
   failedAt: undefined,
-  matches: Matches.make(client),
+  matches: Matches.make(client, memoryBytes / 8),
   lock: Effect.unsafeMakeSemaphore(1)
 })
 
@@ -144,7 +146,7 @@ export const make = (
     const entries = new Map<number, Entry>()
 
     const entryOf = ({ id }: Rows.Collection): Entry => {
-      const entry = entries.get(id) ?? newEntry(client)
+      const entry = entries.get(id) ?? newEntry(client, memoryBytes)
       entries.delete(id)
       entries.set(id, entry)
       return entry
@@ -184,10 +186,18 @@ export const make = (
     /** Makes room for so many bytes of rows. */
     const makeRoom = (entry: Entry, rowBytes: number): Effect.Effect<void, TooLarge> =>
       Effect.suspend(() => {
-        const wanted = bytesOf(entry) - (entry.rows?.bytes() ?? 0) + rowBytes
+        const others = () => bytesOf(entry) - (entry.rows?.bytes() ?? 0)
+        if (others() + rowBytes > memoryBytes) entry.matches.forget()
+        const wanted = others() + rowBytes
         if (wanted <= memoryBytes) return evictFor(entry, wanted)
         entry.rows = undefined
         return new TooLarge()
+      })
+
+    const makeRoomForMatches = (entry: Entry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (bytesOf(entry) > memoryBytes) entry.matches.forget()
+        return evictFor(entry, bytesOf(entry))
       })
 
     /** Whether there is room for a graph and for what may be written until the next one. */
@@ -384,6 +394,7 @@ export const make = (
         graph === undefined
           ? rows
           : HnswIndex.make({ ...graph, metric, expansion: graph.row.expansion, changes: rows }),
+      exact: graph === undefined,
       seq,
       matches
     })
@@ -433,7 +444,11 @@ export const make = (
       use: (collection, at, body) =>
         Effect.suspend(() => {
           const entry = entryOf(collection)
-          const using = Effect.flatMap(newest(entry, collection, at), body)
+          const before = entry.matches.bytes()
+          const using = Effect.zipLeft(
+            Effect.flatMap(newest(entry, collection, at), body),
+            Effect.suspend(() => (entry.matches.bytes() > before ? makeRoomForMatches(entry) : Effect.void))
+          )
           // Waiting for a permit takes longer than seeing that it is free.
           return Effect.flatMap(
             entry.lock.withPermitsIfAvailable(1)(using),

@@ -14,12 +14,23 @@ import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
-import { Distance, Filter, type Origin, Records, refuse, TopK, toBytes } from "../../vector/index.js"
+import {
+  Distance,
+  Filter,
+  HnswIndex,
+  type Origin,
+  QuantizedIndex,
+  Records,
+  refuse,
+  TopK,
+  toBytes
+} from "../../vector/index.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as VectorChecks from "../VectorChecks.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteFilter from "./SqliteFilter.js"
 import * as Cache from "./SqliteVectorCache.js"
+import type { Matched } from "./SqliteVectorMatches.js"
 import * as Rows from "./SqliteVectorRows.js"
 
 /**
@@ -56,6 +67,9 @@ const insertSizes = [100, 10, 1]
  * the metadata of all rows would.
  */
 const lookedAt = (rows: number): number => Math.max(64, rows / 25)
+
+/** Candidates that are looked at for k results where one in twenty matches, or some more. */
+const nearFor = (k: number): number => 36 * HnswIndex.scoredFor(k)
 
 /** So few candidates are read with their metadata and text: most of them become results. */
 const wholeRows = 64
@@ -161,28 +175,66 @@ export const make = (
           return candidates
         })
 
-    /** Candidates are looked at one by one if many rows match; if few do, these are found first. */
+    /** An index of the rows that match, if there is room for one. */
+    const indexMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
+      Effect.gen(function* () {
+        const { dimension, metric } = search.collection
+        if (!snapshot.matches.hasRoomFor(matched, dimension)) return undefined
+        const range = matched.part?.outgrown() === true ? matched.part.fittingRange() : undefined
+        if (range !== undefined) matched.part = undefined
+        const { keys } = matched
+        if (matched.part?.size() === keys.size) return matched.part
+        const missing = Array.from(keys).filter((key) => matched.part?.has(key) !== true)
+        for (let i = 0; i < missing.length; i += scanRows) {
+          const rows = yield* fetchFrom(search, snapshot, undefined)(missing.slice(i, i + scanRows))
+          const sampled = () =>
+            QuantizedIndex.rangeOf(
+              metric,
+              rows.map(({ vector }) => vector)
+            )
+          matched.part ??= QuantizedIndex.make({ dimension, metric, capacity: keys.size, range: range ?? sampled() })
+          for (const { key, vector } of rows) matched.part.put(key, vector)
+        }
+        return matched.part
+      })
+
+    /** Scores all rows that match. A graph holds nothing to score them by, so they have an index of their own. */
+    const searchMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
+      Effect.gen(function* () {
+        yield* unchangedSince(snapshot, search)
+        const { k, minScore, vector: query } = search
+        const fetch = fetchFrom(search, snapshot, undefined)
+        const part = snapshot.exact ? undefined : yield* indexMatched(search, snapshot, matched)
+        if (part !== undefined) return yield* part.search({ query, k, minScore, fetch })
+        return yield* snapshot.index.search({ query, k, minScore, within: Array.from(matched.keys), fetch })
+      })
+
+    /**
+     * Candidates are looked at one by one if many rows match; if few do, these are found first, and remembered. Those few
+     * lie too far apart for a graph; without one, looking at candidates may take as long as finding once, in all.
+     */
     const searchFiltered = (search: Search, filter: Filter.Filter, snapshot: Cache.Snapshot) =>
       Effect.gen(function* () {
         const { k, minScore, vector: query } = search
-        const { index, matches } = snapshot
+        const { exact, index, matches } = snapshot
         const condition = SqliteFilter.compile(filter)
         const head = yield* unchangedSince(snapshot, search)
-        const within = (keys: ReadonlySet<number>) => {
-          const fetch = fetchFrom(search, snapshot, undefined)
-          return Effect.zipRight(
-            unchangedSince(snapshot, search),
-            index.search({ query, k, minScore, within: Array.from(keys), fetch })
-          )
-        }
         const known = yield* matches.recall(head, condition)
-        if (known !== undefined) return yield* within(known)
+        if (known !== undefined) return yield* searchMatched(search, snapshot, known)
+        const limit = exact ? lookedAt(index.size()) - matches.lookedAt(condition, 0) : nearFor(k)
         const fetch = fetchFrom(search, snapshot, condition)
-        return yield* Effect.catchTag(
-          index.search({ query, k, minScore, limit: lookedAt(index.size()), fetch }),
+        let looked = 0
+        const counting = (keys: ReadonlyArray<number>) => {
+          looked += keys.length
+          return fetch(keys)
+        }
+        const found = yield* Effect.catchTag(
+          index.search({ query, k, minScore, limit, fetch: counting }),
           "OutOfCandidates",
-          () => Effect.flatMap(matches.find(head, condition), within)
+          () => Effect.flatMap(matches.find(head, condition), (matched) => searchMatched(search, snapshot, matched))
         )
+        if (looked > nearFor(k)) matches.lookedAt(condition, looked)
+        return found
       })
 
     const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
