@@ -203,6 +203,7 @@ const groupCommit = async () => {
     const coordinator = await open(
       Coordinator.make(
         backend,
+        backend.sharing!,
         { capacity: 256, maxGroup: 128, maxGroupMillis: 10, lockWait: 1_000, whenLocked: "wait" },
         { guard: Effect.void, onCommit: Effect.void, onFenced: Effect.void }
       )

@@ -10,7 +10,13 @@ import type * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import { DbBusy, DbLocked, type ErrorContext } from "../errors/index.js"
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+/**
+ * Makes an effect interruptible again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** A timer that is set for longer fires at once. */
 const longestTimer = 2 ** 31 - 1
@@ -46,6 +52,12 @@ export interface Lane {
     context: ErrorContext,
     budget: number,
     body: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | DbBusy | DbLocked, R>
+  /** The same for a body that is not to be interrupted but where it says so. */
+  readonly holdMask: <A, E, R>(
+    context: ErrorContext,
+    budget: number,
+    body: (restore: Restore) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbBusy | DbLocked, R>
   /** Takes the lane until the scope closes. */
   readonly holdScoped: (context: ErrorContext, budget: number) => Effect.Effect<void, DbBusy | DbLocked, Scope.Scope>
@@ -124,13 +136,17 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
       )
     })
 
+  const released = Effect.sync(release)
+  const holdMask: Lane["holdMask"] = (context, budget, body) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(take(context, budget, restore), () => Effect.ensuring(body(restore), released))
+    )
+
   return {
     isHeld: () => held,
     metrics,
-    hold: (context, budget, body) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(take(context, budget, restore), () => Effect.ensuring(restore(body), Effect.sync(release)))
-      ),
+    hold: (context, budget, body) => holdMask(context, budget, (restore) => restore(body)),
+    holdMask,
     holdScoped: (context, budget) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.zipRight(

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
+import type * as FiberRef from "effect/FiberRef"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { DbError } from "../errors/index.js"
@@ -39,8 +40,8 @@ export type PrimaryRecord = typeof PrimaryRecord.Type
  * @category models
  */
 export interface Sharing {
-  /** Whether the fiber is in a transaction of this backend. */
-  readonly inTransaction: Effect.Effect<boolean>
+  /** The transaction of this backend that a fiber is in; undefined where it is in none. */
+  readonly transaction: FiberRef.FiberRef<unknown>
   /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
   readonly slots: number
   /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */

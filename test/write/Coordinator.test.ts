@@ -16,6 +16,7 @@ const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
     const fence = { error: undefined as DbError | undefined }
     const coordinator = yield* Coordinator.make(
       backend,
+      backend.sharing!,
       { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, lockWait: 1_000, whenLocked: "wait", ...options },
       {
         guard: Effect.suspend(() => (fence.error === undefined ? Effect.void : Effect.fail(fence.error))),

@@ -9,11 +9,12 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Statement from "@effect/sql/Statement"
 import type { Database } from "better-sqlite3"
+import type * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -52,6 +53,8 @@ export interface SqliteClient {
     options?: TransactionOptions
   ) => Effect.Effect<A, E | DbError, R>
   readonly inTransaction: Effect.Effect<boolean>
+  /** The transaction that a fiber is in. */
+  readonly current: FiberRef.FiberRef<unknown>
   readonly readOnly: (
     sql: string,
     options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
@@ -80,7 +83,8 @@ interface Transaction {
   /** The savepoint in progress inside it. */
   savepoint: Transaction | undefined
   readonly depth: number
-  readonly lane: Lane.Lane
+  /** There once there was a savepoint. */
+  lane: Lane.Lane | undefined
 }
 
 /** How long closing waits for what still runs, in milliseconds. */
@@ -108,8 +112,11 @@ export const make = (
   options: ResolvedSqliteOptions
 ): Effect.Effect<SqliteClient, DbError, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
-    // A tag of its own per client: inside a transaction of another client, statements of this one stay its own.
-    const Current = Context.GenericTag<Transaction>(`effect-db-hub/SqliteTransaction/${globalThis.crypto.randomUUID()}`)
+    // Of its own per client: inside a transaction of another client, statements of this one stay its own. Not a service,
+    // since to give one copies all that a fiber has.
+    const current = FiberRef.unsafeMake<unknown>(undefined, { join: (parent) => parent })
+    const transactionOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+      fiber.getFiberRef(current) as Transaction | undefined
     const encode = (params: ReadonlyArray<unknown>) => Values.encode(params, options.name)
     const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
     const lane = Lane.make()
@@ -127,8 +134,8 @@ export const make = (
       temporary = new Set(writer.temporaryNames())
     }
     const turn = makeTurn(() => {
-      writer.checkSchema()
-      if (reader !== writer) reader.checkSchema()
+      writer.mistrustColumns()
+      reader.mistrustColumns()
     })
     let closed = false
     yield* Effect.addFinalizer(() =>
@@ -137,9 +144,6 @@ export const make = (
         return Effect.ignore(lane.hold(context("sqlite.close"), drainBudget, Effect.void))
       })
     )
-
-    const transactionOf = (services: Context.Context<never>): Transaction | undefined =>
-      services.unsafeMap.get(Current.key) as Transaction | undefined
 
     /** Reads go to the reader unless their answer lives in the writing connection: its changes, its temp tables. */
     const mayRead = (sql: string): boolean => {
@@ -199,30 +203,31 @@ export const make = (
       )
     }
 
-    const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
+    const runWithin = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
+      if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context(operation)))
+      if (isOver(transaction)) {
+        return Effect.fail(SqlTemplates.transactionOver(context(operation)))
+      }
       const root = rootOf(transaction)
-      return Effect.suspend(() => {
-        if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context(operation)))
-        if (isOver(transaction)) {
-          return Effect.fail(SqlTemplates.transactionOver(context(operation)))
-        }
-        if (!writer.db.inTransaction)
-          return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context(operation)))
-        try {
-          return Effect.succeed(attempt())
-        } catch (cause) {
-          const error = toError(cause, operation)
-          if (!writer.db.inTransaction) root.failure = error
-          return Effect.fail(error)
-        }
-      })
+      if (!writer.db.inTransaction)
+        return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context(operation)))
+      try {
+        return Effect.succeed(attempt())
+      } catch (cause) {
+        const error = toError(cause, operation)
+        if (!writer.db.inTransaction) root.failure = error
+        return Effect.fail(error)
+      }
     }
 
-    /** As `within`, but lets a sibling's savepoint come to its end first, so as not to be undone with it. */
-    const inTransaction = <A>(transaction: Transaction, operation: string, attempt: () => A) => {
-      const run = within(transaction, operation, attempt)
-      return transaction.lane.isHeld() ? transaction.lane.hold(context(operation), options.busyTimeout, run) : run
-    }
+    const within = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> =>
+      Effect.suspend(() => runWithin(transaction, operation, attempt))
+
+    /** Runs at once, or when a sibling's savepoint has come to its end, so as not to be undone with it. */
+    const inTransaction = <A>(transaction: Transaction, operation: string, attempt: () => A) =>
+      transaction.lane?.isHeld()
+        ? transaction.lane.hold(context(operation), options.busyTimeout, within(transaction, operation, attempt))
+        : runWithin(transaction, operation, attempt)
 
     const autocommit = <A>(operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
       const alone = () => {
@@ -252,7 +257,7 @@ export const make = (
     ): Effect.Effect<A, DbError> => {
       const run: Effect.Effect<A, DbError> = Effect.withFiberRuntime((fiber) => {
         if (turn.isOver()) return Effect.zipRight(nextTurn, run)
-        const transaction = transactionOf(fiber.currentContext)
+        const transaction = transactionOf(fiber)
         // Closing waits for transactions that have begun, so they may go on.
         if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context(operation)))
         try {
@@ -377,7 +382,7 @@ export const make = (
     ): Stream.Stream<Record<string, unknown>, DbError> =>
       Stream.unwrapScoped(
         Effect.withFiberRuntime<Stream.Stream<Record<string, unknown>, DbError>, DbError, Scope.Scope>((fiber) => {
-          const transaction = transactionOf(fiber.currentContext)
+          const transaction = transactionOf(fiber)
           if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("stream")))
           try {
             const values = encode(params)
@@ -446,31 +451,37 @@ export const make = (
         readonly begin: Effect.Effect<unknown, DbError>
         readonly keep: Effect.Effect<unknown, DbError>
         readonly undo: Effect.Effect<void, DbError>
-      }
-    ): Effect.Effect<A, E | DbError, R> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Effect.exit(restore(statements.begin)), (begun) => {
-          // An interruption may fall between BEGIN and its answer.
-          if (Exit.isFailure(begun)) {
-            return Effect.zipRight(Effect.ignore(statements.undo), begun as Exit.Exit<never, DbError>)
-          }
-          const body = Effect.exit(restore(Effect.provideService(effect, Current, transaction)))
-          return Effect.flatMap(body as Effect.Effect<Exit.Exit<A, E>, never, R>, (exit) => {
+      },
+      restore: Lane.Restore
+    ): Effect.Effect<A, E | DbError, R> => {
+      const failed = (cause: Cause.Cause<E | DbError>) =>
+        Effect.zipRight(Effect.ignore(statements.undo), Effect.failCause(cause))
+      const leave = FiberRef.set(current, transaction.parent)
+      const body = Effect.zipRight(FiberRef.set(current, transaction), restore(effect))
+      const run = Effect.matchCauseEffect(body, {
+        // The body's own error is the one to report, also when SQLite has rolled back already.
+        onFailure: (cause) =>
+          Effect.flatMap(leave, () => {
             if (transaction.open) endLevel(transaction)
-            // The body's own error is the one to report, also when SQLite has rolled back already.
-            if (Exit.isFailure(exit)) return Effect.zipRight(Effect.ignore(statements.undo), exit)
+            return failed(cause)
+          }),
+        onSuccess: (value) =>
+          Effect.flatMap(leave, () => {
+            if (transaction.open) endLevel(transaction)
             const root = rootOf(transaction)
             if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context("transaction.commit")))
             if (!writer.db.inTransaction) {
               return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context("transaction.commit")))
             }
-            return Effect.zipRight(
-              Effect.tapError(statements.keep, () => Effect.ignore(statements.undo)),
-              exit
-            )
+            return Effect.matchCauseEffect(statements.keep, {
+              onFailure: failed,
+              onSuccess: () => Effect.succeed(value)
+            })
           })
-        })
-      )
+      })
+      // An interruption may fall between BEGIN and its answer.
+      return Effect.matchCauseEffect(restore(statements.begin), { onFailure: failed, onSuccess: () => run })
+    }
 
     /** Has no effect within a transaction. */
     const enforceReferences = (enforced: boolean): void => {
@@ -495,12 +506,11 @@ export const make = (
       transactionOptions?: TransactionOptions
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
-        const outer = transactionOf(fiber.currentContext)
+        const outer = transactionOf(fiber)
         if (closed && outer === undefined) return Effect.fail(SqlTemplates.isClosed(context("transaction.begin")))
+        const { busyTimeout } = transactionOptions ?? options
         const budget =
-          transactionOptions?.busyTimeout === undefined
-            ? options.busyTimeout
-            : Duration.toMillis(transactionOptions.busyTimeout)
+          typeof busyTimeout === "number" ? busyTimeout : Duration.toMillis(busyTimeout ?? options.busyTimeout)
         const begin = context("transaction.begin")
         const inner: Transaction = {
           open: true,
@@ -509,11 +519,11 @@ export const make = (
           cursors: new Set(),
           savepoint: undefined,
           depth: outer === undefined ? 0 : outer.depth + 1,
-          lane: Lane.make(lane.metrics)
+          lane: undefined
         }
         if (outer === undefined) {
           const defer = transactionOptions?.deferReferences === true && options.foreignKeys
-          const whole = level(effect, inner, {
+          const statements = {
             begin: Open.retryBusy(budget, begin, () => {
               clean()
               if (defer) enforceReferences(false)
@@ -524,36 +534,37 @@ export const make = (
               return control("COMMIT")
             }),
             undo: undo("transaction.rollback", "ROLLBACK")
+          }
+          const enforce = Effect.sync(() => enforceReferences(true))
+          return lane.holdMask(begin, budget, (restore) => {
+            const whole = level(effect, inner, statements, restore)
+            return defer ? Effect.ensuring(whole, enforce) : whole
           })
-          const restore = Effect.sync(() => enforceReferences(true))
-          return lane.hold(begin, budget, defer ? Effect.ensuring(whole, restore) : whole)
         }
         const name = nameOf(inner)
-        return outer.lane.hold(
-          begin,
-          budget,
-          level(effect, inner, {
-            begin: within(outer, "transaction.begin", () => {
-              control(`SAVEPOINT ${name}`)
-              outer.savepoint = inner
-            }),
-            keep: within(outer, "transaction.commit", () => {
-              control(`RELEASE ${name}`)
-              outer.savepoint = undefined
-            }),
-            undo: Effect.suspend(() => {
-              if (outer.savepoint !== inner || isOver(outer)) return Effect.void
-              outer.savepoint = undefined
-              closeCursors(outer)
-              return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
-            })
+        const statements = {
+          begin: within(outer, "transaction.begin", () => {
+            control(`SAVEPOINT ${name}`)
+            outer.savepoint = inner
+          }),
+          keep: within(outer, "transaction.commit", () => {
+            control(`RELEASE ${name}`)
+            outer.savepoint = undefined
+          }),
+          undo: Effect.suspend(() => {
+            if (outer.savepoint !== inner || isOver(outer)) return Effect.void
+            outer.savepoint = undefined
+            closeCursors(outer)
+            return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
           })
-        )
+        }
+        outer.lane ??= Lane.make(lane.metrics)
+        return outer.lane.holdMask(begin, budget, (restore) => level(effect, inner, statements, restore))
       })
 
     const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
       Effect.withFiberRuntime((fiber) => {
-        const transaction = transactionOf(fiber.currentContext)
+        const transaction = transactionOf(fiber)
         if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("readOnly")))
         if (!Number.isInteger(maxRows) || maxRows < 1) {
           return Effect.fail(
@@ -632,7 +643,7 @@ export const make = (
     }
 
     const reserve = Effect.withFiberRuntime<Connection, DbError, Scope.Scope>((fiber) => {
-      if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
+      if (transactionOf(fiber) !== undefined) return Effect.succeed(ambient)
       const lease = { over: false, cursors: new Set<() => void>() }
       return lane.holdScoped(context("reserve"), options.busyTimeout).pipe(
         Effect.zipRight(
@@ -661,7 +672,8 @@ export const make = (
       execute,
       stream: (text, params = []) => streamOf(text, params, true),
       transaction,
-      inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
+      inTransaction: Effect.map(FiberRef.get(current), (transaction) => transaction !== undefined),
+      current,
       readOnly,
       writer: writer.db,
       reader: reader.db,

@@ -56,8 +56,8 @@ export interface SqliteConnection {
   readonly prepare: (sql: string) => Prepared
   /** Forgets what statements return, after this process has changed the schema. */
   readonly forgetColumns: () => void
-  /** The same if another process has. */
-  readonly checkSchema: () => void
+  /** Another process may have changed it since: the next statement that is known by its columns looks. */
+  readonly mistrustColumns: () => void
   /** What the temporary schema of this connection holds, in capitals. */
   readonly temporaryNames: () => ReadonlyArray<string>
   readonly release: () => void
@@ -124,14 +124,28 @@ export const make = (db: Database): SqliteConnection => {
   const schemaVersion = db.prepare("PRAGMA schema_version").pluck()
   const temporaryNames = db.prepare("SELECT upper(name) FROM sqlite_temp_schema").pluck()
   let lastVersion: unknown
+  let mistrusted = false
   const forgetColumns = () => {
     for (const prepared of cache.values()) prepared.described = false
+  }
+  const checkSchema = () => {
+    mistrusted = false
+    try {
+      const version = schemaVersion.get()
+      if (version !== lastVersion) forgetColumns()
+      lastVersion = version
+    } catch (_locked) {
+      forgetColumns()
+    }
   }
   return {
     db,
     prepare: (sql) => {
       const cached = cache.get(sql)
-      if (cached !== undefined) return cached
+      if (cached !== undefined) {
+        if (mistrusted && cached.described) checkSchema()
+        return cached
+      }
       const prepared = prepareFresh(db, sql)
       if (cache.size >= cacheSize) cache.delete(cache.keys().next().value!)
       cache.set(sql, prepared)
@@ -139,14 +153,8 @@ export const make = (db: Database): SqliteConnection => {
     },
     forgetColumns,
     temporaryNames: () => temporaryNames.all() as Array<string>,
-    checkSchema: () => {
-      try {
-        const version = schemaVersion.get()
-        if (version !== lastVersion) forgetColumns()
-        lastVersion = version
-      } catch (_locked) {
-        forgetColumns()
-      }
+    mistrustColumns: () => {
+      mistrusted = true
     },
     release: () => {
       cache.clear()

@@ -109,7 +109,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
 
     return {
       slots,
-      inTransaction: client.inTransaction,
+      transaction: client.current,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
       read: Effect.map(retryBusy(recordBudget, context, published), (text) =>
         Either.getOrUndefined(decodeRecord(text))

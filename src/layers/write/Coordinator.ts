@@ -4,11 +4,11 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
@@ -16,6 +16,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import type { Sharing } from "../../services/Sharing.js"
 import { nextTurn, realClock } from "../EventLoop.js"
 
 /**
@@ -108,6 +109,7 @@ interface Job extends WaitingWrite<unknown> {
  */
 export const make = (
   backend: Pick<BackendShape, "name" | "transaction">,
+  sharing: Pick<Sharing, "transaction">,
   options: CoordinatorOptions,
   hooks: {
     /** Runs first in every transaction; its failure ends the coordinator. */
@@ -207,16 +209,20 @@ export const make = (
      */
     const runOne = (job: Job, alone: boolean) =>
       Effect.withFiberRuntime<Exit.Exit<unknown, DbError>>((worker) => {
+        const { caller } = job
         const runtime = Runtime.make({
-          context: Context.merge(job.caller.currentContext, worker.currentContext),
-          fiberRefs: job.caller.getFiberRefs(),
+          context: caller.currentContext,
+          fiberRefs: FiberRefs.updateAs(caller.getFiberRefs(), {
+            fiberId: caller.id(),
+            fiberRef: sharing.transaction,
+            value: worker.getFiberRef(sharing.transaction)
+          }),
           runtimeFlags: Runtime.defaultRuntimeFlags
         })
-        const write = alone ? job.write : backend.transaction(job.write)
-        const fiber = Runtime.runFork(runtime)(Effect.exit(Effect.withClock(write, realClock)))
+        const fiber = Runtime.runFork(runtime)(alone ? job.write : backend.transaction(job.write))
         const done = fiber.unsafePoll()
-        if (done !== null) return done
-        return Fiber.join(fiber).pipe(
+        if (done !== null) return Effect.succeed(done)
+        return Fiber.await(fiber).pipe(
           Effect.raceFirst(
             Effect.as(
               Effect.zipRight(Effect.sleep(Math.max(1, job.deadline - Date.now())), Fiber.interrupt(fiber)),

@@ -6,6 +6,7 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -195,6 +196,7 @@ const make = (
         )
         const coordinator = yield* Coordinator.make(
           backend,
+          sharing,
           { ...grouping, capacity: settings.capacity, lockWait: 1_000, whenLocked: "wait" },
           { guard: fence, onCommit: writes.committed, onFenced: lose }
         )
@@ -334,6 +336,7 @@ const make = (
     /** Writes of this process that came while another one was being done: they are committed together. */
     const local = yield* Coordinator.make(
       backend,
+      sharing,
       { ...grouping, capacity: Number.POSITIVE_INFINITY, lockWait: settings.localWait, whenLocked: "fail" },
       { guard: Effect.void, onCommit: writes.committed, onFenced: Effect.void }
     )
@@ -449,22 +452,24 @@ const make = (
       statements: (key: string | undefined) => Effect.Effect<A, DbError>,
       decode: (result: string) => Effect.Effect<A, DbError>
     ): Effect.Effect<A, DbError> =>
-      Effect.gen(function* () {
-        const given = yield* IdempotencyKey
+      Effect.withFiberRuntime((fiber) => {
+        const given = Context.get(fiber.currentContext, IdempotencyKey)
         // Part of a transaction of this process: it cannot be done elsewhere.
-        if (yield* sharing.inTransaction) return yield* here(statements(given), settings.timeout)
-        const budget = (yield* WriteBudget) ?? Duration.millis(settings.timeout)
-        const deadline = Date.now() + Duration.toMillis(budget)
-        const key = given ?? NodeCrypto.randomUUID()
-        const settled = Effect.withClock(
-          settle({ operation, key, encode, deadline, statements: statements(key), decode }),
-          realClock
-        )
-        if (settings.strategy === "forward-always") return yield* settled
-        if (performance.now() < contendedUntil) return yield* settled
-        return yield* Effect.catchTag(locally(operation, deadline, statements(given)), "DbBusy", () => {
+        if (fiber.getFiberRef(sharing.transaction) !== undefined) return here(statements(given), settings.timeout)
+        const budget = Context.get(fiber.currentContext, WriteBudget)
+        const deadline = Date.now() + (budget === undefined ? settings.timeout : Duration.toMillis(budget))
+        const settled = () => {
+          const key = given ?? NodeCrypto.randomUUID()
+          return Effect.withClock(
+            settle({ operation, key, encode, deadline, statements: statements(key), decode }),
+            realClock
+          )
+        }
+        if (settings.strategy === "forward-always" || performance.now() < contendedUntil) return settled()
+        return Effect.catchAll(locally(operation, deadline, statements(given)), (error) => {
+          if (error._tag !== "DbBusy") return Effect.fail(error)
           contendedUntil = performance.now() + settings.contention
-          return settled
+          return settled()
         })
       })
 

@@ -23,6 +23,8 @@ import { pause, realClock } from "../EventLoop.js"
 /** How often the feed looks for what other processes wrote; its own writes wake it at once. */
 const pollInterval = "100 millis"
 
+const insertChange = "INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)"
+
 /** Changes read at once. */
 const feedPage = 500
 
@@ -153,15 +155,8 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         return yield* results.decode(row["result"])
       })
 
-    const announce = (tag: string, { ids }: Written<unknown>) =>
-      ids.length === 0
-        ? Effect.void
-        : backend.enqueue("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)", [
-            tag.slice(0, tag.indexOf(".")),
-            tag.slice(tag.indexOf(".") + 1),
-            new Json(ids),
-            new Date()
-          ])
+    const announce = (store: string, operation: string, ids: ReadonlyArray<string>) =>
+      ids.length === 0 ? Effect.void : backend.enqueue(insertChange, [store, operation, new Json(ids), new Date()])
 
     const { settled } = dialect.writerOrder
 
@@ -313,6 +308,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         type Payload = Rpc.Payload<R>
         type Result = Rpc.Success<R>
         const tag = operation._tag
+        const [store, change] = [tag.slice(0, tag.indexOf(".")), tag.slice(tag.indexOf(".") + 1)]
         const payloadSchema = operation.payloadSchema as Schema.Schema<Payload, unknown>
         const success = operation.successSchema as Schema.Schema<Result, unknown>
         const isPayload = Check.make(payloadSchema)
@@ -330,7 +326,9 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
           encodeResult: results.encode,
           decodeResult: results.decode,
           write: (payload, key) => {
-            const write = Effect.flatMap(handler(payload), (done) => Effect.as(announce(tag, done), done.result))
+            const write = Effect.flatMap(handler(payload), (done) =>
+              Effect.as(announce(store, change, done.ids), done.result)
+            )
             if (key === undefined) return write
             return Effect.suspend(() => once(tag, key, hashOf(encode(payload)), results, write))
           }
