@@ -1,6 +1,6 @@
 /**
  * How long a search takes over 100,000 chunks (or `--count=N`): text, vector and hybrid, with and without a filter, on
- * SQLite and PostgreSQL, beside the engines' own text search over the same chunks. Words are spread as in natural text
+ * SQLite and PostgreSQL (or `--engine=sqlite` alone, or `postgresql`), beside the engines' own text search over the same chunks. Words are spread as in natural text
  * (Zipf), chunks have 60 to 180 of them, questions 3 to 6 that are not among the most frequent; vectors lie in clusters.
  */
 import SqliteDatabase from "better-sqlite3"
@@ -18,6 +18,7 @@ import { gaussianOf, median, randomOf, temporaryFolder } from "./support.js"
 const count = Number(
   process.argv.find((argument) => argument.startsWith("--count="))?.slice("--count=".length) ?? 100_000
 )
+const engine = process.argv.find((argument) => argument.startsWith("--engine="))?.slice("--engine=".length)
 const dimension = 384
 const batch = 1_000
 const searches = 200
@@ -98,7 +99,7 @@ const measure = async (name: string, backend: BackendShape, peer: number) => {
     await Effect.runPromise(search.index("chunks", records.slice(i, i + batch)))
   }
   console.log(`${name}: ${(((performance.now() - started) * 1000) / count).toFixed(0)} µs a chunk, text and vector`)
-  if (backend.kind === "postgresql") await Effect.runPromise(backend.execute("ANALYZE"))
+  if (backend.kind === "postgresql") await Effect.runPromise(backend.execute("VACUUM (ANALYZE)"))
   const by = (request: Omit<SearchRequest, "text" | "vector">) =>
     timesOf((question) => Effect.runPromise(search.search("chunks", { ...question, ...request })))
   for (const mode of ["text", "vector", "hybrid"] as const) {
@@ -135,7 +136,7 @@ const ownPostgres = async (url: string) => {
     ])
   }
   await client.query("CREATE INDEX ON own_chunks USING gin (terms)")
-  await client.query("ANALYZE own_chunks")
+  await client.query("VACUUM (ANALYZE) own_chunks")
   const find = `SELECT text FROM own_chunks, to_tsquery('simple', $1) AS q WHERE terms @@ q
     ORDER BY ts_rank_cd(terms, q) DESC LIMIT 10`
   const times = await timesOf(({ text }) => client.query(find, [text.split(" ").join(" | ")]))
@@ -148,12 +149,15 @@ const scope = Effect.runSync(Scope.make())
 const open = <E>(backend: Effect.Effect<BackendShape, E, Scope.Scope>) =>
   Effect.runPromise(Scope.extend(backend, scope))
 console.log(`${count} chunks, ${searches} questions, 10 results`)
-await measure("SQLite", await open(Sqlite.make({ path: `${temporaryFolder()}/hub.db` })), await ownSqlite())
-const server = await startPostgres()
-if (server.kind === "none") console.log(`no PostgreSQL: ${server.reason}`)
+if (engine !== "postgresql") {
+  await measure("SQLite", await open(Sqlite.make({ path: `${temporaryFolder()}/hub.db` })), await ownSqlite())
+}
+const server = engine === "sqlite" ? { kind: "left out" as const } : await startPostgres()
+if (server.kind === "left out") console.log("PostgreSQL is left out")
+else if (server.kind === "none") console.log(`no PostgreSQL: ${server.reason}`)
 else {
   const own = await ownPostgres(server.url)
   await measure("PostgreSQL", await open(Postgres.make({ url: Redacted.make(server.url) })), own)
 }
 await Effect.runPromise(Scope.close(scope, Exit.void))
-if (server.kind !== "none" && "stop" in server) await server.stop()
+if ("stop" in server) await server.stop()

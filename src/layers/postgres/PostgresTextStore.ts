@@ -174,7 +174,8 @@ export const make = (client: Pick<PostgresClient, "query" | "execute" | "enqueue
         return `count(*) FILTER (WHERE o.at IN (${numbers.join(", ")})) = ${numbers.length}`
       })
       const having = QuerySyntax.isAnyWord(query) ? "" : ` HAVING ${complete.join(" OR ")}`
-      // OFFSET keeps the planner from reading the table for all terms at once.
+      // OFFSET keeps the planner from reading the table for all terms at once, and below, from looking at more records
+      // than the best that are enough.
       const occurrences = [
         `SELECT w.at, p.row_id, p.length, p.times
           FROM unnest(?::text[]) WITH ORDINALITY AS w (term, at)
@@ -205,10 +206,13 @@ export const make = (client: Pick<PostgresClient, "query" | "execute" | "enqueue
           )::bigint)::bigint AS score
           FROM occurrences AS o JOIN weights AS w ON w.at = o.at GROUP BY o.row_id${having}
         ), best AS (
-          SELECT s.row_id, s.score FROM scored AS s${
+          SELECT s.row_id, s.score FROM ${
             conditions.length === 0
-              ? ""
-              : ` JOIN db_hub_texts_${n} AS t ON t.row_id = s.row_id WHERE ${conditions.map(({ sql }) => `(${sql})`).join(" AND ")}`
+              ? "scored AS s"
+              : `(SELECT row_id, score FROM scored ORDER BY score DESC OFFSET 0) AS s CROSS JOIN LATERAL (
+            SELECT FROM db_hub_texts_${n} AS t
+            WHERE t.row_id = s.row_id AND ${conditions.map(({ sql }) => `(${sql})`).join(" AND ")} OFFSET 0
+          ) AS t`
           }
           ORDER BY s.score DESC FETCH FIRST ${limit} ROWS WITH TIES
         )
