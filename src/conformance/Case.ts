@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 import * as NodeAssert from "node:assert/strict"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
@@ -70,6 +71,28 @@ export const failsWith = <A, E, R>(tag: string, effect: Effect.Effect<A, E, R>):
  */
 export const equal = (actual: unknown, expected: unknown, message?: string): Effect.Effect<void> =>
   Effect.sync(() => NodeAssert.deepEqual(actual, expected, message))
+
+/**
+ * Runs an effect with a clock that is ahead by so many milliseconds, as if they had passed.
+ *
+ * @since 0.1.0
+ * @category helpers
+ */
+export const later =
+  (millis: number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.clockWith((clock) => {
+      const unsafeMillis = () => clock.unsafeCurrentTimeMillis() + millis
+      const unsafeNanos = () => clock.unsafeCurrentTimeNanos() + BigInt(millis) * 1_000_000n
+      return Effect.withClock(effect, {
+        [Clock.ClockTypeId]: Clock.ClockTypeId,
+        unsafeCurrentTimeMillis: unsafeMillis,
+        unsafeCurrentTimeNanos: unsafeNanos,
+        currentTimeMillis: Effect.sync(unsafeMillis),
+        currentTimeNanos: Effect.sync(unsafeNanos),
+        sleep: (duration) => clock.sleep(duration)
+      })
+    })
 
 /**
  * A list as its pages give it, each asked for by the cursor of the one before.

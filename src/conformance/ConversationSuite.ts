@@ -9,7 +9,7 @@ import { Backend } from "../services/Backend.js"
 import { type Conversation, ConversationStore, type Message } from "../services/ConversationStore.js"
 import { WorkspaceStore } from "../services/WorkspaceStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
-import { equal, failsWith, fresh, pagesOf, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, later, pagesOf, type Suite } from "./Case.js"
 
 type Store = ConversationStore["Type"]
 
@@ -260,11 +260,10 @@ export const conversationSuite: Suite = {
     const [user, stranger, id] = [yield* fresh("user"), yield* fresh("stranger"), yield* fresh("conversation")]
     yield* equal(yield* store.ensure({ user, id, channel: "web", threadId: "t" }), true)
     const before = yield* store.get(user, id)
-    yield* Effect.sleep("5 millis")
     yield* equal(yield* store.ensure({ user: stranger, id, channel: "web" }), false)
     yield* equal(yield* store.ensure({ user, id, channel: "cli" }), false)
     yield* equal(yield* store.get(user, id), before)
-    yield* equal(yield* store.ensure({ user, id, channel: "web", threadId: "other" }), true)
+    yield* equal(yield* later(1)(store.ensure({ user, id, channel: "web", threadId: "other" })), true)
     const after = yield* store.get(user, id)
     yield* equal([after.threadId, after.lastActivityAt > before.lastActivityAt], ["t", true])
     yield* equal([yield* store.belongsTo(user, id), yield* store.belongsTo(stranger, id)], [true, false])
@@ -406,8 +405,7 @@ export const conversationSuite: Suite = {
       Effect.gen(function* () {
         yield* store.setFacts({ user, id, facts: ["b", "a"] })
         const before = yield* store.facts(user, id)
-        yield* Effect.sleep("5 millis")
-        yield* store.setFacts({ user, id, facts: ["c", "a"] })
+        yield* later(1000)(store.setFacts({ user, id, facts: ["c", "a"] }))
         const after = yield* store.facts(user, id)
         yield* equal(
           after.map(({ fact }) => fact),
@@ -424,8 +422,7 @@ export const conversationSuite: Suite = {
     const user = yield* fresh("user")
     const a = yield* store.create({ user, channel: "web" })
     const b = yield* store.create({ user, channel: "cli", title: "Given", metadata: { thread_type: "thread" } })
-    yield* Effect.sleep("5 millis")
-    yield* talk(store, user, a, 3)
+    yield* later(1000)(talk(store, user, a, 3))
     const { cursor, items } = yield* store.list(user)
     yield* equal(cursor, null)
     yield* equal(
@@ -446,8 +443,7 @@ export const conversationSuite: Suite = {
       (yield* store.list(user, { channel: "cli" })).items.map(({ id }) => id),
       [b]
     )
-    yield* Effect.sleep("5 millis")
-    yield* store.touch({ user, id: b })
+    yield* later(2000)(store.touch({ user, id: b }))
     yield* equal((yield* store.list(user, { limit: 1 })).items[0]!.id, b)
   }),
 
@@ -496,12 +492,10 @@ export const conversationSuite: Suite = {
   "activity is told apart within a second": Effect.gen(function* () {
     const store = yield* ConversationStore
     const user = yield* fresh("user")
-    const ids = yield* Effect.forEach(Array.from({ length: 4 }), () =>
-      Effect.zipLeft(store.create({ user, channel: "web" }), Effect.sleep("3 millis"))
-    )
+    const ids = yield* Effect.forEach([1, 2, 3, 4], (n) => later(100 * n)(store.create({ user, channel: "web" })))
     const order = Effect.map(store.list(user), ({ items }) => items.map(({ id }) => id))
     yield* equal(yield* order, [...ids].reverse())
-    yield* store.touch({ user, id: ids[1]! })
+    yield* later(500)(store.touch({ user, id: ids[1]! }))
     yield* equal((yield* order)[0], ids[1])
   }),
 
@@ -634,8 +628,7 @@ export const conversationSuite: Suite = {
       const [message] = yield* talk(store, user, conversation, 1)
       const child = yield* store.create({ user, channel: "web", parentId: conversation })
       const one = yield* store.fork({ user, conversation, message: message!, title: "one" })
-      yield* Effect.sleep("5 millis")
-      const two = yield* store.fork({ user, conversation, message: message!, title: "two" })
+      const two = yield* later(1000)(store.fork({ user, conversation, message: message!, title: "two" }))
       const first = yield* store.branches(user, conversation, { limit: 1 })
       const rest = yield* store.branches(user, conversation, { limit: 1, cursor: first.cursor })
       yield* equal(

@@ -8,7 +8,7 @@ import { Backend, Json } from "../services/Backend.js"
 import { ConversationStore } from "../services/ConversationStore.js"
 import { JobQueue, type JobStatus, JobStore, JobStoreAdmin, jobTransitions } from "../services/JobStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
-import { equal, failsWith, fresh, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, later, type Suite } from "./Case.js"
 
 /** A way from `pending` to each status. */
 const ways: Readonly<Record<JobStatus, ReadonlyArray<JobStatus>>> = {
@@ -454,9 +454,9 @@ export const jobSuite: Suite = {
     const jobs = yield* JobStore
     const user = yield* fresh("user")
     const job = yield* aJob(user)
-    const lost = yield* claimed(user, 20)
-    yield* Effect.sleep("60 millis")
-    const lease = yield* claimed(user)
+    const lost = yield* claimed(user, 60_000)
+    yield* equal(yield* later(50_000)(claimFor(user)), null)
+    const lease = yield* later(60_000)(claimed(user))
     yield* equal([lease.job.id, lease.job.claims, lease.token !== lost.token], [job, 2, true])
     yield* equal(yield* jobs.get(user, job), lease.job)
     const old = { job, token: lost.token }
@@ -473,11 +473,10 @@ export const jobSuite: Suite = {
     const queue = yield* JobQueue
     const user = yield* fresh("user")
     const job = yield* aJob(user)
-    const lease = yield* claimed(user, 300)
-    const expiresAt = yield* queue.heartbeat({ job, token: lease.token, leaseMillis: 60_000 })
-    yield* equal(expiresAt > lease.expiresAt, true)
-    yield* Effect.sleep("350 millis")
-    yield* equal(yield* claimFor(user), null)
+    const lease = yield* claimed(user, 60_000)
+    const expiresAt = yield* later(50_000)(queue.heartbeat({ job, token: lease.token, leaseMillis: 60_000 }))
+    yield* equal(expiresAt.getTime() - lease.expiresAt.getTime() >= 50_000, true)
+    yield* equal(yield* later(100_000)(claimFor(user)), null)
     yield* queue.complete({ job, token: lease.token })
   }),
 
@@ -490,11 +489,10 @@ export const jobSuite: Suite = {
     yield* queue.release({ job, token: first.token, reason: "restart" })
     const second = yield* claimed(user)
     yield* equal([second.job.id, second.job.claims], [job, 2])
-    yield* queue.release({ job, token: second.token, availableAt: new Date(Date.now() + 100) })
+    yield* queue.release({ job, token: second.token, availableAt: new Date(Date.now() + 60_000) })
     yield* equal((yield* claimed(user)).job.id === job, false)
     yield* equal(yield* claimFor(user), null)
-    yield* Effect.sleep("150 millis")
-    yield* equal((yield* claimed(user)).job.id, job)
+    yield* equal((yield* later(60_000)(claimed(user))).job.id, job)
   }),
 
   "a job is not claimed before it is available, nor after its owner moved it": Effect.gen(function* () {

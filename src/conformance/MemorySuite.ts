@@ -7,7 +7,7 @@ import { Backend } from "../services/Backend.js"
 import { type Memory, MemoryStore, type SimilarMemory } from "../services/MemoryStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 import { withIdempotencyKey } from "../services/WriteChannel.js"
-import { equal, failsWith, fresh, pagesOf, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, later, pagesOf, type Suite } from "./Case.js"
 
 type Store = MemoryStore["Type"]
 
@@ -376,19 +376,22 @@ export const memorySuite: Suite = {
     (store, user, embed) =>
       Effect.gen(function* () {
         const vectors = yield* VectorStore
-        const expiresAt = new Date(Date.now() + 60)
+        const expiresAt = new Date(Date.now() + 60_000)
         const embedding = embed(1, 0)
         const brief = yield* store.store({ user, content: "brief", expiresAt, embedding })
         const again = yield* store.store({ user, content: "again", expiresAt, embedding })
         yield* store.store({ user, content: "lasting", embedding: embed(...at(1)) })
-        yield* Effect.sleep("80 millis")
-        yield* failsWith("NotFound", store.get(user, brief.id))
-        yield* failsWith("NotFound", store.update({ user, id: brief.id, importance: 1 }))
-        yield* equal(contents((yield* store.list(user)).items), ["lasting"])
-        yield* equal(found(yield* store.searchSimilar(user, embedding, { limit: 1 })), ["lasting"])
-        const renewed = yield* store.store({ user, content: "again", embedding })
-        yield* equal([renewed.duplicate, renewed.id === again.id], [false, false])
-        yield* equal([yield* store.prune({ user }), yield* store.prune({ user })], [1, 0])
+        yield* equal((yield* store.list(user)).items.length, 3)
+        const ended = Effect.gen(function* () {
+          yield* failsWith("NotFound", store.get(user, brief.id))
+          yield* failsWith("NotFound", store.update({ user, id: brief.id, importance: 1 }))
+          yield* equal(contents((yield* store.list(user)).items), ["lasting"])
+          yield* equal(found(yield* store.searchSimilar(user, embedding, { limit: 1 })), ["lasting"])
+          const renewed = yield* store.store({ user, content: "again", embedding })
+          yield* equal([renewed.duplicate, renewed.id === again.id], [false, false])
+          yield* equal([yield* store.prune({ user }), yield* store.prune({ user })], [1, 0])
+        })
+        yield* later(60_000)(ended)
         const own = (yield* vectors.collections).find(({ model }) => model === embedding.model)
         yield* equal(own?.count, 2)
       })

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { Backend } from "../services/Backend.js"
 import { SandboxStore, SandboxStoreAdmin } from "../services/SandboxStore.js"
-import { equal, failsWith, fresh, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, later, type Suite } from "./Case.js"
 
 const aJob = (user: string, worker = "process", leaseMillis = 60_000) =>
   Effect.flatMap(SandboxStore, (sandbox) => sandbox.save({ user, task: "build", worker, leaseMillis }))
@@ -233,15 +233,16 @@ export const sandboxSuite: Suite = {
     const admin = yield* SandboxStoreAdmin
     const user = yield* fresh("user")
     const [gone, alive] = [yield* fresh("process"), yield* fresh("process")]
-    const [orphan, done] = [yield* aJob(user, gone, 20), yield* aJob(user, gone, 20)]
-    const [running, held] = [yield* aJob(user, alive), yield* aJob(user, alive, 20)]
+    const [orphan, done] = [yield* aJob(user, gone), yield* aJob(user, gone)]
+    const [running, held] = [yield* aJob(user, alive), yield* aJob(user, alive)]
     yield* sandbox.updateStatus({ user, id: orphan, status: "running" })
     yield* sandbox.updateStatus({ user, id: done, status: "completed", success: true })
     yield* sandbox.updateStatus({ user, id: running, status: "running" })
-    const mine = yield* admin.heartbeat({ worker: alive, leaseMillis: 60_000 })
+    const mine = yield* later(50_000)(admin.heartbeat({ worker: alive, leaseMillis: 60_000 }))
     yield* equal(mine.toSorted(), [running, held].toSorted())
-    yield* Effect.sleep("60 millis")
-    const cleanups = yield* Effect.replicateEffect(admin.cleanupStale({}), 4, { concurrency: "unbounded" })
+    const cleanups = yield* later(60_000)(
+      Effect.replicateEffect(admin.cleanupStale({}), 4, { concurrency: "unbounded" })
+    )
     yield* equal(
       cleanups.flat().filter((id) => [orphan, done, running, held].includes(id)),
       [orphan]

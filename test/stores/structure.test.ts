@@ -59,6 +59,13 @@ describe("the stores", () => {
     assert.deepStrictEqual(missing, [])
   })
 
+  it("take the time from the `Clock`, so that a program may give them another", () => {
+    const found = filesIn("src/layers/stores").filter((path) =>
+      /new Date\(\)|Date\.now\(\)/.test(NodeFs.readFileSync(path, "utf8"))
+    )
+    assert.deepStrictEqual(found, [])
+  })
+
   it("never ask which engine they are on", () => {
     const found = filesIn("src/layers/stores").flatMap((path) => {
       const file = ts.createSourceFile(path, NodeFs.readFileSync(path, "utf8"), ts.ScriptTarget.ES2022, true)

@@ -14,6 +14,7 @@ import {
 } from "../../services/AuditLog.js"
 import { Backend, type SqlValue } from "../../services/Backend.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Table from "./Table.js"
 
@@ -56,7 +57,9 @@ export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer
     const insert = ({ argumentSummary, resultSummary, ...entry }: typeof RecordAudit.payloadSchema.Type) => {
       const id = globalThis.crypto.randomUUID()
       const summaries = { argumentSummary: cut(argumentSummary), resultSummary: cut(resultSummary) }
-      return Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt: new Date() }), id)
+      return Effect.flatMap(Fresh.now, (createdAt) =>
+        Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt }), id)
+      )
     }
 
     return {

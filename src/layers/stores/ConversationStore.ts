@@ -47,6 +47,7 @@ import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
 import { given, json, type Optional } from "./Fields.js"
+import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -109,9 +110,8 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const change = (id: string, changes: Optional) => conversations.set(id, given(changes))
 
     /** What a new conversation starts with. */
-    const beginning = (user: string, id: string): Table.Fields => {
-      const now = new Date()
-      return {
+    const beginning = (user: string, id: string): Effect.Effect<Table.Fields> =>
+      Effect.map(Fresh.now, (now) => ({
         id,
         userId: user,
         singleKey: `id:${id}`,
@@ -126,11 +126,12 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         cost: "0",
         startedAt: now,
         lastActivityAt: now
-      }
-    }
+      }))
 
     const begin = (user: string, id: string, fields: Optional) =>
-      Effect.as(conversations.insert({ ...beginning(user, id), ...given(fields) }), { result: id, ids: [id] })
+      Effect.flatMap(beginning(user, id), (first) =>
+        Effect.as(conversations.insert({ ...first, ...given(fields) }), { result: id, ids: [id] })
+      )
 
     /** The one conversation of a user under a key; its metadata name its type. */
     const getOrCreate = (
@@ -142,7 +143,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     ) =>
       Effect.gen(function* () {
         const id = NodeCrypto.randomUUID()
-        const fields = { ...beginning(user, id), singleKey, channel, metadata: new Json(metadata) }
+        const fields = { ...(yield* beginning(user, id)), singleKey, channel, metadata: new Json(metadata) }
         const made = yield* conversations.firstOrInsert(
           operation,
           fields,
@@ -203,7 +204,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       changes: (added: ReadonlyArray<{ readonly id: string }>) => Optional = () => ({})
     ) =>
       Effect.gen(function* () {
-        const at = activity(conversation)
+        const at = yield* activity(conversation)
         const placed = added.map((entry, index) => ({
           ...entry,
           id: entry.id ?? NodeCrypto.randomUUID(),
@@ -306,14 +307,15 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       ensure: channel.handle(EnsureConversation, ({ id, user, ...fields }) =>
         Effect.gen(function* () {
           const written = { result: true, ids: [id] }
-          if (yield* conversations.insertIfAbsent({ ...beginning(user, id), ...given(fields) }, ["id"])) return written
+          const first = yield* beginning(user, id)
+          if (yield* conversations.insertIfAbsent({ ...first, ...given(fields) }, ["id"])) return written
           const own = yield* conversations.first(`WHERE id = ? AND user_id = ? AND channel = ?${dialect.forUpdate}`, [
             id,
             user,
             fields.channel
           ])
           if (own === undefined) return { result: false, ids: [] }
-          yield* change(id, { lastActivityAt: activity(own) })
+          yield* change(id, { lastActivityAt: yield* activity(own) })
           return written
         })
       ),
@@ -338,7 +340,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       touch: channel.handle(TouchConversation, ({ id, user }) =>
         Effect.gen(function* () {
           const conversation = yield* hold(user, id, TouchConversation)
-          yield* change(id, { lastActivityAt: activity(conversation) })
+          yield* change(id, { lastActivityAt: yield* activity(conversation) })
           return { result: undefined, ids: [id] }
         })
       ),
@@ -384,7 +386,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           yield* hold(user, id, SetConversationFacts)
           const before = yield* facts.all(`WHERE conversation_id = ?`, [id])
           const known = new Map(before.map(({ createdAt, fact }) => [fact, createdAt]))
-          const now = new Date()
+          const now = yield* Fresh.now
           yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
           for (const [position, fact] of wanted.entries()) {
             yield* facts.insert({ conversationId: id, position, fact, createdAt: known.get(fact) ?? now })
@@ -656,7 +658,8 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
 )
 
 /** Now, unless a clock that is ahead of this one has been here before. */
-const activity = ({ lastActivityAt }: Conversation): Date => new Date(Math.max(Date.now(), lastActivityAt.getTime()))
+const activity = ({ lastActivityAt }: Conversation): Effect.Effect<Date> =>
+  Effect.map(Fresh.now, (now) => (now > lastActivityAt ? now : lastActivityAt))
 
 const total = (counted: ReadonlyArray<{ readonly [column: string]: unknown }>): number =>
   counted.reduce((sum, { n }) => sum + Number(n), 0)

@@ -13,6 +13,7 @@ import {
   SessionFile
 } from "../../services/FileStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -56,7 +57,7 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
     return {
       save: channel.handle(SaveFile, ({ content, isNew = false, path, sessionId, user }) =>
         Effect.gen(function* () {
-          const now = new Date()
+          const now = yield* Fresh.now
           const first: SessionFile = {
             id: globalThis.crypto.randomUUID(),
             userId: user,

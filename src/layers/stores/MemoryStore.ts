@@ -36,6 +36,7 @@ import {
   refuse
 } from "../../vector/index.js"
 import { given, json } from "./Fields.js"
+import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -72,9 +73,9 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const find = (user: string, id: string) => memories.first("WHERE id = ? AND user_id = ?", [id, user])
 
     const findAlive = (user: string, id: string, operation: string) =>
-      Effect.flatMap(find(user, id), (found) =>
-        notFound(operation)(found === undefined || hasExpired(found) ? undefined : found)
-      )
+      Effect.zipWith(find(user, id), Fresh.now, (found, now) =>
+        found === undefined || hasExpired(found, now) ? undefined : found
+      ).pipe(Effect.flatMap(notFound(operation)))
 
     const dropVector = ({ dimension, embeddingModel, id }: Stored) =>
       embeddingModel === null || dimension === null
@@ -134,19 +135,21 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const twinOf = (user: string, content: string) =>
       Effect.gen(function* () {
         const twin = yield* memories.first("WHERE user_id = ? AND single_key = ?", [user, hashOf(content)])
-        if (twin === undefined || !hasExpired(twin)) return twin
+        if (twin === undefined || !hasExpired(twin, yield* Fresh.now)) return twin
         yield* remove(twin)
         return undefined
       })
 
     const search = (user: string, { model, vector: components }: Embedding, k: number, options: SimilarMemoryOptions) =>
-      ifCollection(
-        vector.search(collectionOf(model, components.length), components, {
-          k,
-          filter: filterOf(user, options),
-          ...(options.minSimilarity === undefined ? {} : { minScore: options.minSimilarity })
-        }),
-        [] as ReadonlyArray<SearchHit>
+      Effect.flatMap(Fresh.now, (now) =>
+        ifCollection(
+          vector.search(collectionOf(model, components.length), components, {
+            k,
+            filter: filterOf(user, options, now),
+            ...(options.minSimilarity === undefined ? {} : { minScore: options.minSimilarity })
+          }),
+          [] as ReadonlyArray<SearchHit>
+        )
       )
 
     const supersede = (old: Memory, by: string) =>
@@ -158,7 +161,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           supersededBy: by,
           embeddingModel: null,
           dimension: null,
-          updatedAt: new Date()
+          updatedAt: yield* Fresh.now
         })
       })
 
@@ -183,7 +186,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         const { metadata, supersededBy } = yield* findAlive(user, id, operation)
         if (supersededBy !== null) return yield* superseded(operation)
         const edited = yield* edit(metadata, { backend: backend.name, operation })
-        yield* memories.set(id, { metadata: new Json(edited), updatedAt: new Date() })
+        yield* memories.set(id, { metadata: new Json(edited), updatedAt: yield* Fresh.now })
         return { result: undefined, ids: [id] }
       })
 
@@ -232,7 +235,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
             return { result, ids: [old.id] }
           }
 
-          const now = new Date()
+          const now = yield* Fresh.now
           const kind = payload.kind ?? "semantic"
           const importance = payload.importance ?? 0.5
           if (old !== undefined) yield* supersede(old, id)
@@ -292,7 +295,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
               metadata: json(fields.metadata),
               embeddingModel: replaced === null ? null : replaced?.model,
               dimension: replaced === null ? null : replaced?.vector.length,
-              updatedAt: new Date()
+              updatedAt: yield* Fresh.now
             })
           )
           return { result: undefined, ids: [id] }
@@ -322,7 +325,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       recordAccess: channel.handle(RecordMemoryAccess, ({ ids, user }) =>
         Effect.gen(function* () {
           yield* hold(user)
-          const now = new Date()
+          const now = yield* Fresh.now
           const wanted = Array.from(new Set(ids))
           const touched = yield* Effect.filter(wanted, (id) =>
             Effect.map(
@@ -340,7 +343,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       prune: channel.handle(PruneMemories, ({ user }) =>
         Effect.gen(function* () {
           yield* hold(user)
-          const expired = yield* storedOf("user_id = ? AND expires_at <= ?", [user, new Date()])
+          const expired = yield* storedOf("user_id = ? AND expires_at <= ?", [user, yield* Fresh.now])
           yield* Effect.forEach(expired, remove, { discard: true })
           return { result: expired.length, ids: expired.map(({ id }) => id) }
         })
@@ -348,23 +351,24 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
 
       get: (user, id) => findAlive(user, id, "MemoryStore.get"),
 
-      list: (user, { kind, minImportance, notEmbeddedBy, superseded = false, tag, ...page } = {}) => {
-        const conditions: Array<Page.Condition> = [
-          ["user_id = ?", user],
-          ["(expires_at IS NULL OR expires_at > ?)", new Date()]
-        ]
-        if (!superseded) conditions.push(["superseded_by IS NULL"])
-        if (kind !== undefined) conditions.push(["kind = ?", kind])
-        if (minImportance !== undefined) conditions.push(["importance >= ?", minImportance])
-        if (notEmbeddedBy !== undefined) {
-          conditions.push(["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy])
-        }
-        if (tag !== undefined) {
-          const tagged = "id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)"
-          conditions.push([tagged, user, tag])
-        }
-        return memories.newest("MemoryStore.list", "createdAt", conditions, page)
-      },
+      list: (user, { kind, minImportance, notEmbeddedBy, superseded = false, tag, ...page } = {}) =>
+        Effect.gen(function* () {
+          const conditions: Array<Page.Condition> = [
+            ["user_id = ?", user],
+            ["(expires_at IS NULL OR expires_at > ?)", yield* Fresh.now]
+          ]
+          if (!superseded) conditions.push(["superseded_by IS NULL"])
+          if (kind !== undefined) conditions.push(["kind = ?", kind])
+          if (minImportance !== undefined) conditions.push(["importance >= ?", minImportance])
+          if (notEmbeddedBy !== undefined) {
+            conditions.push(["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy])
+          }
+          if (tag !== undefined) {
+            const tagged = "id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)"
+            conditions.push([tagged, user, tag])
+          }
+          return yield* memories.newest("MemoryStore.list", "createdAt", conditions, page)
+        }),
 
       searchSimilar: (user, embedding, options = {}) =>
         Effect.gen(function* () {
@@ -374,7 +378,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           if (ranking === undefined) return yield* load(user, yield* search(user, embedding, limit, options))
           yield* checkRanking(ranking, at)
           const mostGained = (ranking.access ?? 0) + (ranking.importance ?? 0) / 2
-          const now = Date.now()
+          const now = (yield* Fresh.now).getTime()
           for (let k = limit * 4; ; k *= 4) {
             const hits = yield* search(user, embedding, k, options)
             const ranked = (yield* load(user, hits)).map((found) => ({ ...found, score: rank(found, ranking, now) }))
@@ -392,11 +396,13 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           if (ranking !== undefined) yield* checkRanking(ranking, at)
           const { limit = 10, preFusionLimit = 50 } = request
           const wanted = ranking === undefined ? request : { ...request, limit: Math.max(limit, preFusionLimit) }
-          const filter = filterOf(user, {
+          const filtered = {
             ...(kinds === undefined ? {} : { kinds }),
             ...(minImportance === undefined ? {} : { minImportance }),
             ...(tags === undefined ? {} : { tags })
-          })
+          }
+          const now = yield* Fresh.now
+          const filter = filterOf(user, filtered, now)
           const answer = yield* searchAll(
             StoreTexts.collections.memories,
             ({ model, vector }) => collectionOf(model, vector.length),
@@ -416,10 +422,13 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           if (ranking === undefined) return { failed, results: inContent }
           const scores = inContent.map(({ score }) => score)
           const [least, most] = [Math.min(...scores), Math.max(...scores)]
-          const now = Date.now()
           const ranked = inContent.map((result) => {
             const similarity = most === least ? 1 : (result.score - least) / (most - least)
-            return { ...result, scoreKind: "ranking" as const, score: rank({ ...result, similarity }, ranking, now) }
+            return {
+              ...result,
+              scoreKind: "ranking" as const,
+              score: rank({ ...result, similarity }, ranking, now.getTime())
+            }
           })
           return { failed, results: ranked.sort(byScore).slice(0, limit) }
         })
@@ -436,11 +445,12 @@ const filteredBy = StoreTexts.memoryMetadata
 
 const filterOf = (
   user: string,
-  { kinds, minImportance, tags = [] }: Pick<SimilarMemoryOptions, "kinds" | "minImportance" | "tags">
+  { kinds, minImportance, tags = [] }: Pick<SimilarMemoryOptions, "kinds" | "minImportance" | "tags">,
+  now: Date
 ): FilterInput => ({
   $and: [
     { user },
-    { $or: [{ expires: { $exists: false } }, { expires: { $gt: Date.now() } }] },
+    { $or: [{ expires: { $exists: false } }, { expires: { $gt: now.getTime() } }] },
     ...(kinds === undefined ? [] : [{ kind: { $in: kinds } }]),
     ...(minImportance === undefined ? [] : [{ importance: { $gte: minImportance } }]),
     ...tags.map((tag) => ({ tags: { $contains: tag } }))
@@ -455,7 +465,7 @@ const hashOf = (content: string): string => sha256(content.normalize("NFC").trim
 const collectionOf = (model: string, dimension: number): string =>
   `db_hub_memories_${dimension}_${sha256(model).slice(0, 32)}`
 
-const hasExpired = ({ expiresAt }: Memory): boolean => expiresAt !== null && expiresAt.getTime() <= Date.now()
+const hasExpired = ({ expiresAt }: Memory, now: Date): boolean => expiresAt !== null && expiresAt <= now
 
 /** Nothing was ever stored by that model, or somebody dropped the collection. */
 const ifCollection = <A>(effect: Effect.Effect<A, DbError>, otherwise: A): Effect.Effect<A, DbError> =>

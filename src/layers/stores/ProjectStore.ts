@@ -15,6 +15,7 @@ import {
   SetProjectStatus
 } from "../../services/ProjectStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -36,34 +37,37 @@ export const layer: Layer.Layer<ProjectStore, never, Backend | WriteChannel> = L
 
     const set = (operation: string, user: string, id: string, fields: Table.Fields) =>
       Effect.gen(function* () {
-        yield* projects.update({ ...fields, updatedAt: new Date() }, "id = ? AND user_id = ?", [id, user])
+        yield* projects.update({ ...fields, updatedAt: yield* Fresh.now }, "id = ? AND user_id = ?", [id, user])
         const project = yield* one(operation, "id = ? AND user_id = ?", [id, user])
         return { result: project, ids: [id] }
       })
 
     return {
-      create: channel.handle(CreateProject, ({ user, id, ...given }) => {
-        const now = new Date()
-        const project: Project = {
-          status: "idle",
-          ...given,
-          id: id ?? globalThis.crypto.randomUUID(),
-          userId: user,
-          initialized: false,
-          agentPid: null,
-          agentPort: null,
-          lastOpenedAt: now,
-          createdAt: now,
-          updatedAt: now
-        }
-        return Effect.as(projects.insert(project), { result: project, ids: [project.id] })
-      }),
+      create: channel.handle(CreateProject, ({ user, id, ...given }) =>
+        Effect.gen(function* () {
+          const now = yield* Fresh.now
+          const project: Project = {
+            status: "idle",
+            ...given,
+            id: id ?? globalThis.crypto.randomUUID(),
+            userId: user,
+            initialized: false,
+            agentPid: null,
+            agentPort: null,
+            lastOpenedAt: now,
+            createdAt: now,
+            updatedAt: now
+          }
+          yield* projects.insert(project)
+          return { result: project, ids: [project.id] }
+        })
+      ),
       rename: channel.handle(RenameProject, ({ id, name, user }) => set(RenameProject._tag, user, id, { name })),
       setStatus: channel.handle(SetProjectStatus, ({ agentPid = null, agentPort = null, id, status, user }) =>
         set(SetProjectStatus._tag, user, id, { status, agentPid, agentPort })
       ),
       markOpened: channel.handle(MarkProjectOpened, ({ id, user }) =>
-        set(MarkProjectOpened._tag, user, id, { lastOpenedAt: new Date() })
+        Effect.flatMap(Fresh.now, (lastOpenedAt) => set(MarkProjectOpened._tag, user, id, { lastOpenedAt }))
       ),
       markInitialized: channel.handle(MarkProjectInitialized, ({ id, user }) =>
         set(MarkProjectInitialized._tag, user, id, { initialized: true })

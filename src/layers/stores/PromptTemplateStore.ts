@@ -12,6 +12,7 @@ import {
   SavePromptTemplate
 } from "../../services/PromptTemplateStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -71,7 +72,7 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
             version,
             isActive: activate,
             isDefault,
-            createdAt: new Date()
+            createdAt: yield* Fresh.now
           }
           yield* templates.insert(template)
           return { result: template, ids: [template.id] }

@@ -32,6 +32,7 @@ import {
   UpdateRoutineRuntime
 } from "../../services/RoutineStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -165,7 +166,7 @@ const make = Effect.gen(function* () {
   const store: RoutineStore["Type"] = {
     create: channel.handle(CreateRoutine, ({ id, user, ...given }) =>
       Effect.gen(function* () {
-        const now = new Date()
+        const now = yield* Fresh.now
         const fields = {
           description: "",
           enabled: true,
@@ -190,7 +191,7 @@ const make = Effect.gen(function* () {
     update: channel.handle(UpdateRoutine, ({ id, user, ...changes }) =>
       Effect.gen(function* () {
         const before = yield* own(UpdateRoutine._tag, user, id, dialect.forUpdate)
-        const now = new Date()
+        const now = yield* Fresh.now
         const changed: Routine = { ...before, ...changes, updatedAt: now }
         const sameTimes =
           changed.enabled === before.enabled && NodeUtil.isDeepStrictEqual(changed.trigger, before.trigger)
@@ -206,7 +207,7 @@ const make = Effect.gen(function* () {
           const allowed = "no time, except for an enabled cron routine"
           return yield* Effect.fail(invalidInput(UpdateRoutineRuntime._tag, "nextFireAt", "would never fire", allowed))
         }
-        const routine: Routine = { ...before, ...changes, updatedAt: new Date() }
+        const routine: Routine = { ...before, ...changes, updatedAt: yield* Fresh.now }
         yield* put(routine)
         return { result: routine, ids: [id] }
       })
@@ -225,7 +226,7 @@ const make = Effect.gen(function* () {
     ),
     startRun: channel.handle(StartRoutineRun, (payload) =>
       Effect.gen(function* () {
-        const { dedupKey = null, duringCooldown = false, now = new Date() } = payload
+        const { dedupKey = null, duringCooldown = false, now = yield* Fresh.now } = payload
         const routine = yield* own(StartRoutineRun._tag, payload.user, payload.routineId, dialect.forUpdate)
         const reason = yield* refusal(routine, { now, dedupKey, duringCooldown })
         if (reason !== undefined) return { result: { _tag: "Refused", reason }, ids: [] }
@@ -249,7 +250,7 @@ const make = Effect.gen(function* () {
           status,
           summary,
           tokensUsed,
-          completedAt: new Date()
+          completedAt: yield* Fresh.now
         }
         const ended = yield* runs.update(
           { status, summary, tokensUsed, completedAt: run.completedAt },
@@ -325,8 +326,9 @@ const make = Effect.gen(function* () {
   }
 
   const admin: RoutineStoreAdmin["Type"] = {
-    claimDue: channel.handle(ClaimDueRoutines, ({ limit = 100, now = new Date() }) =>
+    claimDue: channel.handle(ClaimDueRoutines, ({ limit = 100, ...payload }) =>
       Effect.gen(function* () {
+        const { now = yield* Fresh.now } = payload
         const due = yield* backend.query(`SELECT id FROM ${table} WHERE next_fire_at <= ? ORDER BY next_fire_at, id`, [
           now
         ])
@@ -376,7 +378,7 @@ const make = Effect.gen(function* () {
         for (const row of stale) {
           const [id, routineId] = [String(row["id"]), String(row["routine_id"])]
           yield* backend.query(`SELECT id FROM ${table} WHERE id = ?${dialect.forUpdate}`, [routineId])
-          const end = { status: "failed", summary, completedAt: new Date() }
+          const end = { status: "failed", summary, completedAt: yield* Fresh.now }
           const ended = yield* runs.update(end, "id = ? AND status = 'running'", [id])
           if (ended === 0) continue
           yield* backend.enqueue(`UPDATE ${table} SET consecutive_failures = consecutive_failures + 1 WHERE id = ?`, [

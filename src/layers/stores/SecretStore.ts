@@ -139,16 +139,14 @@ export const layer: Layer.Layer<SecretStore | SecretStoreAdmin, never, Backend |
           return yield* put({ ...secret, sealed: Seal.seal(ring.present, secret, value, yield* IdempotencyKey) })
         }),
       recordUse: channel.handle(RecordSecretUse, ({ name, user }) =>
-        Effect.flatMap(
-          backend.execute(
+        Effect.gen(function* () {
+          const { rowsAffected } = yield* backend.execute(
             `UPDATE ${table} SET usage_count = usage_count + 1, last_used_at = ? WHERE user_id = ? AND name = ?`,
-            [new Date(), user, name]
-          ),
-          ({ rowsAffected }) =>
-            orNotFound(RecordSecretUse._tag)(
-              rowsAffected === 1 ? { result: undefined, ids: [idOf(user, name)] } : undefined
-            )
-        )
+            [yield* Fresh.now, user, name]
+          )
+          yield* orNotFound(RecordSecretUse._tag)(rowsAffected === 0 ? undefined : name)
+          return { result: undefined, ids: [idOf(user, name)] }
+        })
       ),
       deleteIfExists: channel.handle(DeleteSecret, ({ name, user }) =>
         Effect.map(

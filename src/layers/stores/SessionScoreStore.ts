@@ -15,6 +15,7 @@ import {
 } from "../../services/SessionScoreStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { compareCodePoints } from "../../vector/index.js"
+import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -35,18 +36,21 @@ export const layer: Layer.Layer<SessionScoreStore, never, Backend | WriteChannel
     const scores = Table.make(backend, table, SessionScore)
 
     return {
-      record: channel.handle(RecordSessionScore, ({ id, user, ...given }) => {
-        const score: SessionScore = {
-          templateId: null,
-          judgeAnalysis: null,
-          judgeModel: null,
-          ...given,
-          id: id ?? globalThis.crypto.randomUUID(),
-          userId: user,
-          createdAt: new Date()
-        }
-        return Effect.as(scores.insert(score), { result: score, ids: [score.id] })
-      }),
+      record: channel.handle(RecordSessionScore, ({ id, user, ...given }) =>
+        Effect.gen(function* () {
+          const score: SessionScore = {
+            templateId: null,
+            judgeAnalysis: null,
+            judgeModel: null,
+            ...given,
+            id: id ?? globalThis.crypto.randomUUID(),
+            userId: user,
+            createdAt: yield* Fresh.now
+          }
+          yield* scores.insert(score)
+          return { result: score, ids: [score.id] }
+        })
+      ),
       delete: channel.handle(DeleteSessionScore, (payload) =>
         scores.deleteOwn(DeleteSessionScore._tag, "session score", payload)
       ),

@@ -18,6 +18,7 @@ import {
   SettingsStore
 } from "../../services/SettingsStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -42,7 +43,7 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
 
     const upsert = dialect.upsert("db_hub_settings", ["user_id", "key", "value", "updated_at"], ["user_id", "key"])
     const put = (user: string, key: string, value: unknown) =>
-      backend.enqueue(upsert, [user, key, new Json(value), new Date()])
+      Effect.flatMap(Fresh.now, (now) => backend.enqueue(upsert, [user, key, new Json(value), now]))
 
     const putAll = (user: string, settings: Readonly<Record<string, unknown>>) =>
       Effect.as(
@@ -71,7 +72,7 @@ export const layer: Layer.Layer<SettingsStore, never, Backend | WriteChannel> = 
           if (!("expected" in payload)) {
             const { rowsAffected } = yield* backend.execute(
               dialect.insertIfAbsent("db_hub_settings", ["user_id", "key", "value", "updated_at"], ["user_id", "key"]),
-              [user, key, new Json(value), new Date()]
+              [user, key, new Json(value), yield* Fresh.now]
             )
             return rowsAffected === 1 ? written : yield* Effect.fail(conflict)
           }

@@ -16,6 +16,7 @@ import {
 } from "../../services/SkillStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { compareCodePoints } from "../../vector/index.js"
+import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -66,14 +67,15 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
           .sort(lowestFirst)
           .slice(0, Math.max(0, all.length - maxActive))
           .map(({ id }) => id)
-        yield* Effect.forEach(excess, (id) => skills.set(id, { active: false, updatedAt: new Date() }))
+        const updatedAt = yield* Fresh.now
+        yield* Effect.forEach(excess, (id) => skills.set(id, { active: false, updatedAt }))
         return excess
       })
 
     return {
       insert: channel.handle(InsertSkill, ({ id, maxActive, user, ...given }) =>
         Effect.gen(function* () {
-          const now = new Date()
+          const now = yield* Fresh.now
           const skill: Skill = {
             sourceSessionId: null,
             sourceTemplateId: null,
@@ -100,7 +102,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
           yield* backend.enqueue(
             `UPDATE ${table} SET usage_count = usage_count + 1, success_count = success_count + ?, updated_at = ?
              WHERE id = ? AND user_id = ?`,
-            [succeeded ? 1 : 0, new Date(), id, user]
+            [succeeded ? 1 : 0, yield* Fresh.now, id, user]
           )
           return { result: yield* own(RecordSkillUse._tag, user, id), ids: [id] }
         })
@@ -108,7 +110,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
       setActive: channel.handle(SetSkillActive, ({ active, id, user }) =>
         Effect.gen(function* () {
           yield* lock(user)
-          yield* skills.update({ active, updatedAt: new Date() }, "id = ? AND user_id = ?", [id, user])
+          yield* skills.update({ active, updatedAt: yield* Fresh.now }, "id = ? AND user_id = ?", [id, user])
           return { result: yield* own(SetSkillActive._tag, user, id), ids: [id] }
         })
       ),

@@ -12,6 +12,7 @@ import {
   ToolFailureStore
 } from "../../services/ToolFailureStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
 
@@ -38,7 +39,7 @@ export const layer: Layer.Layer<ToolFailureStore, never, Backend | WriteChannel>
     return {
       record: channel.handle(RecordToolFailure, ({ error, tool }) =>
         Effect.gen(function* () {
-          const now = new Date()
+          const now = yield* Fresh.now
           yield* failures.insertIfAbsent(
             { tool, errorMessage: error, errorCount: 0, firstFailure: now, lastFailure: now, repairAttempts: 0 },
             ["tool"]
@@ -57,7 +58,9 @@ export const layer: Layer.Layer<ToolFailureStore, never, Backend | WriteChannel>
         })
       ),
       markRepaired: channel.handle(MarkToolRepaired, ({ tool }) =>
-        change(MarkToolRepaired._tag, tool, "repaired_at = ?, error_count = 0", [new Date()])
+        Effect.flatMap(Fresh.now, (now) =>
+          change(MarkToolRepaired._tag, tool, "repaired_at = ?, error_count = 0", [now])
+        )
       ),
       incrementRepairAttempts: channel.handle(IncrementRepairAttempts, ({ tool, ...rest }) =>
         "buildResult" in rest

@@ -30,6 +30,7 @@ import {
   type Origin,
   refuse
 } from "../../vector/index.js"
+import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as StoreSearch from "./StoreSearch.js"
@@ -130,7 +131,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       /** Undefined if somebody else made the document first. */
       const create = (place: Place, next: Next): Effect.Effect<DocumentInfo | undefined, DbError> =>
         Effect.gen(function* () {
-          const now = new Date()
+          const now = yield* Fresh.now
           const info: DocumentInfo = {
             id: crypto.randomUUID(),
             userId: place.user,
@@ -204,7 +205,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             contentHash: same ? before.contentHash : sha256(next.content),
             indexed: next.chunks !== undefined || (same ? before.indexed : next.content === ""),
             metadata: next.metadata ?? before.metadata,
-            updatedAt: new Date()
+            updatedAt: yield* Fresh.now
           }
           yield* backend.enqueue(
             `UPDATE db_hub_documents
@@ -240,7 +241,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         Effect.gen(function* () {
           const before = yield* lockById(operation, own)
           const metadata = yield* edit(before.metadata)
-          const updatedAt = new Date()
+          const updatedAt = yield* Fresh.now
           yield* backend.enqueue("UPDATE db_hub_documents SET metadata = ?, updated_at = ? WHERE id = ?", [
             new Json(metadata),
             updatedAt,
