@@ -7,6 +7,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -104,10 +105,12 @@ export const mcp = Command.make(
     Effect.gen(function* () {
       const config = yield* configuration(file)
       const callsPerSecond = yield* ratesOf(Option.getOrElse(rate, () => HashMap.empty()))
+      // Loaded while the hub waits for its database.
+      const modules = yield* Effect.fork(
+        Effect.promise(() => Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")]))
+      )
       const serve = Effect.gen(function* () {
-        const [server, toolkit] = yield* Effect.promise(() =>
-          Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")])
-        )
+        const [server, toolkit] = yield* Fiber.join(modules)
         const hub = yield* Hub
         const log = yield* AuditLog
         const store = yield* MemoryStore

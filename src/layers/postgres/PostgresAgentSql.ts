@@ -55,7 +55,6 @@ export const make =
     Effect.gen(function* () {
       const { name } = client.options
       const context: ErrorContext = { backend: name, operation: "agentSql" }
-      const parse = yield* AllowList.parser(context)
       const deadline = Math.max(1, Math.round(Duration.toMillis(options.deadline ?? "10 seconds")))
       const concurrency = options.concurrency ?? 2
       // What speaks through a stream of its own has one session only.
@@ -66,6 +65,11 @@ export const make =
             (opened) => opened.close
           )
         : client.pool
+      // A connection is made while the parser is loaded; why it could not be, the first statement tells.
+      pool.acquire(context, client.options.acquireTimeout, (_refused, connection) => {
+        if (connection !== undefined) pool.release(connection)
+      })
+      const parse = yield* AllowList.parser(context)
 
       const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
       const begin = [

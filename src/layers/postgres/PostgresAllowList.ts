@@ -85,6 +85,8 @@ export const parser = (context: ErrorContext): Effect.Effect<Parser, DbUnsupport
     try: async () => {
       const library = await import("libpg-query")
       await library.loadModule()
+      // What is parsed first takes long: better now than when somebody waits.
+      library.parseSync("SELECT a, b FROM t WHERE c = 1")
       return (sql: string): unknown => library.parseSync(sql)
     },
     catch: () =>
