@@ -4,6 +4,7 @@ import * as NodePath from "node:path"
 import { describe, it } from "@effect/vitest"
 import Driver from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { assert } from "vitest"
 import { nextTurn } from "../../src/layers/EventLoop.js"
 import * as Graphs from "../../src/layers/sqlite/SqliteGraphs.js"
@@ -13,7 +14,7 @@ import * as SqliteVectorTables from "../../src/layers/sqlite/SqliteVectorTables.
 import type { CollectionIndex, SearchHit, VectorRecord } from "../../src/services/VectorStore.js"
 import { Distance, Filter, type FilterInput, type Metric, TopK } from "../../src/vector/index.js"
 import { withProgram } from "../support/bundle.js"
-import { openClient, temporaryFile } from "../support/index.js"
+import { openClient, temporaryFile, ticksDuring } from "../support/index.js"
 import { type OtherProcess, startScript } from "../support/processes.js"
 import { gaussianOf, random } from "../support/random.js"
 
@@ -176,6 +177,22 @@ describe("graphs: what is found", () => {
     })
   )
 
+  it.scopedLive("a search that takes long leaves the event loop free, and nothing behind when it is interrupted", () =>
+    Effect.gen(function* () {
+      const { store } = yield* openStore({ path: yield* temporaryFile })
+      const records = recordsOf(0, 12_000)
+      yield* withGraph(store, records)
+      const all = store.search("c", vectorOf(3), { k: 12_000 })
+      const [ticks, hits] = yield* ticksDuring(all)
+      assert.isAbove(ticks, 1)
+      assert.deepStrictEqual(brief(hits), naive(records, vectorOf(3), 12_000))
+      const interrupted = yield* Effect.fork(all)
+      yield* nextTurn
+      yield* Fiber.interrupt(interrupted)
+      assert.deepStrictEqual(brief(yield* store.search("c", vectorOf(5), { k: 1 })), naive(records, vectorOf(5), 1))
+    })
+  )
+
   it.scopedLive("a graph that finds too little is refused, and the collection searched exactly", () =>
     Effect.gen(function* () {
       // More than all is more than any graph finds.
@@ -232,6 +249,35 @@ describe("graphs: what is found", () => {
 })
 
 describe("graphs: what is written later", () => {
+  it.scopedLive("a filter that few match stays exact while any process writes, also when it is asked again", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const [here, there] = [yield* openStore({ path }), yield* openStore({ path })]
+      const model = new Map(recordsOf(0, 3000).map((record) => [record.id, record]))
+      yield* withGraph(here.store, Array.from(model.values()))
+      const filter = { group: 7 }
+      const inGroup = (n: number, seed: number): VectorRecord => ({ ...recordOf(n, seed), metadata: { group: 7 } })
+      for (let step = 0; step < 12; step++) {
+        const writer = step % 2 === 0 ? here : there
+        // Some come to match, some change their vector, some cease to match, some are deleted.
+        const written = [
+          ...Array.from({ length: 30 }, (_, i) => inGroup((step * 37 + i * 11) % 3100, step * 5.3 + i)),
+          recordOf((step * 37 + 18) % 3100)
+        ]
+        yield* writer.store.insertMany("c", written)
+        for (const record of written) model.set(record.id, record)
+        const gone = `id-${(step * 37 + 22) % 3100}`
+        yield* writer.store.delete("c", [gone])
+        model.delete(gone)
+        for (const { store } of [here, there]) {
+          const query = vectorOf(step * 3.3)
+          const hits = yield* store.search("c", query, { filter })
+          assert.deepStrictEqual(brief(hits), naive(model.values(), query, 10, { filter }))
+        }
+      }
+    })
+  )
+
   it.scopedLive("inserts, updates and deletes of any process are seen at once", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile

@@ -37,7 +37,7 @@ interface Matches extends Matched {
 }
 
 /** Rows whose filter is evaluated in one statement. */
-const pageRows = 5000
+const pageRows = 2500
 
 /** Filters remembered at most. */
 const maxFilters = 256

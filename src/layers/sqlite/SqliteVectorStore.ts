@@ -9,6 +9,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
@@ -77,6 +78,9 @@ const wholeRows = 64
 /** Rows scored from one statement. */
 const scanRows = 1000
 
+/** Rows put into an index from one statement. */
+const partRows = 500
+
 /** Deletions remembered per collection, so that other processes need not read everything again. */
 const maxDeletions = 10_000
 
@@ -138,8 +142,9 @@ export const make = (
         for (const { id, key, score } of scored) {
           const row = read.get(key)
           if (row === undefined || (row.seq as number) > seq) return yield* new Cache.Moved()
-          const metadata = yield* Rows.readMetadata(row, collection, at)
-          found.push({ id, score, metadata, text: row.text as string | null })
+          const metadata = Rows.readMetadata(row, collection, at)
+          if (Either.isLeft(metadata)) return yield* Effect.fail(metadata.left)
+          found.push({ id, score, metadata: metadata.right, text: row.text as string | null })
         }
         return found
       })
@@ -168,9 +173,10 @@ export const make = (
           for (const row of rows) {
             if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
             if (row.vector === null) continue
-            const stored = yield* Rows.readVector(row, collection, at)
+            const stored = Rows.readVector(row, collection, at)
+            if (Either.isLeft(stored)) return yield* Effect.fail(stored.left)
             if (whole) read.set(row.row_id as number, row)
-            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored })
+            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored.right })
           }
           return candidates
         })
@@ -185,8 +191,8 @@ export const make = (
         const { keys } = matched
         if (matched.part?.size() === keys.size) return matched.part
         const missing = Array.from(keys).filter((key) => matched.part?.has(key) !== true)
-        for (let i = 0; i < missing.length; i += scanRows) {
-          const rows = yield* fetchFrom(search, snapshot, undefined)(missing.slice(i, i + scanRows))
+        for (let i = 0; i < missing.length; i += partRows) {
+          const rows = yield* fetchFrom(search, snapshot, undefined)(missing.slice(i, i + partRows))
           const sampled = () =>
             QuantizedIndex.rangeOf(
               metric,
