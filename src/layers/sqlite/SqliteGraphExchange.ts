@@ -33,7 +33,7 @@ export const serve = (exchange: Exchange, search: Search): void => {
   for (let last = 0; ; last++) {
     Atomics.wait(signals, asked, last)
     const nearest = search(query, signals[wanted]!)
-    for (let i = 0; i < nearest.length; i++) keys[i] = Number(nearest[i])
+    keys.set(nearest)
     signals[found] = nearest.length
     Atomics.store(signals, answered, last + 1)
     Atomics.notify(signals, answered)

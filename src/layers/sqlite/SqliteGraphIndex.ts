@@ -33,18 +33,18 @@ export const emptyGraph = ({ connectivity, dimension, metric }: GraphSettings): 
   })
 
 /** The keys of about `count` nearest, nearest first. */
-export type Search = (query: Float32Array, count: number) => BigUint64Array
+export type Search = (query: Float32Array, count: number) => Float64Array
 
-/** Opens a file that is whole; undefined if it holds another graph. */
-export const view = ({ path }: GraphFile, settings: GraphSettings, size: number): Search | undefined => {
+/** Opens a file that is whole; throws if it holds another graph. */
+export const view = ({ path }: GraphFile, settings: GraphSettings, size: number): Search => {
   const { dimension, metric, scale } = settings
   const graph = emptyGraph(settings)
   // Mapped, not read: processes share the memory, and the operating system may take it back.
   graph.view(path)
-  if (graph.size() !== size || graph.dimensions() !== dimension) return undefined
+  if (graph.size() !== size || graph.dimensions() !== dimension) throw new Error("its file holds another graph")
   const written = new Float32Array(dimension)
   return (query, count) => {
     HnswIndex.writeForGraph(metric, scale, query, written, 0)
-    return (graph.search(written, count, 1) as { readonly keys: BigUint64Array }).keys
+    return Float64Array.from((graph.search(written, count, 1) as { readonly keys: BigUint64Array }).keys, Number)
   }
 }

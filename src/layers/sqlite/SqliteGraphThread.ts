@@ -19,6 +19,12 @@ export type ThreadMessage = "ready" | "damaged"
 
 const { exchange, file, settings, size } = workerData as ThreadData
 
-const search = isWhole(file) ? view(file, settings, size) : undefined
-parentPort!.postMessage((search === undefined ? "damaged" : "ready") satisfies ThreadMessage)
-if (search !== undefined) serve(exchange, search)
+const say = (message: ThreadMessage) => parentPort!.postMessage(message)
+
+if (isWhole(file)) {
+  const search = view(file, settings, size)
+  say("ready")
+  serve(exchange, search)
+} else {
+  say("damaged")
+}

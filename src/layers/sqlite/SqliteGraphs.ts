@@ -40,15 +40,15 @@ const patience = 4
 /** What the graph of so many vectors takes beside the file. */
 export const bytesFor = (vectors: number): number => vectors * heapBytes * (vectors <= hereLimit ? 2 : 1)
 
-/** The graph on the event loop. Its file was found to be whole. */
-const openHere = (file: GraphFile, settings: GraphSettings, size: number) =>
+/** Opens a file that was found to be whole on the event loop. */
+const openHere = (file: GraphFile, settings: GraphSettings, size: number): Effect.Effect<Search, GraphDamaged> =>
   Effect.tryPromise({
-    try: async (): Promise<Search | undefined> => (await import("./SqliteGraphIndex.js")).view(file, settings, size),
+    try: async () => (await import("./SqliteGraphIndex.js")).view(file, settings, size),
     catch: (cause) => new GraphDamaged({ message: String(cause) })
   })
 
-/** Verifies the file and opens it; it is closed with the scope. */
-export const open = (
+/** Verifies the file and opens it in a thread of its own, which ends with the scope. */
+const openInThread = (
   file: GraphFile,
   settings: GraphSettings,
   size: number
@@ -57,20 +57,16 @@ export const open = (
     const missing = whyMissing("SqliteGraphThread")
     if (missing !== undefined) return yield* new GraphDamaged({ message: missing })
     const exchange = Exchange.make(settings.dimension, size)
-    const caller = Exchange.caller(exchange)
     const worker = yield* Effect.acquireRelease(
       Effect.sync(() => startThread("SqliteGraphThread", { file, settings, size, exchange } satisfies ThreadData)),
       (worker) => Effect.promise(() => worker.terminate())
     )
     const waiting = new Set<(answered: Effect.Effect<void, OutOfCandidates>) => void>()
     let ended = false
-    const end = () => {
-      ended = true
-      for (const resume of waiting) resume(new OutOfCandidates())
-    }
     yield* Effect.async<void, GraphDamaged>((resume) => {
       const fail = (message: string) => {
-        end()
+        ended = true
+        for (const resume of waiting) resume(new OutOfCandidates())
         resume(new GraphDamaged({ message }))
       }
       worker.on("error", ({ message }) => fail(message)).on("exit", () => fail("its thread ended"))
@@ -80,7 +76,7 @@ export const open = (
         resume(Effect.void)
       })
     })
-
+    const caller = Exchange.caller(exchange)
     const answered = Effect.async<void, OutOfCandidates>((resume) => {
       const settle = () => {
         waiting.delete(resume)
@@ -95,20 +91,32 @@ export const open = (
       })
       return Effect.sync(settle)
     })
-
-    const here = size <= hereLimit ? yield* openHere(file, settings, size) : undefined
     const search: OpenGraph["search"] = (query, count) =>
       Effect.suspend(() => {
         if (ended) return new OutOfCandidates()
-        if (here !== undefined && count <= hereCount)
-          return Effect.succeed(Float64Array.from(here(query, count), Number))
         // One that was interrupted is still being answered.
         if (!caller.isIdle()) return Effect.zipRight(answered, search(query, count))
         caller.ask(query, count)
         return caller.wait(patience) ? Effect.succeed(caller.answer()) : Effect.map(answered, caller.answer)
       })
-
     return { size, bytes: bytesFor(size), isOpen: () => !ended, search }
+  })
+
+/** Verifies the file and opens it; it is closed with the scope. */
+export const open = (
+  file: GraphFile,
+  settings: GraphSettings,
+  size: number
+): Effect.Effect<OpenGraph, GraphDamaged, Scope.Scope> =>
+  Effect.gen(function* () {
+    const thread = yield* openInThread(file, settings, size)
+    if (size > hereLimit) return thread
+    const here = yield* openHere(file, settings, size)
+    return {
+      ...thread,
+      search: (query, count) =>
+        count <= hereCount ? Effect.sync(() => here(query, count)) : thread.search(query, count)
+    }
   })
 
 /** Milliseconds that a child process waits for another task. */

@@ -12,10 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { DbConflict, type DbError } from "../../errors/index.js"
+import { DbConflict, type DbCorrupt, type DbError } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import {
+  type Candidate,
   Distance,
   Filter,
   HnswIndex,
@@ -129,25 +130,33 @@ export const make = (
       )
     }
 
-    /** Reads what belongs to the results, unless `read` has it. Rows written after `seq` are not what was scored. */
-    const hits = ({ at, collection, read }: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) =>
-      Effect.gen(function* () {
-        const missing = scored.flatMap(({ key }) => (read.has(key) ? [] : [key]))
-        if (missing.length > 0) {
-          for (const row of yield* Rows.getRows(client, collection, "row_id, seq, metadata, text", missing)) {
-            read.set(row.row_id as number, row)
-          }
-        }
-        const found: Array<SearchHit> = []
-        for (const { id, key, score } of scored) {
-          const row = read.get(key)
-          if (row === undefined || (row.seq as number) > seq) return yield* new Cache.Moved()
-          const metadata = Rows.readMetadata(row, collection, at)
-          if (Either.isLeft(metadata)) return yield* Effect.fail(metadata.left)
-          found.push({ id, score, metadata: metadata.right, text: row.text as string | null })
-        }
-        return found
+    /** The results, of rows that were read. Rows written after `seq` are not what was scored. */
+    const hitsOf = (
+      { at, collection, read }: Search,
+      scored: ReadonlyArray<TopK.Scored>,
+      seq: number
+    ): Either.Either<ReadonlyArray<SearchHit>, DbCorrupt | Cache.Moved> => {
+      const found: Array<SearchHit> = []
+      for (const { id, key, score } of scored) {
+        const row = read.get(key)
+        if (row === undefined || (row.seq as number) > seq) return Either.left(new Cache.Moved())
+        const metadata = Rows.readMetadata(row, collection, at)
+        if (Either.isLeft(metadata)) return Either.left(metadata.left)
+        found.push({ id, score, metadata: metadata.right, text: row.text as string | null })
+      }
+      return Either.right(found)
+    }
+
+    /** Reads what belongs to the results and was not read yet. */
+    const hits = (search: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) => {
+      const { collection, read } = search
+      const missing = scored.flatMap(({ key }) => (read.has(key) ? [] : [key]))
+      if (missing.length === 0) return hitsOf(search, scored, seq)
+      return Effect.flatMap(Rows.getRows(client, collection, "row_id, seq, metadata, text", missing), (rows) => {
+        for (const row of rows) read.set(row.row_id as number, row)
+        return hitsOf(search, scored, seq)
       })
+    }
 
     /** Fails if anything was written to the collection since the snapshot. */
     const unchangedSince = ({ seq }: Cache.Snapshot, { at, collection }: Search) =>
@@ -157,29 +166,37 @@ export const make = (
         () => new Cache.Moved()
       )
 
+    /** The vectors of rows that were read, but of those that do not match. */
+    const candidatesOf = (
+      rows: ReadonlyArray<Row>,
+      { at, collection }: Search,
+      { seq }: Cache.Snapshot
+    ): Either.Either<ReadonlyArray<Candidate>, DbCorrupt | Cache.Moved> => {
+      const candidates: Array<Candidate> = []
+      for (const row of rows) {
+        if ((row.seq as number) > seq) return Either.left(new Cache.Moved())
+        if (row.vector === null) continue
+        const vector = Rows.readVector(row, collection, at)
+        if (Either.isLeft(vector)) return Either.left(vector.left)
+        candidates.push({ key: row.row_id as number, id: row.id as string, vector: vector.right })
+      }
+      return Either.right(candidates)
+    }
+
     /** Without the vectors of rows that do not match. */
     const fetchFrom =
       (search: Search, snapshot: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
-      (keys: ReadonlyArray<number>) =>
-        Effect.gen(function* () {
-          const { at, collection, read } = search
-          const whole = condition === undefined && keys.length <= wholeRows
-          const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
-          const columns = `row_id, seq, id, ${vector}${whole ? ", metadata, text" : ""}`
-          const rows = yield* Rows.getRows(client, collection, columns, keys, condition?.params)
+      (keys: ReadonlyArray<number>) => {
+        const whole = condition === undefined && keys.length <= wholeRows
+        const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
+        const columns = `row_id, seq, id, ${vector}${whole ? ", metadata, text" : ""}`
+        return Effect.flatMap(Rows.getRows(client, search.collection, columns, keys, condition?.params), (rows) => {
+          if (whole) for (const row of rows) search.read.set(row.row_id as number, row)
+          const candidates = () => candidatesOf(rows, search, snapshot)
           // A graph still has rows that were deleted.
-          if (rows.length < keys.length) yield* unchangedSince(snapshot, search)
-          const candidates = []
-          for (const row of rows) {
-            if ((row.seq as number) > snapshot.seq) return yield* new Cache.Moved()
-            if (row.vector === null) continue
-            const stored = Rows.readVector(row, collection, at)
-            if (Either.isLeft(stored)) return yield* Effect.fail(stored.left)
-            if (whole) read.set(row.row_id as number, row)
-            candidates.push({ key: row.row_id as number, id: row.id as string, vector: stored.right })
-          }
-          return candidates
+          return rows.length < keys.length ? Effect.flatMap(unchangedSince(snapshot, search), candidates) : candidates()
         })
+      }
 
     /** An index of the rows that match, if there is room for one. */
     const indexMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
@@ -244,13 +261,13 @@ export const make = (
       })
 
     const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
-      Effect.gen(function* () {
+      Effect.suspend(() => {
         const { at, collection, filter, k, minScore, vector: query } = search
         const scored =
           filter === undefined
-            ? yield* snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot, undefined) })
-            : yield* Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
-        return yield* hits(search, scored, snapshot.seq)
+            ? snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot, undefined) })
+            : Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
+        return Effect.flatMap(scored, (scored) => hits(search, scored, snapshot.seq))
       })
 
     /** Scores all rows of one snapshot that match, in bounded memory. */
@@ -303,12 +320,13 @@ export const make = (
         )
       )
       const inTransaction = Effect.flatMap(prepared, scanTransaction)
-      const outside = Effect.flatMap(prepared, (search) =>
-        Effect.catchTags(
+      const outside = Effect.flatMap(prepared, (search) => {
+        const scan = () => scanSnapshot({ ...search, read: new Map() })
+        return Effect.catchTags(
           cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
-          { TooLarge: () => scanSnapshot(search), OutOfCandidates: () => scanSnapshot(search) }
+          { TooLarge: scan, OutOfCandidates: scan }
         )
-      )
+      })
       const attempt = (
         once: Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>,
         restarts: number
