@@ -53,6 +53,27 @@ export interface AgentSqlShape {
    * not known to read, `DbTimeout` at the deadline, `InvalidInput` for several statements.
    */
   readonly query: (sql: string, options?: AgentQuery) => Effect.Effect<AgentResult, DbError>
+  /**
+   * Runs one statement that changes rows or definitions, in a transaction of its own, and with `undo` only tells what it
+   * would do. Fails with `DbTimeout` at the deadline: nothing is applied, unless it took the commit longer than that
+   * again (`applied` is `unknown` then). Only where `Backend.execute` cannot be stopped: on SQLite, in WAL mode.
+   */
+  readonly execute?: (
+    sql: string,
+    options?: { readonly params?: ReadonlyArray<unknown>; readonly undo?: boolean }
+  ) => Effect.Effect<AgentWrite, DbError>
+}
+
+/**
+ * What a statement did that writes, and the rows of its `RETURNING`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AgentWrite extends AgentResult {
+  readonly rowsAffected: number
+  /** As text beyond 2^53. */
+  readonly lastInsertId: number | string | null
 }
 
 /** The longest statement that is looked at, in characters. */
@@ -91,12 +112,15 @@ export const limitsOf = (
  * @since 0.1.0
  * @category errors
  */
-export const deadlineMet = (deadline: number, context: ErrorContext): DbTimeout =>
+export const deadlineMet = (deadline: number, context: ErrorContext, committing = false): DbTimeout =>
   new DbTimeout({
     ...context,
     code: "HUB_DEADLINE",
     retryable: false,
-    message: `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
+    applied: committing ? "unknown" : "no",
+    message: committing
+      ? `The commit took more than ${deadline} ms: look whether it was done`
+      : `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
   })
 
 /**

@@ -133,6 +133,19 @@ export const execute = (backend: BackendShape, sql: string, params: ReadonlyArra
     }
   })
 
+/**
+ * The same through the door that stops it at its deadline.
+ *
+ * @since 0.1.0
+ * @category actions
+ */
+export const executed = (run: NonNullable<AgentSqlShape["execute"]>, sql: string, params: ReadonlyArray<SqlValue>) =>
+  Effect.map(run(sql, { params }), ({ columns, lastInsertId, notes: _, rowsAffected, ...read }) => ({
+    rows_affected: rowsAffected,
+    last_insert_id: lastInsertId,
+    ...(columns.length === 0 ? {} : { columns, ...read })
+  }))
+
 const columnText = ({ name, nullable, primaryKey, type }: TableInfo["columns"][number]): string =>
   [name, type, ...(primaryKey > 0 ? ["PK"] : nullable ? [] : ["NOT NULL"])].filter((part) => part !== "").join(" ")
 

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type DbError, DbReadOnly, invalidInput } from "../errors/index.js"
+import type { AgentSqlShape } from "../services/AgentSql.js"
 import type { BackendShape, ExecuteResult, SqlValue } from "../services/Backend.js"
 import * as SqlLexer from "../services/SqlLexer.js"
 import * as Actions from "./Actions.js"
@@ -19,6 +20,8 @@ import * as Actions from "./Actions.js"
  */
 export interface Write {
   readonly backend: BackendShape
+  /** What stops a statement at its deadline, where the backend itself cannot. */
+  readonly door: Effect.Effect<AgentSqlShape | undefined>
   readonly sql: string
   readonly params: ReadonlyArray<SqlValue>
   readonly code: string | undefined
@@ -78,6 +81,9 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
 const allowed = ({ second, verb }: Shape, dmlOnly: boolean): boolean =>
   dml.has(verb) || (!dmlOnly && ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
 
+/** What a plan undoes, and a deadline may: other statements, such as VACUUM, run outside of any transaction. */
+const undoable = ({ verb }: Shape): boolean => dml.has(verb) || ddl.has(verb)
+
 const key = ({ backend, params, session, sql }: Write): string =>
   NodeCrypto.createHash("sha256")
     .update(
@@ -108,13 +114,22 @@ export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOn
     })
   }
 
+  const stoppable = ({ backend, door, sql }: Write): Effect.Effect<AgentSqlShape["execute"]> =>
+    undoable(shapeOf(sql, backend.dialect.lexical))
+      ? Effect.map(door, (opened) => opened?.execute)
+      : Effect.succeed(undefined)
+
   const plan = (write: Write) =>
     Effect.gen(function* () {
       const { backend, params, sql } = write
       // What it would do, told by the engine itself, and undone.
-      const result = yield* backend
-        .transaction(Effect.flatMap(backend.execute(sql, params), (result) => Effect.fail(new Undo({ result }))))
-        .pipe(Effect.catchTag("Undo", ({ result }) => Effect.succeed(result)))
+      const execute = yield* stoppable(write)
+      const result =
+        execute !== undefined
+          ? yield* execute(sql, { params, undo: true })
+          : yield* backend
+              .transaction(Effect.flatMap(backend.execute(sql, params), (result) => Effect.fail(new Undo({ result }))))
+              .pipe(Effect.catchTag("Undo", ({ result }) => Effect.succeed(result)))
       const { everyRow, table, verb } = shapeOf(sql, backend.dialect.lexical)
       const now = yield* Clock.currentTimeMillis
       for (const [known, { until }] of codes) if (until < now || codes.size >= maxCodes) codes.delete(known)
@@ -151,8 +166,13 @@ export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOn
           )
     })
 
-  const run = ({ backend, params, sql }: Write) =>
-    Effect.map(Actions.execute(backend, sql, params), (done) => ({ ...done, success: true }))
+  const run = (write: Write) =>
+    Effect.flatMap(stoppable(write), (execute) => {
+      const { backend, params, sql } = write
+      const done =
+        execute === undefined ? Actions.execute(backend, sql, params) : Actions.executed(execute, sql, params)
+      return Effect.map(done, (document) => ({ ...document, success: true }))
+    })
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>
     Effect.suspend((): Effect.Effect<Readonly<Record<string, unknown>>, DbError> => {

@@ -104,6 +104,10 @@ describe("what clients are told to start", { timeout: 120_000 }, () => {
         [name, version, npm.version, npm.identifier],
         [manifest.mcpName, manifest.version, manifest.version, manifest.name]
       )
+      // Registries give a namespace to its owner alone.
+      const { repository } = manifest as { repository?: { url: string } }
+      const owner = /github\.com[/:]([^/]+)\//.exec(repository?.url ?? "")?.[1]
+      if (owner !== undefined) assert.isTrue(name.startsWith(`io.github.${owner}/`), name)
       const args = ["-y", npm.identifier, ...npm.packageArguments.map(({ value }) => value)]
       assert.deepInclude(yield* answersOf({ command: npm.runtimeHint, args }, yield* project), { rows: [[7]] })
     })

@@ -1,7 +1,9 @@
 import * as NodeFs from "node:fs"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { DbConnection } from "../../src/errors/index.js"
 import { factories } from "../../src/layers/HubLive.js"
@@ -177,6 +179,58 @@ describe("the tools", { timeout: 60_000 }, () => {
       assert.strictEqual((yield* rows.failed("db_hub_execute", { statement: "DROP TABLE notes" })).type, "DbReadOnly")
       const gone = yield* rows.ok("db_hub_execute", { statement: "DELETE FROM notes WHERE id = 1 RETURNING body" })
       assert.deepStrictEqual([gone["rows"], gone["rows_affected"]], [[["a"]], 1])
+    })
+  )
+
+  const endless =
+    "INSERT INTO notes (body) WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60000000) SELECT n FROM c"
+
+  for (const writes of ["plan", "direct"] as const) {
+    it.scopedLive(
+      `a write (${writes}) that never ends is stopped at its deadline, alone, and the next one works`,
+      () =>
+        Effect.gen(function* () {
+          const { failed, hub, ok } = yield* opened({
+            groups: ["read", "write"],
+            writes,
+            reading: { deadline: "700 millis" }
+          })
+          const insert = { statement: "INSERT INTO notes (body) VALUES (?)", params: ["one more"] }
+          const run = Effect.gen(function* () {
+            const first = yield* ok("db_hub_execute", insert)
+            return writes === "direct" ? first : yield* ok("db_hub_execute", { ...insert, code: first["code"] })
+          })
+          const [before] = yield* hub.query("SELECT count(*) AS n FROM notes")
+          const delay = monitorEventLoopDelay({ resolution: 5 })
+          const started = performance.now()
+          delay.enable()
+          const error = yield* failed("db_hub_execute", { statement: endless })
+          delay.disable()
+          const taken = performance.now() - started
+          assert.strictEqual(error.type, "DbTimeout")
+          assert.isBelow(taken, 1_500)
+          assert.isBelow(delay.max / 1e6, 300)
+          assert.deepStrictEqual(yield* hub.query("SELECT count(*) AS n FROM notes"), [before!])
+          const done = yield* run
+          assert.deepStrictEqual([done["rows_affected"], done["last_insert_id"]], [1, Number(before!["n"]) + 1])
+        }),
+      // A machine that is busy may be late.
+      { retry: 5 }
+    )
+  }
+
+  it.scopedLive("a write whose caller goes away is stopped, and changes nothing", () =>
+    Effect.gen(function* () {
+      const { hub, kit, ok } = yield* opened({ groups: ["read", "write"], writes: "direct" })
+      const insert = { statement: "INSERT INTO notes (id, body) VALUES (?, 'x')" }
+      yield* ok("db_hub_execute", { ...insert, params: [100] })
+      const writing = yield* Effect.fork(kit.call("db_hub_execute", { statement: endless }, caller))
+      // Whoever writes next waits until the one before is gone.
+      const next = yield* Effect.fork(ok("db_hub_execute", { ...insert, params: [101] }))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(writing)
+      assert.strictEqual((yield* Fiber.join(next))["rows_affected"], 1)
+      assert.deepStrictEqual(yield* hub.query("SELECT count(*) AS n FROM notes"), [{ n: 5 }])
     })
   )
 

@@ -11,14 +11,20 @@ import {
   type AgentResult,
   type AgentSqlOptions,
   type AgentSqlShape,
+  type AgentWrite,
   deadlineMet,
   limitsOf,
   resultOf
 } from "../../services/AgentSql.js"
+import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
-import { whyMissing } from "./ChildProgram.js"
+import { type Program, whyMissing } from "./ChildProgram.js"
+import type { Failed } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
+import type { WriteAnswer, WriteTask } from "./SqliteAgentWriter.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import { insertsRows } from "./SqliteConnection.js"
+import { lexical } from "./SqliteDialect.js"
 import * as SqliteProcesses from "./SqliteProcesses.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
 import * as Values from "./SqliteValues.js"
@@ -26,15 +32,22 @@ import * as Values from "./SqliteValues.js"
 /** Statements whose text is known to be let through, and the characters that one of them may have. */
 const [maxAccepted, maxKept] = [200, 10_000]
 
-const gone = (context: ErrorContext): DbConnection =>
+const gone = (program: Program, committing: boolean, context: ErrorContext): DbConnection =>
   new DbConnection({
     ...context,
     code: "HUB_AGENT_PROCESS",
-    retryable: true,
+    retryable: !committing,
+    applied: committing ? "unknown" : "no",
     message:
-      whyMissing("SqliteAgentWorker") ??
-      "The process that reads for agents ended (out of memory?): read less at once, or try again"
+      whyMissing(program) ??
+      "The process that runs statements of agents ended (out of memory?): do less at once, or try again"
   })
+
+/** The error that the driver threw in another process. */
+const thrown = ({ code, message, name }: Failed, context: ErrorContext): DbError => {
+  const kind = name === "RangeError" ? RangeError : name === "TypeError" ? TypeError : Error
+  return fromSqlite(Object.assign(new kind(message), { code }), context)
+}
 
 /**
  * Opens the door: one process is started at once and more as they are needed; all are killed with the scope.
@@ -56,7 +69,7 @@ export const make =
             concurrency: options.concurrency ?? 2,
             deadline,
             late: () => deadlineMet(deadline, context),
-            gone: () => gone(context)
+            gone: () => gone("SqliteAgentWorker", false, context)
           })
           opened.warm()
           return opened
@@ -91,16 +104,54 @@ export const make =
         switch (answer.type) {
           case "rows":
             return Effect.succeed(resultOf(distinct(answer.columns), answer.result))
-          case "failed": {
-            const kind = answer.name === "RangeError" ? RangeError : answer.name === "TypeError" ? TypeError : Error
-            return Effect.fail(fromSqlite(Object.assign(new kind(answer.message), { code: answer.code }), context))
-          }
+          case "failed":
+            return Effect.fail(thrown(answer, context))
           default:
             return Effect.fail(SqliteReadOnly.notReading(context))
         }
       }
 
+      const writers = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          SqliteProcesses.make<WriteTask, WriteAnswer>({
+            program: "SqliteAgentWriter",
+            concurrency: 1,
+            deadline,
+            late: (committing) => deadlineMet(deadline, context, committing),
+            gone: (committing) => gone("SqliteAgentWriter", committing, context)
+          })
+        ),
+        (opened) => Effect.sync(opened.close)
+      )
+      const written = (sql: string, answer: WriteAnswer): Effect.Effect<AgentWrite, DbError> => {
+        if (answer.type === "written") {
+          const { columns, result, rowsAffected } = answer
+          const inserted = rowsAffected > 0 && columns.length === 0 && insertsRows(SqlLexer.keywords(sql, lexical))
+          const lastInsertId = inserted ? answer.lastInsertId : null
+          return Effect.succeed({ ...resultOf(distinct(columns), result), rowsAffected, lastInsertId })
+        }
+        const operation = answer.committing ? "transaction.commit" : "execute"
+        return Effect.fail(thrown(answer, { ...context, operation }))
+      }
+      /** This process writes nothing else meanwhile, but its event loop goes on. */
+      const execute: AgentSqlShape["execute"] = (sql, { params = [], undo = false } = {}) =>
+        Effect.suspend(() => {
+          const { foreignKeys, synchronous } = client.options
+          let values: ReadonlyArray<unknown>
+          try {
+            values = Values.encode(params, name)
+          } catch (cause) {
+            return Effect.fail(fromSqlite(cause, context))
+          }
+          const task = { path, foreignKeys, synchronous, busyTimeout, sql, params: values, undo }
+          const asked = Effect.async<WriteAnswer, DbError>((resume) => Effect.sync(writers.ask(task, resume)))
+          return Effect.flatMap(client.lane.hold(context, busyTimeout, asked), (answer) => written(sql, answer))
+        })
+      // Who is killed while it writes without a log in the file leaves half of it.
+      const killable = path !== ":memory:" && !client.options.readOnly && client.options.journalMode === "WAL"
+
       return {
+        ...(killable ? { execute } : {}),
         query: (sql, query = {}) =>
           Effect.flatMap(limitsOf(sql, query, options, name), (limits) => {
             const refused = refusal(sql)

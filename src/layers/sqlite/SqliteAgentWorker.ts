@@ -5,11 +5,9 @@
  *
  * @since 0.1.0
  */
-import * as NodeFs from "node:fs"
-import * as NodeV8 from "node:v8"
 import Sqlite from "better-sqlite3"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
-import { dieWithParent, pipeDescriptor } from "./ChildProgram.js"
+import { begin, exact, type Failed, failed, fileOf, take, tell } from "./SqliteAgentChild.js"
 
 /**
  * @since 0.1.0
@@ -28,19 +26,12 @@ export interface Task {
  * @category models
  */
 export type Answer =
-  | { readonly type: "ready" }
   | { readonly type: "rows"; readonly columns: ReadonlyArray<string>; readonly result: AgentRows }
   | { readonly type: "writes" }
-  | { readonly type: "failed"; readonly name: string; readonly message: string; readonly code: string | undefined }
+  | Failed
 
 /** Milliseconds to wait for the lock of a file that is being recovered or has no write-ahead log. */
 const lockWait = 1_000
-
-const minSafe = BigInt(Number.MIN_SAFE_INTEGER)
-const maxSafe = BigInt(Number.MAX_SAFE_INTEGER)
-
-const exact = (value: unknown): unknown =>
-  typeof value === "bigint" && value >= minSafe && value <= maxSafe ? Number(value) : value
 
 type Statement = Sqlite.Statement<Array<unknown>, Array<unknown>>
 
@@ -55,12 +46,6 @@ interface Opened {
 const [maxStatements, maxKept] = [100, 10_000]
 
 let kept: Opened | undefined
-
-/** What tells one file from another that took its place under the same path. */
-const fileOf = (path: string): string => {
-  const { dev, ino } = NodeFs.statSync(path, { bigint: true })
-  return `${dev} ${ino} ${path}`
-}
 
 const open = (database: Task["database"]): Sqlite.Database => {
   const db =
@@ -131,38 +116,9 @@ const answer = (task: Task): Answer => {
     return given
   } catch (cause) {
     close()
-    const { code, message, name } = cause as { code?: unknown; message?: unknown; name?: unknown }
-    return {
-      type: "failed",
-      name: String(name),
-      message: String(message),
-      code: code === undefined ? undefined : String(code)
-    }
+    return failed(cause)
   }
 }
 
-/** Bytes that the process may hold: one value may have a gigabyte, a sort as much as there is. */
-const maxMemory = 768 * 1024 * 1024
-
-/** The next bytes of the pipe; when it is closed, nobody is left to work for. */
-const take = (length: number): Buffer => {
-  const bytes = Buffer.allocUnsafe(length)
-  for (let at = 0; at < length; ) {
-    const got = NodeFs.readSync(pipeDescriptor, bytes, at, length - at, null)
-    if (got === 0) process.exit(0)
-    at += got
-  }
-  return bytes
-}
-
-const tell = (given: Answer) => {
-  const text = JSON.stringify(given)
-  const bytes = Buffer.allocUnsafe(4 + Buffer.byteLength(text))
-  bytes.writeUInt32LE(bytes.length - 4)
-  bytes.write(text, 4)
-  for (let at = 0; at < bytes.length; ) at += NodeFs.writeSync(pipeDescriptor, bytes, at)
-}
-
-dieWithParent(maxMemory)
-tell({ type: "ready" })
-for (;;) tell(answer(NodeV8.deserialize(take(take(4).readUInt32LE())) as Task))
+begin()
+for (;;) tell(answer(take() as Task))

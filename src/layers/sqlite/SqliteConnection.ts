@@ -64,6 +64,15 @@ export interface SqliteConnection {
 }
 
 /**
+ * Whether a statement that writes, by its words, inserts rows.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const insertsRows = (words: ReadonlyArray<string>): boolean =>
+  insertWords.has(words.find((word) => mainWords.has(word)) ?? "")
+
+/**
  * Prepares a statement outside of any cache, for callers that keep it busy over many turns.
  *
  * @since 0.1.0
@@ -80,7 +89,7 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
     sql,
     reader,
     readonly,
-    inserts: !readonly && insertWords.has(words.find((word) => mainWords.has(word)) ?? ""),
+    inserts: !readonly && insertsRows(words),
     control: controlWords.has(words[0] ?? ""),
     definition: !readonly && !dataWords.has(words[0] ?? ""),
     // Setting `__proto__` would set no column.

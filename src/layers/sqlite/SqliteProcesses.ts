@@ -8,6 +8,7 @@ import * as NodeV8 from "node:v8"
 import * as Either from "effect/Either"
 import type { DbError } from "../../errors/index.js"
 import { type Piped, type Program, startPiped } from "./ChildProgram.js"
+import { mayCommit } from "./SqliteAgentChild.js"
 
 /** Milliseconds that a process may take to start. */
 const startBudget = 30_000
@@ -22,9 +23,9 @@ export interface Settings {
   readonly concurrency: number
   /** Milliseconds that a task may take. */
   readonly deadline: number
-  /** What a task fails with that took too long, and one whose process ended. */
-  readonly late: () => DbError
-  readonly gone: () => DbError
+  /** What a task fails with that took too long, and one whose process ended: before it was let commit, or after. */
+  readonly late: (committing: boolean) => DbError
+  readonly gone: (committing: boolean) => DbError
 }
 
 /**
@@ -92,6 +93,7 @@ export const make = <Task, Answer>({
     readonly tell: (answer: Either.Either<Answer, DbError>) => void
     child?: Child
     timer?: NodeJS.Timeout
+    committing: boolean
     over: boolean
   }
   const children = new Set<Child>()
@@ -147,11 +149,11 @@ export const make = <Task, Answer>({
   }
 
   /** Real timers: the processes live outside of any test's clock. */
-  const limit = (job: Job, child: Child, millis: number, error: () => DbError) => {
+  const limit = (job: Job, child: Child, millis: number, error: Settings["late"]) => {
     clearTimeout(job.timer)
     job.timer = setTimeout(() => {
       kill(child)
-      settle(job, Either.left(error()))
+      settle(job, Either.left(error(job.committing)))
     }, millis)
   }
 
@@ -165,9 +167,13 @@ export const make = <Task, Answer>({
       send(child, job.task)
     }
     child.hear = (message) => {
-      if (message === undefined) settle(job, Either.left(gone()))
+      if (message === undefined) settle(job, Either.left(gone(job.committing)))
       else if (message === "up") work()
-      else settle(job, Either.right(message as Answer))
+      else if (message === mayCommit) {
+        job.committing = true
+        limit(job, child, deadline, late)
+        send(child, mayCommit)
+      } else settle(job, Either.right(message as Answer))
     }
     child.pipe.ref()
     if (child.up) work()
@@ -177,7 +183,7 @@ export const make = <Task, Answer>({
   return {
     warm: () => void idle.push(spawn()),
     ask: (task, tell) => {
-      const job: Job = { task, tell, over: false }
+      const job: Job = { task, tell, committing: false, over: false }
       if (working < concurrency) begin(job)
       else waiting.add(job)
       return () => {

@@ -1,0 +1,118 @@
+/**
+ * The child process in which agents' writing statements run on SQLite, each in a transaction of its own: whoever started
+ * the process kills it when one takes too long, and then nothing is applied. It asks before it commits.
+ *
+ * @since 0.1.0
+ */
+import Sqlite from "better-sqlite3"
+import { type AgentRows, collector, defaultLimits } from "../../services/AgentRows.js"
+import { begin, exact, type Failed, failed, fileOf, mayCommit, take, tell } from "./SqliteAgentChild.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface WriteTask {
+  readonly path: string
+  readonly foreignKeys: boolean
+  readonly synchronous: string
+  /** Milliseconds to wait for another process that writes. */
+  readonly busyTimeout: number
+  readonly sql: string
+  readonly params: ReadonlyArray<unknown>
+  /** Only tells what it would do. */
+  readonly undo: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Written {
+  readonly type: "written"
+  readonly rowsAffected: number
+  readonly lastInsertId: number | string
+  readonly columns: ReadonlyArray<string>
+  readonly result: AgentRows
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type WriteAnswer = Written | (Failed & { readonly committing: boolean })
+
+let kept: { readonly db: Sqlite.Database; readonly file: string } | undefined
+
+const close = () => {
+  kept?.db.close()
+  kept = undefined
+}
+
+const handle = ({ busyTimeout, foreignKeys, path, synchronous }: WriteTask): Sqlite.Database => {
+  const file = fileOf(path)
+  if (kept?.file !== file) {
+    close()
+    const db = new Sqlite(path, { fileMustExist: true, timeout: busyTimeout })
+    db.pragma(`foreign_keys = ${foreignKeys ? "ON" : "OFF"}`)
+    db.pragma(`synchronous = ${synchronous}`)
+    // The next commit of the hub's own handle carries the pages over: nobody waits for that here.
+    db.pragma("wal_autocheckpoint = 0")
+    kept = { db, file }
+  }
+  return kept.db
+}
+
+const write = (db: Sqlite.Database, { params, sql }: WriteTask): Written => {
+  const statement = db.prepare<Array<unknown>, Array<unknown>>(sql).safeIntegers(true)
+  const rows = collector(defaultLimits)
+  if (!statement.reader) {
+    const { changes, lastInsertRowid } = statement.run(...params)
+    const id = exact(lastInsertRowid) as number | bigint
+    return {
+      type: "written",
+      rowsAffected: changes,
+      lastInsertId: typeof id === "bigint" ? String(id) : id,
+      columns: [],
+      result: rows.result()
+    }
+  }
+  let count = 0
+  // All of them, also where no more are shown: the statement must come to its end.
+  for (const row of statement.raw(true).iterate(...params)) {
+    count++
+    rows.add(row.map(exact))
+  }
+  return {
+    type: "written",
+    rowsAffected: statement.readonly ? 0 : count,
+    lastInsertId: 0,
+    columns: statement.columns().map(({ name }) => name),
+    result: rows.result()
+  }
+}
+
+const run = (task: WriteTask): WriteAnswer => {
+  let committing = false
+  try {
+    const db = handle(task)
+    db.exec("BEGIN IMMEDIATE")
+    const written = write(db, task)
+    if (task.undo) {
+      db.exec("ROLLBACK")
+      return written
+    }
+    tell(mayCommit)
+    take()
+    committing = true
+    db.exec("COMMIT")
+    return written
+  } catch (cause) {
+    // With the handle goes what it has begun.
+    close()
+    return { ...failed(cause), committing }
+  }
+}
+
+begin()
+for (;;) tell(run(take() as WriteTask))
