@@ -99,6 +99,18 @@ const show = (name: string, times: ReadonlyArray<number>, recall: number, note =
     `p50 ${percentile(times, 0.5).toFixed(2).padStart(7)} ms  p99 ${percentile(times, 0.99).toFixed(2).padStart(7)} ms  recall ${recall.toFixed(3)}  ${note}`
   )
 
+interface Run {
+  readonly times: ReadonlyArray<number>
+  readonly recall: number
+}
+
+const runPeer = (vectors: Float32Array, wanted: ReadonlyArray<Wanted>, find: Find): Run => {
+  for (const { query } of wanted.slice(0, 3)) find(query)
+  const runs = wanted.map(({ query }) => timed(() => find(query)))
+  const found = runs.map(([, rows]) => rows)
+  return { times: runs.map(([time]) => time), recall: recallOf(vectors, wanted, found) }
+}
+
 const peer = (
   name: string,
   vectors: Float32Array,
@@ -107,23 +119,8 @@ const peer = (
   find: Find,
   note = ""
 ) => {
-  const some = wanted.slice(0, times)
-  for (const { query } of some.slice(0, 3)) find(query)
-  const runs = some.map(({ query }) => timed(() => find(query)))
-  show(
-    name,
-    runs.map(([time]) => time),
-    recallOf(
-      vectors,
-      wanted,
-      runs.map(([, rows]) => rows)
-    ),
-    note
-  )
-  return percentile(
-    runs.map(([time]) => time),
-    0.5
-  )
+  const run = runPeer(vectors, wanted.slice(0, times), find)
+  show(name, run.times, run.recall, note)
 }
 
 const loopOver =
@@ -347,21 +344,26 @@ const bench = (count: number) =>
       "building a graph, no search meanwhile",
       `${seconds(building)}, event loop held up at most ${(delay.max / 1e6).toFixed(1)} ms`
     )
-    const near = yield* searchAll(graphs, vectors, wanted)
     const hand = yield* searchByHand(path, client)
     const row = hand.row!
-    show(
-      "store, through the graph",
-      near.times,
-      near.recall,
-      `expansion ${row.expansion}, recall measured by the build ${Number(row.recall).toFixed(3)}`
-    )
-    const p50 = percentile(near.times, 0.5)
-    const alone = peer("usearch, the same graph, nothing around it", vectors, wanted, queries, hand.alone)
-    const around = peer("usearch, the same graph, rescored by hand", vectors, wanted, queries, hand.find)
+    // In turns, so that a drift of the machine meets all of them; the first round warms up.
+    const rounds: Array<readonly [store: Run, alone: Run, around: Run]> = []
+    for (let round = 0; round < 4; round++) {
+      const store = yield* searchAll(graphs, vectors, wanted)
+      rounds.push([store, runPeer(vectors, wanted, hand.alone), runPeer(vectors, wanted, hand.find)])
+    }
+    const [store, alone, around] = ([0, 1, 2] as const).map((which): Run => {
+      const runs = rounds.slice(1).map((round) => round[which])
+      return { times: runs.flatMap(({ times }) => times), recall: runs[0]!.recall }
+    }) as [Run, Run, Run]
+    const measured = `expansion ${row.expansion}, recall promised by the build ${Number(row.recall).toFixed(3)}`
+    show("store, through the graph", store.times, store.recall, measured)
+    show("usearch, the same graph, nothing around it", alone.times, alone.recall)
+    show("usearch, the same graph, rescored by hand", around.times, around.recall)
+    const over = (run: Run) => (percentile(store.times, 0.5) / percentile(run.times, 0.5) - 1) * 100
     line(
       "the store's overhead",
-      `${((p50 / around - 1) * 100).toFixed(0)} % over by hand, ${((p50 / alone - 1) * 100).toFixed(0)} % over usearch alone`
+      `${over(around).toFixed(0)} % over by hand, ${over(alone).toFixed(0)} % over usearch alone`
     )
     line(
       "memory per million vectors",

@@ -32,6 +32,11 @@ export interface QuantizedIndex extends VectorIndex {
   readonly outgrown: () => boolean
   /** The range that suits the vectors held now. */
   readonly fittingRange: () => number
+  /**
+   * Gives some of the memory back, in a few milliseconds, and says whether there is more: at once, hundreds of megabytes
+   * hold the whole process up. The index is of no use any more.
+   */
+  readonly release: () => boolean
 }
 
 /** Integer distances are exact but reported as 32-bit floats. */
@@ -41,6 +46,12 @@ const float64Slack = 1e-9
 
 /** Vectors held at one time for scoring. */
 const fetchLimit = 1024
+
+/** Bytes given back at a time. */
+const releaseStep = 16 * 1024 * 1024
+
+const newMatrix = (length: number): Int8Array<ArrayBuffer> =>
+  new Int8Array(new ArrayBuffer(length, { maxByteLength: length }))
 
 /** The largest component, after bringing the vector to the length at which it is compared. */
 const peakOf = (vector: Float32Array, scale: number): number => {
@@ -102,7 +113,7 @@ export const make = (options: {
   const { dimension, metric, range } = options
   const step = range > 0 ? range / 127 : 1
   let capacity = Math.max(16, options.capacity ?? 0)
-  let matrix = new Int8Array(capacity * dimension)
+  let matrix = newMatrix(capacity * dimension)
   let keys = new Float64Array(capacity)
   let peaks = new Float64Array(capacity)
   const rowOf = new Map<number, number>()
@@ -117,7 +128,7 @@ export const make = (options: {
       into.set(from)
       return into
     }
-    matrix = enlarge(matrix, new Int8Array(capacity * dimension))
+    matrix = enlarge(matrix, newMatrix(capacity * dimension))
     keys = enlarge(keys, new Float64Array(capacity))
     peaks = enlarge(peaks, new Float64Array(capacity))
   }
@@ -272,6 +283,10 @@ export const make = (options: {
     remove,
     search,
     outgrown: () => outliers.size > Math.max(32, rowOf.size / 1000),
-    fittingRange: () => rangeOfPeaks(peaks.subarray(0, rowOf.size), 1.1)
+    fittingRange: () => rangeOfPeaks(peaks.subarray(0, rowOf.size), 1.1),
+    release: () => {
+      matrix.buffer.resize(Math.max(0, matrix.byteLength - releaseStep))
+      return matrix.byteLength > 0
+    }
   }
 }

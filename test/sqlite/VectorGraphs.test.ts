@@ -164,8 +164,7 @@ describe("graphs: what is found", () => {
       yield* store.insertMany("c", records)
       yield* store.search("c", anywhere())
       yield* store.settled
-      const index = yield* indexOf(store)
-      assert.strictEqual(index?.state, "ready")
+      assert.strictEqual((yield* indexOf(store))?.state, "ready")
       let found = 0
       for (let i = 0; i < 200; i++) {
         const query = anywhere()
@@ -173,7 +172,6 @@ describe("graphs: what is found", () => {
         found += (yield* store.search("c", query)).filter(({ id }) => best.has(id)).length
       }
       assert.isAtLeast(found / 2000, 0.98)
-      assert.isAtLeast(found / 2000, index?.recall ?? 1)
     })
   )
 

@@ -181,6 +181,13 @@ describe("QuantizedIndex", () => {
     for (let i = 0; i < 1000; i++) index.put(i, base(384))
     assert.strictEqual(index.bytes(), QuantizedIndex.bytesFor(384, 1000))
   })
+
+  it("gives its memory back in steps", () => {
+    const index = QuantizedIndex.make({ dimension: 1000, metric: "dot", range: 1, capacity: 50_000 })
+    let steps = 1
+    while (index.release()) steps++
+    assert.strictEqual(steps, 3)
+  })
 })
 
 describe("Int8Search", () => {

@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import type { CollectionIndex } from "../../services/VectorStore.js"
 import { HnswIndex, type Metric, type Origin, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
+import { nextTurn } from "../EventLoop.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as GraphFile from "./SqliteGraphFile.js"
 import * as Graphs from "./SqliteGraphs.js"
@@ -154,13 +155,23 @@ export const make = (
 
     const bytes = () => Array.from(entries.values()).reduce((sum, entry) => sum + bytesOf(entry), 0)
 
+    /** Lets go of the rows, whose memory is given back bit by bit once no search uses them any more. */
+    const dropRows = (entry: Entry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const { lock, rows } = entry
+        entry.rows = undefined
+        if (rows === undefined) return Effect.void
+        const release = Effect.repeat(Effect.zipLeft(Effect.sync(rows.release), nextTurn), { while: (more) => more })
+        return FiberSet.run(background, Effect.asVoid(Effect.zipRight(lock.withPermits(1)(Effect.void), release)))
+      })
+
     /** Takes a graph into use, or none. */
     const replaceGraph = (entry: Entry, graph: GraphInUse | undefined): Effect.Effect<void> =>
       Effect.suspend(() => {
         const before = entry.graph
         entry.graph = graph
-        entry.rows = undefined
-        return before === undefined ? Effect.void : Scope.close(before.scope, Exit.void)
+        const closed = before === undefined ? Effect.void : Scope.close(before.scope, Exit.void)
+        return Effect.zipRight(dropRows(entry), closed)
       })
 
     const forget = (id: number): Effect.Effect<void> =>
@@ -190,8 +201,7 @@ export const make = (
         if (others() + rowBytes > memoryBytes) entry.matches.forget()
         const wanted = others() + rowBytes
         if (wanted <= memoryBytes) return evictFor(entry, wanted)
-        entry.rows = undefined
-        return new TooLarge()
+        return Effect.zipRight(dropRows(entry), new TooLarge())
       })
 
     const makeRoomForMatches = (entry: Entry): Effect.Effect<void> =>
@@ -350,7 +360,7 @@ export const make = (
       Effect.gen(function* () {
         const { dimension, id, metric } = collection
         const range = entry.rows?.outgrown() === true ? entry.rows.fittingRange() : undefined
-        if (range !== undefined || collection.reset_seq > entry.seq) entry.rows = undefined
+        if (range !== undefined || collection.reset_seq > entry.seq) yield* dropRows(entry)
         if (entry.rows === undefined) entry.seq = entry.graph?.row.seq ?? 0
         const deletions = yield* client.query(
           "SELECT row_id FROM db_hub_vector_deletions WHERE collection_id = ? AND seq > ?",
