@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
 import type { FileSystem } from "@effect/platform/FileSystem"
 import type { Path } from "@effect/platform/Path"
 import * as Config from "effect/Config"
@@ -117,6 +118,15 @@ export const selected = (options: Common) =>
  */
 export const fileOf = (settings: BackendConfig): string | undefined =>
   settings.type === "sqlite" && settings.path !== ":memory:" ? settings.path : undefined
+
+/**
+ * Where backups of a backend go unless told otherwise: beside its file.
+ *
+ * @since 0.1.0
+ * @category configuration
+ */
+export const backupFolderOf = (settings: BackendConfig): string =>
+  NodePath.resolve(NodePath.dirname(fileOf(settings) ?? "data/hub.db"), "backups")
 
 /**
  * Where a backend keeps its data, without secrets.

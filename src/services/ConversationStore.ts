@@ -9,7 +9,20 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { DbError } from "../errors/index.js"
 import type { Highlight } from "../vector/index.js"
-import { Cost, Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import {
+  Cost,
+  Count,
+  Id,
+  JsonRecord,
+  JsonValue,
+  Key,
+  optional,
+  type Page,
+  type PageOptions,
+  Text,
+  Timestamp,
+  UserId
+} from "./Model.js"
 import type { StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
@@ -407,26 +420,6 @@ export const ClearConversation = operation("ConversationStore.clear", { payload:
  * @since 0.1.0
  * @category models
  */
-export interface ConversationPage {
-  readonly items: ReadonlyArray<ConversationSummary>
-  /** Gives the next page; null on the last. */
-  readonly cursor: string | null
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface ConversationPageOptions {
-  /** At most 1000; default 50. */
-  readonly limit?: number
-  readonly cursor?: string | null
-}
-
-/**
- * @since 0.1.0
- * @category models
- */
 export interface SearchMessagesOptions extends Pick<StoreSearchRequest, "syntax" | "limit"> {
   /** Those of one conversation. */
   readonly conversation?: string
@@ -485,20 +478,20 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
     /** Newest activity first, of one channel or all. */
     readonly list: (
       user: string,
-      options?: ConversationPageOptions & { readonly channel?: string }
-    ) => Effect.Effect<ConversationPage, DbError>
+      options?: PageOptions & { readonly channel?: string }
+    ) => Effect.Effect<Page<ConversationSummary>, DbError>
     /** What was forked off a conversation, newest activity first. */
     readonly branches: (
       user: string,
       id: string,
-      options?: ConversationPageOptions
-    ) => Effect.Effect<ConversationPage, DbError>
+      options?: PageOptions
+    ) => Effect.Effect<Page<ConversationSummary>, DbError>
     /** The conversations whose parent it is, newest activity first. */
     readonly children: (
       user: string,
       id: string,
-      options?: ConversationPageOptions
-    ) => Effect.Effect<ConversationPage, DbError>
+      options?: PageOptions
+    ) => Effect.Effect<Page<ConversationSummary>, DbError>
     /** In the order in which they were set. */
     readonly facts: (user: string, id: string) => Effect.Effect<ReadonlyArray<Fact>, DbError>
     /** The user's entries, compactions too, whose content has some of the words of a text, the best first. */

@@ -7,7 +7,19 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import {
+  Count,
+  Id,
+  JsonRecord,
+  JsonValue,
+  Key,
+  optional,
+  type Page,
+  type PageOptions,
+  Text,
+  Timestamp,
+  UserId
+} from "./Model.js"
 import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
@@ -257,7 +269,7 @@ export interface SimilarMemory {
  * @since 0.1.0
  * @category models
  */
-export interface ListMemoriesOptions {
+export interface ListMemoriesOptions extends PageOptions {
   readonly kind?: MemoryKind
   readonly tag?: string
   readonly minImportance?: number
@@ -265,9 +277,6 @@ export interface ListMemoriesOptions {
   readonly notEmbeddedBy?: string
   /** Those that were superseded, too. */
   readonly superseded?: boolean
-  /** At most 1000; default 50. */
-  readonly limit?: number
-  readonly cursor?: string | null
 }
 
 /**
@@ -288,11 +297,8 @@ export class MemoryStore extends Context.Tag("effect-db-hub/MemoryStore")<
     readonly prune: Submit<typeof PruneMemories>
     /** `NotFound` if there is none of the user's. */
     readonly get: (user: string, id: string) => Effect.Effect<Memory, DbError>
-    /** Newest first; `cursor` gives the next page and is null on the last. */
-    readonly list: (
-      user: string,
-      options?: ListMemoriesOptions
-    ) => Effect.Effect<{ readonly items: ReadonlyArray<Memory>; readonly cursor: string | null }, DbError>
+    /** Newest first. */
+    readonly list: (user: string, options?: ListMemoriesOptions) => Effect.Effect<Page<Memory>, DbError>
     /**
      * The user's memories nearest to an embedding, among those embedded by the same model: as many as asked for, if
      * there are so many. Nothing is written: tell `recordAccess` what was used.

@@ -116,6 +116,31 @@ export const JsonRecord: Schema.Schema<JsonObject> = Schema.declare(
 )
 
 /**
+ * Which page of a list.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PageOptions {
+  /** At most 1000; default 50. */
+  readonly limit?: number
+  /** That of the page before; the first page without it. */
+  readonly cursor?: string | null
+}
+
+/**
+ * A page of a list.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Page<A> {
+  readonly items: ReadonlyArray<A>
+  /** Gives the next page; null on the last. */
+  readonly cursor: string | null
+}
+
+/**
  * A stored row that cannot be read, and what is wrong with it.
  *
  * Whoever asks for such a row, alone or in a list, gets `DbCorrupt` that names its table and id, since a list that is

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, Key, optional, Timestamp, UserId } from "./Model.js"
+import { Count, Id, Key, optional, type Page, type PageOptions, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -120,10 +120,7 @@ export class ProjectStore extends Context.Tag("effect-db-hub/ProjectStore")<
     readonly get: (user: string, id: string) => Effect.Effect<Project, DbError>
     /** The user's project at a path; `NotFound` if there is none. */
     readonly getByPath: (user: string, path: string) => Effect.Effect<Project, DbError>
-    /** The last opened first, 50 by default; `cursor` takes the one of the page before. */
-    readonly list: (
-      user: string,
-      options?: { readonly limit?: number; readonly cursor?: string }
-    ) => Effect.Effect<{ readonly items: ReadonlyArray<Project>; readonly cursor: string | null }, DbError>
+    /** The last opened first. */
+    readonly list: (user: string, options?: PageOptions) => Effect.Effect<Page<Project>, DbError>
   }
 >() {}

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
-import { Count, Id, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import { Count, Id, Key, optional, type Page, type PageOptions, Text, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -141,10 +141,7 @@ export class SkillStore extends Context.Tag("effect-db-hub/SkillStore")<
       user: string,
       options?: { readonly taskType?: string }
     ) => Effect.Effect<ReadonlyArray<Skill>, DbError>
-    /** Active or not, newest first, 50 by default; `cursor` takes the one of the page before. */
-    readonly list: (
-      user: string,
-      options?: { readonly limit?: number; readonly cursor?: string }
-    ) => Effect.Effect<{ readonly items: ReadonlyArray<Skill>; readonly cursor: string | null }, DbError>
+    /** Active or not, newest first. */
+    readonly list: (user: string, options?: PageOptions) => Effect.Effect<Page<Skill>, DbError>
   }
 >() {}

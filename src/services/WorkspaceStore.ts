@@ -10,9 +10,21 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { DbError } from "../errors/index.js"
+import type { DbError, InvalidInput } from "../errors/index.js"
 import { isStorableText } from "../vector/index.js"
-import { Count, Id, JsonRecord, JsonValue, Key, optional, Text, Timestamp, UserId } from "./Model.js"
+import {
+  Count,
+  Id,
+  JsonRecord,
+  JsonValue,
+  Key,
+  optional,
+  type Page,
+  type PageOptions,
+  Text,
+  Timestamp,
+  UserId
+} from "./Model.js"
 import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
@@ -428,6 +440,27 @@ export const SetLayers = operation("WorkspaceStoreAdmin.setLayers", {
 })
 
 /**
+ * Looks at what is about to become the content of a document, and refuses it by failing: such as instructions that were
+ * slipped into a document which goes into the prompt. Given to the layer of the stores, it is asked in the transaction of
+ * every write of content, by whatever operation; where writes are forwarded, it is that of the process that writes.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class WorkspaceGuard extends Context.Tag("effect-db-hub/WorkspaceGuard")<
+  WorkspaceGuard,
+  {
+    /** Fails with what is wrong with the content; whose document it is, and where, is told with it. */
+    readonly check: (document: {
+      readonly user: string
+      readonly agent: string | null
+      readonly path: string
+      readonly content: string
+    }) => Effect.Effect<void, InvalidInput>
+  }
+>() {}
+
+/**
  * A part of a list; `limit` is 100 unless told otherwise, 1000 at most.
  *
  * @since 0.1.0
@@ -492,11 +525,11 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     readonly exists: (user: string, path: string, agent?: string) => Effect.Effect<boolean, DbError>
     /** Every path, in order. */
     readonly listPaths: (user: string, agent?: string) => Effect.Effect<ReadonlyArray<string>, DbError>
-    /** The last changed first, 50 by default; `cursor` takes the one of the page before. */
+    /** The last changed first. */
     readonly listDocuments: (
       user: string,
-      options?: { readonly agent?: string; readonly limit?: number; readonly cursor?: string | null }
-    ) => Effect.Effect<{ readonly items: ReadonlyArray<DocumentInfo>; readonly cursor: string | null }, DbError>
+      options?: PageOptions & { readonly agent?: string }
+    ) => Effect.Effect<Page<DocumentInfo>, DbError>
     /** What lies directly in a folder (`""` = the root), by path; empty if there is no such folder. */
     readonly listDirectory: (
       user: string,
@@ -521,6 +554,8 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     readonly layers: (user: string) => Effect.Effect<ReadonlyArray<WorkspaceLayer>, DbError>
     /** The user's own document at a path, else that of the first layer that has it; identity documents: own ones only. */
     readonly getAcross: (user: string, path: string, agent?: string) => Effect.Effect<Document, DbError>
+    /** Whether `getAcross` finds a document at a path. */
+    readonly existsAcross: (user: string, path: string, agent?: string) => Effect.Effect<boolean, DbError>
     /** The user's chunks found by their words, by an embedding, or by both, as one ranking. */
     readonly search: (
       user: string,

@@ -15,6 +15,7 @@ const ofAllUsers = new Set([
   "SecretStoreAdmin",
   "StatementBatch",
   "ToolFailureStore",
+  "WorkspaceGuard",
   "WorkspaceStoreAdmin"
 ])
 

@@ -1,14 +1,13 @@
 /**
  * @since 0.1.0
  */
-import * as NodePath from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Actions from "../../tools/Actions.js"
 import { outputFile } from "../../tools/backupFile.js"
-import { fileOf, open, selected } from "../Backends.js"
+import { backupFolderOf, fileOf, open, selected } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
 import { ExitWith, print } from "../report.js"
@@ -44,7 +43,7 @@ export const backup = Command.make(
       Effect.gen(function* () {
         const { name, settings } = yield* selected(options)
         const database = fileOf(settings)
-        const folder = NodePath.resolve(NodePath.dirname(database ?? "data/hub.db"), "backups")
+        const folder = backupFolderOf(settings)
         const output = yield* Effect.transposeMapOption(options.output, (given) =>
           outputFile(given, folder, options.allowOutside)
         )

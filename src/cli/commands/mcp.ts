@@ -2,7 +2,6 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
-import * as NodePath from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Config from "effect/Config"
@@ -19,13 +18,10 @@ import { Hub } from "../../services/Hub.js"
 import type { HubConfig } from "../../services/HubConfig.js"
 import { MemoryStore } from "../../services/MemoryStore.js"
 import { type Group, tools } from "../../tools/Declarations.js"
-import { configuration, fileOf } from "../Backends.js"
+import { backupFolderOf, configuration } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { note } from "../report.js"
 import { version } from "../version.js"
-
-const backupFolder = (config: HubConfig) =>
-  NodePath.resolve(NodePath.dirname(fileOf(config.primary) ?? "data/hub.db"), "backups")
 
 /** The hub, and where calls are recorded: in its primary, unless nothing can be written there. */
 const surroundings = (config: HubConfig) =>
@@ -119,7 +115,7 @@ export const mcp = Command.make(
           groups: ["read", ...allow] as ReadonlyArray<Group>,
           writes,
           dmlOnly,
-          backupFolder: backupFolder(config),
+          backupFolder: backupFolderOf(config.primary),
           callsPerSecond,
           embeddings,
           memories: { store, user },

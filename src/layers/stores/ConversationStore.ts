@@ -18,7 +18,6 @@ import {
   ClearConversation,
   CompactConversation,
   Conversation,
-  type ConversationPageOptions,
   ConversationStore,
   type ConversationSummary,
   CreateConversation,
@@ -42,7 +41,7 @@ import {
   UpdateMessage
 } from "../../services/ConversationStore.js"
 import * as Decimals from "../../services/Decimals.js"
-import { Cost } from "../../services/Model.js"
+import { Cost, type PageOptions } from "../../services/Model.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
@@ -282,7 +281,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         total
       )
 
-    const page = (operation: string, conditions: ReadonlyArray<Page.Condition>, options: ConversationPageOptions) =>
+    const page = (operation: string, conditions: ReadonlyArray<Page.Condition>, options: PageOptions) =>
       Effect.map(
         conversations.newest(`ConversationStore.${operation}`, "lastActivityAt", conditions, options),
         ({ cursor, items }) => ({ items: items.map(summarize), cursor })

@@ -9,6 +9,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import type { PageOptions } from "../../services/Model.js"
 import type { Written } from "../../services/WriteChannel.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -117,7 +118,7 @@ export const make = <F extends Schema.Struct.Fields>(
       operation: string,
       field: keyof F & string,
       conditions: ReadonlyArray<Page.Condition>,
-      { cursor, limit }: { readonly cursor?: string | null | undefined; readonly limit?: number | undefined }
+      { cursor, limit }: PageOptions
     ) =>
       Effect.gen(function* () {
         const origin = { backend: backend.name, operation }

@@ -6,6 +6,7 @@ import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import type { StoreSearchAnswer } from "../../services/Search.js"
@@ -15,8 +16,10 @@ import {
   Document,
   DocumentInfo,
   DocumentVersion,
+  identityPaths,
   normalizePath,
   VersionInfo,
+  WorkspaceGuard,
   type WorkspaceLayer,
   WorkspaceStore,
   WorkspaceStoreAdmin
@@ -96,7 +99,14 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       const folders = Folders.make(backend)
       const layers = Layers.make(backend)
 
+      const guard = yield* Effect.serviceOption(WorkspaceGuard)
+
       const at = (operation: string) => ({ operation, backend: name })
+
+      /** What the guard refuses is not written. */
+      const admit = (user: string, agent: string | null, path: string, content: string) =>
+        Option.isNone(guard) ? Effect.void : guard.value.check({ user, agent, path, content })
+
       const orNotFound = (operation: string) => Rows.orNotFound(name, operation, "document")
 
       const insertDocument = dialect.insertIfAbsent("db_hub_documents", insertedColumns, [
@@ -131,6 +141,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       /** Undefined if somebody else made the document first. */
       const create = (place: Place, next: Next): Effect.Effect<DocumentInfo | undefined, DbError> =>
         Effect.gen(function* () {
+          yield* admit(place.user, place.agent ?? null, normalizePath(place.path), next.content)
           const now = yield* Fresh.now
           const info: DocumentInfo = {
             id: crypto.randomUUID(),
@@ -198,6 +209,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           if (same && next.metadata === undefined && next.chunks === undefined) {
             return { result: infoOf(before), ids: [] }
           }
+          if (!same) yield* admit(before.userId, before.agentId, before.path, next.content)
           if (!same && keepVersion) yield* keep(before)
           const info: DocumentInfo = {
             ...infoOf(before),
@@ -506,6 +518,17 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             const byUser = new Map(Folders.visible(user, found).map((document) => [document.userId, document]))
             const scope = scopes.find((scope) => byUser.has(scope)) ?? user
             return yield* orNotFound("WorkspaceStore.getAcross")(byUser.get(scope))
+          }),
+        existsAcross: (user, path, agent = "") =>
+          Effect.gen(function* () {
+            const own = identityPaths.has(normalizePath(path))
+            const scopes = own ? [user] : yield* layers.scopesOf(user)
+            const found = yield* backend.query(
+              `SELECT 1 AS found FROM db_hub_documents
+               WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ? LIMIT 1`,
+              [...scopes, agent, normalizePath(path)]
+            )
+            return found.length > 0
           }),
         search: (user, request) => search("WorkspaceStore.search", user, [user], request),
         searchAcross: (user, request) =>
