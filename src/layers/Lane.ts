@@ -136,10 +136,24 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
       )
     })
 
-  const released = Effect.sync(release)
   const holdMask: Lane["holdMask"] = (context, budget, body) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(take(context, budget, restore), () => Effect.ensuring(body(restore), released))
+      Effect.flatMap(take(context, budget, restore), () =>
+        // Nothing interrupts this, so that nothing heavier is needed to give the lane back.
+        Effect.matchCauseEffect(
+          Effect.suspend(() => body(restore)),
+          {
+            onFailure: (cause) => {
+              release()
+              return Effect.failCause(cause)
+            },
+            onSuccess: (value) => {
+              release()
+              return Effect.succeed(value)
+            }
+          }
+        )
+      )
     )
 
   return {

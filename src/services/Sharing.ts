@@ -42,6 +42,8 @@ export type PrimaryRecord = typeof PrimaryRecord.Type
 export interface Sharing {
   /** The transaction of this backend that a fiber is in; undefined where it is in none. */
   readonly transaction: FiberRef.FiberRef<unknown>
+  /** Whether a transaction of this process is under way. */
+  readonly isWriting: () => boolean
   /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
   readonly slots: number
   /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */

@@ -13,6 +13,7 @@ import type * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
@@ -102,6 +103,18 @@ const isOver = (transaction: Transaction): boolean =>
 const rootOf = (transaction: Transaction): Transaction =>
   transaction.parent === undefined ? transaction : rootOf(transaction.parent)
 
+/** Goes on at once after what is done already. */
+const after = <A, E, R>(
+  step: Effect.Effect<unknown, DbError>,
+  onFailure: (cause: Cause.Cause<E | DbError>) => Effect.Effect<A, E | DbError, R>,
+  onSuccess: () => Effect.Effect<A, E | DbError, R>,
+  restore: Lane.Restore = (effect) => effect
+): Effect.Effect<A, E | DbError, R> => {
+  if (!Exit.isExit(step)) return Effect.matchCauseEffect(restore(step), { onFailure, onSuccess })
+  const done = step as Exit.Exit<unknown, DbError>
+  return Exit.isSuccess(done) ? onSuccess() : onFailure(done.cause)
+}
+
 const nameOf = (savepoint: Transaction): string => `hub_${savepoint.depth}`
 
 /**
@@ -115,6 +128,7 @@ export const make = (
     // Of its own per client: inside a transaction of another client, statements of this one stay its own. Not a service,
     // since to give one copies all that a fiber has.
     const current = FiberRef.unsafeMake<unknown>(undefined, { join: (parent) => parent })
+    const leaveRoot = FiberRef.set(current, undefined)
     const transactionOf = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
       fiber.getFiberRef(current) as Transaction | undefined
     const encode = (params: ReadonlyArray<unknown>) => Values.encode(params, options.name)
@@ -443,44 +457,47 @@ export const make = (
       control(`ROLLBACK TO ${nameOf(unfinished)}`)
     }
 
-    /** Runs `effect` between the statements that begin, keep and undo one level; the lane is held by the caller. */
+    /**
+     * Runs `effect` between the statements that begin, keep and undo one level, each of them at once where it can be; the
+     * lane is held by the caller.
+     */
     const level = <A, E, R>(
       effect: Effect.Effect<A, E, R>,
       transaction: Transaction,
       statements: {
-        readonly begin: Effect.Effect<unknown, DbError>
-        readonly keep: Effect.Effect<unknown, DbError>
-        readonly undo: Effect.Effect<void, DbError>
+        readonly begin: () => Effect.Effect<unknown, DbError>
+        readonly keep: () => Effect.Effect<unknown, DbError>
+        readonly undo: () => Effect.Effect<void, DbError>
       },
       restore: Lane.Restore
     ): Effect.Effect<A, E | DbError, R> => {
       const failed = (cause: Cause.Cause<E | DbError>) =>
-        Effect.zipRight(Effect.ignore(statements.undo), Effect.failCause(cause))
-      const leave = FiberRef.set(current, transaction.parent)
-      const body = Effect.zipRight(FiberRef.set(current, transaction), restore(effect))
-      const run = Effect.matchCauseEffect(body, {
-        // The body's own error is the one to report, also when SQLite has rolled back already.
-        onFailure: (cause) =>
-          Effect.flatMap(leave, () => {
-            if (transaction.open) endLevel(transaction)
-            return failed(cause)
-          }),
-        onSuccess: (value) =>
-          Effect.flatMap(leave, () => {
-            if (transaction.open) endLevel(transaction)
-            const root = rootOf(transaction)
-            if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context("transaction.commit")))
-            if (!writer.db.inTransaction) {
-              return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(context("transaction.commit")))
-            }
-            return Effect.matchCauseEffect(statements.keep, {
-              onFailure: failed,
-              onSuccess: () => Effect.succeed(value)
-            })
-          })
-      })
+        Effect.zipRight(Effect.ignore(Effect.suspend(statements.undo)), Effect.failCause(cause))
+      const leave = transaction.parent === undefined ? leaveRoot : FiberRef.set(current, transaction.parent)
+      const run = () =>
+        Effect.matchCauseEffect(
+          Effect.flatMap(FiberRef.set(current, transaction), () => restore(effect)),
+          {
+            // The body's own error is the one to report, also when SQLite has rolled back already.
+            onFailure: (cause) =>
+              Effect.flatMap(leave, () => {
+                if (transaction.open) endLevel(transaction)
+                return failed(cause)
+              }),
+            onSuccess: (value) =>
+              Effect.flatMap(leave, () => {
+                if (transaction.open) endLevel(transaction)
+                if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(context("transaction.commit")))
+                if (!writer.db.inTransaction) {
+                  const { failure } = rootOf(transaction)
+                  return Effect.fail(failure ?? SqlTemplates.endedByStatement(context("transaction.commit")))
+                }
+                return after(statements.keep(), failed, () => Effect.succeed(value))
+              })
+          }
+        )
       // An interruption may fall between BEGIN and its answer.
-      return Effect.matchCauseEffect(restore(statements.begin), { onFailure: failed, onSuccess: () => run })
+      return after(statements.begin(), failed, run, restore)
     }
 
     /** Has no effect within a transaction. */
@@ -498,69 +515,72 @@ export const make = (
       transactionOptions?: TransactionOptions
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.withFiberRuntime<A, E | DbError, R>((fiber) =>
-        SqlTemplates.traced(fiber, begun(effect, transactionOptions))
+        SqlTemplates.traced(fiber, begun(transactionOf(fiber), effect, transactionOptions))
       )
 
     const begun = <A, E, R>(
+      outer: Transaction | undefined,
       effect: Effect.Effect<A, E, R>,
       transactionOptions?: TransactionOptions
-    ): Effect.Effect<A, E | DbError, R> =>
-      Effect.withFiberRuntime<A, E | DbError, R>((fiber) => {
-        const outer = transactionOf(fiber)
-        if (closed && outer === undefined) return Effect.fail(SqlTemplates.isClosed(context("transaction.begin")))
-        const { busyTimeout } = transactionOptions ?? options
-        const budget =
-          typeof busyTimeout === "number" ? busyTimeout : Duration.toMillis(busyTimeout ?? options.busyTimeout)
-        const begin = context("transaction.begin")
-        const inner: Transaction = {
-          open: true,
-          failure: undefined,
-          parent: outer,
-          cursors: new Set(),
-          savepoint: undefined,
-          depth: outer === undefined ? 0 : outer.depth + 1,
-          lane: undefined
-        }
-        if (outer === undefined) {
-          const defer = transactionOptions?.deferReferences === true && options.foreignKeys
-          const statements = {
-            begin: Open.retryBusy(budget, begin, () => {
+    ): Effect.Effect<A, E | DbError, R> => {
+      if (closed && outer === undefined) return Effect.fail(SqlTemplates.isClosed(context("transaction.begin")))
+      const { busyTimeout } = transactionOptions ?? options
+      const budget =
+        typeof busyTimeout === "number" ? busyTimeout : Duration.toMillis(busyTimeout ?? options.busyTimeout)
+      const begin = context("transaction.begin")
+      const inner: Transaction = {
+        open: true,
+        failure: undefined,
+        parent: outer,
+        cursors: new Set(),
+        savepoint: undefined,
+        depth: outer === undefined ? 0 : outer.depth + 1,
+        lane: undefined
+      }
+      if (outer === undefined) {
+        const defer = transactionOptions?.deferReferences === true && options.foreignKeys
+        const statements = {
+          begin: () =>
+            Open.tryNow(budget, begin, () => {
               clean()
               if (defer) enforceReferences(false)
               return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
             }),
-            keep: Open.retryBusy(budget, context("transaction.commit"), () => {
+          keep: () =>
+            Open.tryNow(budget, context("transaction.commit"), () => {
               if (defer) checkReferences(context("transaction.commit"))
               return control("COMMIT")
             }),
-            undo: undo("transaction.rollback", "ROLLBACK")
-          }
-          const enforce = Effect.sync(() => enforceReferences(true))
-          return lane.holdMask(begin, budget, (restore) => {
-            const whole = level(effect, inner, statements, restore)
-            return defer ? Effect.ensuring(whole, enforce) : whole
-          })
+          undo: () => undo("transaction.rollback", "ROLLBACK")
         }
-        const name = nameOf(inner)
-        const statements = {
-          begin: within(outer, "transaction.begin", () => {
+        const enforce = Effect.sync(() => enforceReferences(true))
+        return lane.holdMask(begin, budget, (restore) => {
+          const whole = level(effect, inner, statements, restore)
+          return defer ? Effect.ensuring(whole, enforce) : whole
+        })
+      }
+      const name = nameOf(inner)
+      const statements = {
+        begin: () =>
+          runWithin(outer, "transaction.begin", () => {
             control(`SAVEPOINT ${name}`)
             outer.savepoint = inner
           }),
-          keep: within(outer, "transaction.commit", () => {
+        keep: () =>
+          runWithin(outer, "transaction.commit", () => {
             control(`RELEASE ${name}`)
             outer.savepoint = undefined
           }),
-          undo: Effect.suspend(() => {
-            if (outer.savepoint !== inner || isOver(outer)) return Effect.void
-            outer.savepoint = undefined
-            closeCursors(outer)
-            return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
-          })
+        undo: () => {
+          if (outer.savepoint !== inner || isOver(outer)) return Effect.void
+          outer.savepoint = undefined
+          closeCursors(outer)
+          return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
         }
-        outer.lane ??= Lane.make(lane.metrics)
-        return outer.lane.holdMask(begin, budget, (restore) => level(effect, inner, statements, restore))
-      })
+      }
+      outer.lane ??= Lane.make(lane.metrics)
+      return outer.lane.holdMask(begin, budget, (restore) => level(effect, inner, statements, restore))
+    }
 
     const readOnly: SqliteClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
       Effect.withFiberRuntime((fiber) => {

@@ -25,7 +25,8 @@ import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
  * wrote last at hand, and is not to be interrupted at every write by all who wait.
  */
 const firstPause = 2
-const longestPause = 20
+const pauseGrowth = 6
+const longestPause = 70
 
 /**
  * Tries until SQLite no longer answers BUSY, for `budget` milliseconds; the event loop runs on in between.
@@ -34,28 +35,36 @@ const longestPause = 20
  * @category locking
  */
 export const retryBusy = <A>(budget: number, context: ErrorContext, attempt: () => A): Effect.Effect<A, DbError> =>
-  Effect.suspend(() => {
-    let deadline: number | undefined
-    let longest = firstPause
-    const again: Effect.Effect<A, DbError> = Effect.suspend(() => {
-      try {
-        return Effect.succeed(attempt())
-      } catch (cause) {
-        if (!isBusy(cause)) {
-          const error = fromSqlite(cause, context)
-          if (error._tag !== "DbBusy") return Effect.fail(error)
-        }
-        const now = performance.now()
-        deadline ??= now + budget
-        if (now >= deadline) return Effect.fail(lockHeld(budget, context))
-        // Jittered, so that waiters do not march in step.
-        const millis = longest * (0.5 + Math.random() / 2)
-        longest = Math.min(longest * 2, longestPause)
-        return Effect.zipRight(pause(Math.min(millis, deadline - now)), again)
+  Effect.suspend(() => tryNow(budget, context, attempt))
+
+/**
+ * As `retryBusy`, but the first attempt is made at once, and its result is an `Exit`.
+ *
+ * @since 0.1.0
+ * @category locking
+ */
+export const tryNow = <A>(budget: number, context: ErrorContext, attempt: () => A): Effect.Effect<A, DbError> => {
+  let deadline: number | undefined
+  let longest = firstPause
+  const next = (): Effect.Effect<A, DbError> => {
+    try {
+      return Effect.succeed(attempt())
+    } catch (cause) {
+      if (!isBusy(cause)) {
+        const error = fromSqlite(cause, context)
+        if (error._tag !== "DbBusy") return Effect.fail(error)
       }
-    })
-    return again
-  })
+      const now = performance.now()
+      deadline ??= now + budget
+      if (now >= deadline) return Effect.fail(lockHeld(budget, context))
+      // Jittered, so that waiters do not march in step.
+      const millis = longest * (0.5 + Math.random() / 2)
+      longest = Math.min(longest * pauseGrowth, longestPause)
+      return Effect.flatMap(pause(Math.min(millis, deadline - now)), next)
+    }
+  }
+  return next()
+}
 
 /** The plain answer to an attempt, without the cost of an error of the hub. */
 const isBusy = (cause: unknown): boolean => cause instanceof Error && "code" in cause && cause.code === "SQLITE_BUSY"

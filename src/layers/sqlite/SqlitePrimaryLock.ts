@@ -110,6 +110,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
     return {
       slots,
       transaction: client.current,
+      isWriting: client.lane.isHeld,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
       read: Effect.map(retryBusy(recordBudget, context, published), (text) =>
         Either.getOrUndefined(decodeRecord(text))

@@ -341,7 +341,6 @@ const make = (
       { guard: Effect.void, onCommit: writes.committed, onFenced: Effect.void }
     )
     yield* Effect.addFinalizer(() => local.drain(drainBound))
-    let writing = false
 
     interface Write<A> {
       readonly operation: string
@@ -359,14 +358,10 @@ const make = (
     /** One attempt here: at once if nothing else is being written, else with what waits. */
     const locally = <A>(operation: string, deadline: number, statements: Effect.Effect<A, DbError>) =>
       Effect.suspend(() => {
-        if (writing || !local.isIdle()) return local.submit({ source: "", operation, deadline, write: statements })
-        writing = true
-        return Effect.ensuring(
-          here(statements, settings.localWait),
-          Effect.sync(() => {
-            writing = false
-          })
-        )
+        const waits = sharing.isWriting() || !local.isIdle()
+        return waits
+          ? local.submit({ source: "", operation, deadline, write: statements })
+          : here(statements, settings.localWait)
       })
 
     const timedOut = (operation: string, applied: "no" | "unknown") =>

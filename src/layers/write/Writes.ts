@@ -13,6 +13,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import { DbCorrupt, type DbError, InvalidInput, NotFound } from "../../errors/index.js"
 import { type BackendShape, Json, type Row } from "../../services/Backend.js"
@@ -28,6 +29,10 @@ const insertChange = "INSERT INTO db_hub_changes (store, operation, ids, created
 /** Changes read at once. */
 const feedPage = 500
 
+/** Most payloads and results are as they travel: then there is nothing to encode. */
+const encodeOf = <A, I>(schema: Schema.Schema<A, I>): ((value: A) => I) =>
+  SchemaAST.encodedAST(schema.ast) === schema.ast ? (value) => value as unknown as I : Schema.encodeSync(schema)
+
 /** Results as they are kept beside their keys and as they travel. */
 interface StoredResults<A> {
   readonly encode: (result: A) => string
@@ -35,11 +40,10 @@ interface StoredResults<A> {
 }
 
 const storedResults = <A, I>(success: Schema.Schema<A, I>, unreadable: () => DbCorrupt): StoredResults<A> => {
-  const schema = Schema.parseJson(Schema.Struct({ result: Schema.optional(success) }))
-  const encode = Schema.encodeSync(schema)
-  const decode = Schema.decodeUnknownEither(schema)
+  const encode = encodeOf(success)
+  const decode = Schema.decodeUnknownEither(Schema.parseJson(Schema.Struct({ result: Schema.optional(success) })))
   return {
-    encode: (result) => encode({ result }),
+    encode: (result) => JSON.stringify({ result: encode(result) }),
     decode: (stored) => Either.mapBoth(decode(stored), { onLeft: unreadable, onRight: ({ result }) => result as A })
   }
 }
@@ -50,15 +54,22 @@ type Place = readonly [writer: number, id: number]
 const wake = (woken: Queue.Dequeue<void>): Effect.Effect<void> =>
   Effect.withClock(Effect.race(Queue.take(woken), Effect.sleep(pollInterval)), realClock)
 
-/** Equal for equal payloads, in whatever order the keys of their objects came. */
-const hashOf = (payload: unknown): string => {
-  const text = JSON.stringify(payload, (_key, value: unknown) =>
-    typeof value === "object" && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).toSorted(([one], [other]) => (one < other ? -1 : 1)))
-      : value
+const inOrder = (value: unknown): unknown => {
+  if (typeof value !== "object" || value === null || "toJSON" in value) return value
+  if (Array.isArray(value)) return value.map(inOrder)
+  const object = value as Readonly<Record<string, unknown>>
+  return Object.fromEntries(
+    Object.keys(object)
+      .sort()
+      .map((key) => [key, inOrder(object[key])])
   )
-  return NodeCrypto.createHash("sha256").update(text).digest("hex")
 }
+
+/** Equal for equal payloads, in whatever order the keys of their objects came. */
+const hashOf = (payload: unknown): string =>
+  NodeCrypto.createHash("sha256")
+    .update(JSON.stringify(inOrder(payload)))
+    .digest("hex")
 
 /** What was expected, without what was there: the message of a schema ends in the actual value. */
 const expected = (message: string): string => message.replace(/, actual [\s\S]*$/, "")
@@ -314,7 +325,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         const isPayload = Check.make(payloadSchema)
         const validate = Schema.validateEither(payloadSchema)
         const decode = Schema.decodeUnknownEither(payloadSchema)
-        const encode = Schema.encodeSync(payloadSchema)
+        const encode = encodeOf(payloadSchema)
         const results = storedResults(success, () => unreadableResult(name, tag))
         return {
           tag,
