@@ -59,7 +59,8 @@ export const writeForGraph = (
 ): void => {
   const factor = metric === "cosine" ? 1 / Math.sqrt(dot(vector, vector)) : scale
   for (let i = 0; i < vector.length; i++) {
-    into[at + i] = Math.max(-largest, Math.min(largest, vector[i]! * factor))
+    const x = vector[i]! * factor
+    into[at + i] = x > largest ? largest : x < -largest ? -largest : x
   }
 }
 

@@ -350,7 +350,7 @@ const takeLock = ({ collection, database }: BuildTask): void => {
 dieWithParent()
 process.umask(0o077)
 // Whatever else runs on the machine goes first.
-NodeOs.setPriority(NodeOs.constants.priority.PRIORITY_LOW)
+NodeOs.setPriority(NodeOs.constants.priority.PRIORITY_BELOW_NORMAL)
 
 process.on("message", async (request: BuilderRequest) => {
   try {
