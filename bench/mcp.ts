@@ -1,6 +1,7 @@
 /**
  * `db-hub mcp` beside `@bytebase/dbhub` (on the Node 24 that it asks for), both driven over stdio by the official client:
- * the time to start up to the first answer, the time of a call, what the list of tools costs a model.
+ * the time to start up to the first answer, the time of a call, what the list of tools costs a model. A tool of the same
+ * SDK that does nothing tells how much of a call is the protocol's.
  */
 import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
@@ -81,10 +82,11 @@ const compare = async (title: string, [ours, theirs]: readonly [Server, Server])
   for (const [i, server] of both.entries()) console.log(row(server.name, [up[i]!], "ms"))
   console.log(`  ratio ${(up[0]! / up[1]!).toFixed(2)}`)
 
-  const clients = await Promise.all(both.map(connect))
-  const taken = both.map((): Array<number> => [])
+  const asked = [ours, theirs, floor]
+  const clients = await Promise.all(asked.map(connect))
+  const taken = asked.map((): Array<number> => [])
   for (let round = -1; round < rounds; round++) {
-    for (const [i, server] of both.entries()) {
+    for (const [i, server] of asked.entries()) {
       for (let n = 0; n < calls; n++) {
         const started = performance.now()
         await ask(clients[i]!, server, sql(n), `note ${n + 1}`)
@@ -95,10 +97,10 @@ const compare = async (title: string, [ours, theirs]: readonly [Server, Server])
   }
   const [p50, p99] = [0.5, 0.99].map((part) => taken.map((values) => percentile(values, part)))
   console.log(`${title}: one call, p50 and p99 of ${rounds * calls}`)
-  for (const [i, server] of both.entries()) console.log(row(server.name, [p50![i]!, p99![i]!], "ms"))
+  for (const [i, server] of asked.entries()) console.log(row(server.name, [p50![i]!, p99![i]!], "ms"))
   console.log(`  ratio ${(p50![0]! / p50![1]!).toFixed(2)} (p50), ${(p99![0]! / p99![1]!).toFixed(2)} (p99)`)
 
-  const lists = await Promise.all(clients.map((client) => client.listTools()))
+  const lists = await Promise.all(clients.slice(0, 2).map((client) => client.listTools()))
   const cost = (list: unknown) => Math.ceil(JSON.stringify(list).length / 4)
   console.log(`${title}: tools/list, characters / 4`)
   for (const [i, server] of both.entries()) {
@@ -128,6 +130,14 @@ const theirs = (dsn: string): Server => ({
   tool: "execute_sql",
   argumentsOf: (statement) => ({ sql: statement })
 })
+
+const floor: Server = {
+  name: "a tool that does nothing",
+  command: process.execPath,
+  args: [fileURLToPath(new URL("./mcp.child.js", import.meta.url))],
+  tool: "nothing",
+  argumentsOf: (query) => ({ query })
+}
 
 const file = `${folder}/hub.db`
 const db = new Database(file)
