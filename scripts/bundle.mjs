@@ -22,6 +22,7 @@ await build({
   minifySyntax: true,
   minifyWhitespace: true,
   external: ["better-sqlite3", "usearch", "pg", "pg-cursor", "pg-native", "libpg-query", "@electric-sql/*"],
+  alias: { "@modelcontextprotocol/server/_shims": `${root}/scripts/mcpShims.mjs` },
   banner: {
     js: 'import { createRequire as createRequireOfBundle } from "node:module"; const require = createRequireOfBundle(import.meta.url);'
   },

@@ -14,7 +14,6 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Toml from "smol-toml"
-import * as Yaml from "yaml"
 import { ConfigError } from "../../errors/DbError.js"
 import { distance, nearest } from "../../errors/nearest.js"
 import * as HubConfig from "../../services/HubConfig.js"
@@ -53,22 +52,26 @@ const formats: Record<string, Format> = { ".yaml": "yaml", ".yml": "yaml", ".tom
  */
 export const fileNames: ReadonlyArray<string> = ["db-hub.yaml", "db-hub.yml", "db-hub.toml", "db-hub.json"]
 
-const readYaml = (text: string): Either.Either<unknown, string> => {
-  const lines = new Yaml.LineCounter()
-  const document = Yaml.parseDocument(text, { prettyErrors: false, logLevel: "error", lineCounter: lines })
-  const [error] = document.errors
-  if (error === undefined) {
-    return Either.try({ try: () => document.toJS(), catch: () => "is not valid YAML: too many or broken aliases" })
-  }
-  const { col, line } = lines.linePos(error.pos[0])
-  // The parser's own message may quote the text around the error, its code does not.
-  return Either.left(
-    `is not valid YAML at line ${line}, column ${col}: ${error.code.toLowerCase().replaceAll("_", " ")}`
-  )
-}
+/** Large, and not needed where the environment says it all. */
+const yaml = Effect.promise(() => import("yaml"))
 
-const readToml = (text: string): Either.Either<unknown, string> =>
-  Either.try({
+const readYaml = (text: string): Effect.Effect<unknown, string> =>
+  Effect.flatMap(yaml, (Yaml) => {
+    const lines = new Yaml.LineCounter()
+    const document = Yaml.parseDocument(text, { prettyErrors: false, logLevel: "error", lineCounter: lines })
+    const [error] = document.errors
+    if (error === undefined) {
+      return Effect.try({ try: () => document.toJS(), catch: () => "is not valid YAML: too many or broken aliases" })
+    }
+    const { col, line } = lines.linePos(error.pos[0])
+    // The parser's own message may quote the text around the error, its code does not.
+    return Effect.fail(
+      `is not valid YAML at line ${line}, column ${col}: ${error.code.toLowerCase().replaceAll("_", " ")}`
+    )
+  })
+
+const readToml = (text: string): Effect.Effect<unknown, string> =>
+  Effect.try({
     try: () => Toml.parse(text),
     catch: (error) =>
       error instanceof Toml.TomlError
@@ -76,15 +79,15 @@ const readToml = (text: string): Either.Either<unknown, string> =>
         : "is not valid TOML"
   })
 
-const readJson = (text: string): Either.Either<unknown, string> =>
-  Either.try({
-    try: (): unknown => JSON.parse(text),
-    catch: () =>
-      Either.match(readYaml(text), {
-        onLeft: (problem) => problem.replace("YAML", "JSON"),
-        onRight: () => "is not valid JSON, but valid YAML: name it .yaml"
+const readJson = (text: string): Effect.Effect<unknown, string> =>
+  Effect.orElse(
+    Effect.try((): unknown => JSON.parse(text)),
+    () =>
+      Effect.matchEffect(readYaml(text), {
+        onFailure: (problem) => Effect.fail(problem.replace("YAML", "JSON")),
+        onSuccess: () => Effect.fail("is not valid JSON, but valid YAML: name it .yaml")
       })
-  })
+  )
 
 const readers = { yaml: readYaml, toml: readToml, json: readJson }
 
@@ -318,7 +321,7 @@ export const parse = (
   Effect.flatMap(Path.Path, (path) => {
     const { directory = ".", format, source = "the configuration" } = options
     return readers[format](text).pipe(
-      Either.mapLeft((problem) => [{ key: source, problem }]),
+      Effect.mapError((problem): ReadonlyArray<Problem> => [{ key: source, problem }]),
       Effect.flatMap((data) => fromData(data, source, (file) => path.resolve(directory, file))),
       Effect.mapError(configError("config.parse"))
     )
@@ -397,14 +400,14 @@ export const resolve = (
  */
 export const print = (config: HubConfig.HubConfig): Effect.Effect<string, ConfigError> =>
   Schema.encode(HubConfig.HubConfig)(config).pipe(
-    Effect.map(({ primary: { type, ...primary }, ...others }) =>
+    Effect.mapError((error) => configError("config.print")(problemsOf(error))),
+    Effect.zipWith(yaml, ({ primary: { type, ...primary }, ...others }, Yaml) =>
       Yaml.stringify(
         { database: { hub: { backend: type, [type]: primary, ...others } } },
         (_, value: unknown) => (typeof value === "string" ? Environment.escape(value) : value),
         { lineWidth: 0 }
       )
-    ),
-    Effect.mapError((error) => configError("config.print")(problemsOf(error)))
+    )
   )
 
 /**
