@@ -26,7 +26,7 @@ export interface OpenGraph extends HnswIndex.Graph {
 }
 
 /** What the library holds per vector beside the file, its place and its key in a table, and room in an answer. */
-export const heapBytes = 104
+const heapBytes = 104
 
 /** Vectors of a graph that is opened on the event loop, too, in some 15 ms: searching there saves changing threads. */
 const hereLimit = 250_000

@@ -21,8 +21,9 @@ export interface SqliteVectorMatches {
   readonly find: (collection: Rows.Collection, condition: Fragment) => Effect.Effect<Matched, DbError>
   /** As `find`, if that takes no more than reading what was committed since the last time. */
   readonly recall: (collection: Rows.Collection, condition: Fragment) => Effect.Effect<Matched | undefined, DbError>
-  /** Adds to the candidates that searches with a filter have looked at; how many that are so far. */
-  readonly lookedAt: (condition: Fragment, more: number) => number
+  /** Candidates that searches with a filter have looked at before its rows were found. */
+  readonly spent: (condition: Fragment) => number
+  readonly spend: (condition: Fragment, candidates: number) => void
   /** Whether an index of all rows that match may be remembered. */
   readonly hasRoomFor: (matched: Matched, dimension: number) => boolean
   readonly forget: () => void
@@ -123,12 +124,11 @@ export const make = (client: SqliteClient, memoryBytes: number): SqliteVectorMat
       looked.clear()
     },
     hasRoomFor: ({ keys }, dimension) => QuantizedIndex.bytesFor(dimension, keys.size) <= memoryBytes,
-    lookedAt: (condition, more) => {
+    spent: (condition) => looked.get(nameOf(condition)) ?? 0,
+    spend: (condition, candidates) => {
       const name = nameOf(condition)
-      const sum = (looked.get(name) ?? 0) + more
       if (looked.size >= maxFilters) looked.clear()
-      if (more > 0) looked.set(name, sum)
-      return sum
+      looked.set(name, (looked.get(name) ?? 0) + candidates)
     },
     find: (collection, condition) =>
       bringUp(nameOf(condition), { keys: new Set(), part: undefined, seq: 0 }, collection, condition),

@@ -65,8 +65,8 @@ export interface SqliteVectorStore extends Context.Tag.Service<VectorStore> {
 const insertSizes = [100, 10, 1]
 
 /**
- * Candidates whose filter is evaluated one by one before all rows are: for as long as that takes no longer than reading
- * the metadata of all rows would.
+ * Candidates whose filter is evaluated one by one, in one search or in several, before all rows are: for as long as that
+ * takes no longer than reading the metadata of all rows would.
  */
 const lookedAt = (rows: number): number => Math.max(64, rows / 25)
 
@@ -244,7 +244,7 @@ export const make = (
         const head = yield* unchangedSince(snapshot, search)
         const known = yield* matches.recall(head, condition)
         if (known !== undefined) return yield* searchMatched(search, snapshot, known)
-        const limit = exact ? lookedAt(index.size()) - matches.lookedAt(condition, 0) : nearFor(k)
+        const limit = exact ? lookedAt(index.size()) - matches.spent(condition) : nearFor(k)
         const fetch = fetchFrom(search, snapshot, condition)
         let looked = 0
         const counting = (keys: ReadonlyArray<number>) => {
@@ -256,7 +256,7 @@ export const make = (
           "OutOfCandidates",
           () => Effect.flatMap(matches.find(head, condition), (matched) => searchMatched(search, snapshot, matched))
         )
-        if (looked > nearFor(k)) matches.lookedAt(condition, looked)
+        if (looked > nearFor(k)) matches.spend(condition, looked)
         return found
       })
 
