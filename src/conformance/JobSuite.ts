@@ -392,6 +392,26 @@ export const jobSuite: Suite = {
     yield* equal((yield* jobs.llmUsage(user)).cost, "0.50")
   }),
 
+  "what would make a total too large to read is refused, and the job stays as it was": Effect.gen(function* () {
+    const jobs = yield* JobStore
+    const user = yield* fresh("user")
+    const job = yield* aJob(user)
+    const call = { user, job, provider: "p", model: "m", inputTokens: 1, outputTokens: 1, cost: "1" }
+    const most = "99999999999999999999"
+    yield* jobs.recordLlmCall(call)
+    const before = yield* jobs.get(user, job)
+    for (const attempt of [
+      jobs.recordLlmCall({ ...call, inputTokens: Number.MAX_SAFE_INTEGER }),
+      jobs.recordLlmCall({ ...call, outputTokens: Number.MAX_SAFE_INTEGER - 1 }),
+      jobs.recordLlmCall({ ...call, cost: most }),
+      jobs.addAction({ user, job, toolName: "t", input: null, success: true, cost: most })
+    ]) {
+      yield* failsWith<unknown, unknown, never>("InvalidInput", attempt)
+    }
+    yield* equal(yield* jobs.get(user, job), before)
+    yield* equal([(yield* jobs.llmCalls(user)).length, yield* jobs.actions(user, job)], [1, []])
+  }),
+
   "calls of models are read page by page, newest first, of all jobs or of one": Effect.gen(function* () {
     const jobs = yield* JobStore
     const user = yield* fresh("user")

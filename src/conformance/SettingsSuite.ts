@@ -137,17 +137,19 @@ export const settingsSuite: Suite = {
   "watch follows a user's setting": Effect.gen(function* () {
     const settings = yield* SettingsStore
     const [user, other] = [yield* fresh("user"), yield* fresh("other")]
-    const watching = yield* Effect.fork(Stream.runCollect(Stream.take(settings.watch(user, "k"), 2)))
-    yield* Effect.sleep("50 millis")
+    const told = { 0: yield* Deferred.make<void>(), 1: yield* Deferred.make<void>(), 2: yield* Deferred.make<void>() }
+    const watched = Stream.tap(settings.watch(user, "k"), ({ value }) =>
+      Deferred.succeed(told[value as keyof typeof told], undefined)
+    )
+    const watching = yield* Effect.fork(Stream.runCollect(Stream.takeUntil(watched, ({ value }) => value === 2)))
+    const set = (value: number) => settings.set({ user, key: "k", value })
+    yield* Effect.raceFirst(Effect.repeat(set(0), Schedule.spaced("20 millis")), Deferred.await(told[0]))
     yield* settings.set({ user: other, key: "k", value: "not mine" })
     yield* settings.set({ user, key: "x", value: "another key" })
-    yield* settings.set({ user, key: "k", value: 1 })
-    yield* Effect.sleep("250 millis")
-    yield* settings.set({ user, key: "k", value: 2 })
-    const seen = Chunk.toReadonlyArray(yield* Fiber.join(watching))
-    yield* equal(
-      seen.map(({ value }) => value),
-      [1, 2]
-    )
+    yield* set(1)
+    yield* Deferred.await(told[1])
+    yield* set(2)
+    const seen = new Set(Chunk.map(yield* Fiber.join(watching), ({ key, value }) => `${key} ${value}`))
+    yield* equal(Array.from(seen), ["k 0", "k 1", "k 2"])
   })
 }

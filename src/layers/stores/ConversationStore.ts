@@ -7,7 +7,6 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
@@ -40,8 +39,7 @@ import {
   UpdateConversation,
   UpdateMessage
 } from "../../services/ConversationStore.js"
-import * as Decimals from "../../services/Decimals.js"
-import { Cost, type PageOptions } from "../../services/Model.js"
+import type { PageOptions } from "../../services/Model.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
 import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
@@ -51,6 +49,7 @@ import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
+import * as Totals from "./Totals.js"
 
 /** What a fork copies as it is. */
 const entryColumns = Table.columnsOf(Message).replace("conversation_id, ", "")
@@ -687,19 +686,14 @@ const summarize = (conversation: Conversation): ConversationSummary => ({
   lastActivityAt: conversation.lastActivityAt
 })
 
-const isCost = Schema.is(Cost)
-
 const addUses = (before: Required<Use>, uses: ReadonlyArray<Use>, at: Origin): Effect.Effect<Use, InvalidInput> => {
-  const promptTokens = uses.reduce((sum, { promptTokens = 0 }) => sum + promptTokens, before.promptTokens)
-  const completionTokens = uses.reduce(
-    (sum, { completionTokens = 0 }) => sum + completionTokens,
-    before.completionTokens
-  )
-  const cost = uses.reduce((sum, { cost = "0" }) => Decimals.sum(sum, cost), before.cost)
-  const tooLarge = (field: string) => Effect.fail(refuse(at, field, "makes the total too large", "a smaller one"))
-  if (!Number.isSafeInteger(promptTokens)) return tooLarge("promptTokens")
-  if (!Number.isSafeInteger(completionTokens)) return tooLarge("completionTokens")
-  return isCost(cost) ? Effect.succeed({ promptTokens, completionTokens, cost }) : tooLarge("cost")
+  const total = (field: "promptTokens" | "completionTokens") =>
+    Totals.count(at, field, before[field], ...uses.map((use) => use[field] ?? 0))
+  return Effect.all({
+    promptTokens: total("promptTokens"),
+    completionTokens: total("completionTokens"),
+    cost: Totals.cost(at, before.cost, ...uses.map(({ cost = "0" }) => cost))
+  })
 }
 
 const checkNumber = (value: number | undefined, field: string, at: Origin): Effect.Effect<void, DbError> =>

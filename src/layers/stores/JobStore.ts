@@ -42,6 +42,7 @@ import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
+import * as Totals from "./Totals.js"
 
 /** A job, and what proves that a worker holds it; the token is for that worker alone. */
 const LeasedJob = Schema.Struct({ ...Job.fields, leaseToken: Schema.NullOr(Id) })
@@ -98,6 +99,8 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
       const estimations = Table.make(backend, "db_hub_job_estimations", JobEstimation)
 
       const proveConversation = Owner.proof(backend, "db_hub_conversations", "conversation")
+
+      const at = (operation: string) => ({ backend: backend.name, operation })
 
       const orNotFound = (operation: string) => Rows.orNotFound(backend.name, operation, "job")
 
@@ -299,7 +302,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             }
             const output = action.outputSanitized === null ? null : new Json(action.outputSanitized)
             yield* actions.insert({ ...action, input: new Json(action.input), outputSanitized: output })
-            const actualCost = Decimals.sum(job.actualCost, action.cost ?? "0")
+            const actualCost = yield* Totals.cost(at(AddJobAction._tag), job.actualCost, action.cost ?? "0")
             yield* jobs.set(job.id, { actionCount: action.sequence, actualCost })
             return { result: action, ids: [job.id] }
           })
@@ -313,8 +316,10 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
             }
             if (payload.job !== undefined) {
               const job = yield* lock(user, payload.job, RecordLlmCall._tag)
-              const totalTokensUsed = job.totalTokensUsed + inputTokens + outputTokens
-              const actualCost = Decimals.sum(job.actualCost, cost)
+              const origin = at(RecordLlmCall._tag)
+              const tokens = [inputTokens, outputTokens]
+              const totalTokensUsed = yield* Totals.count(origin, "tokens", job.totalTokensUsed, ...tokens)
+              const actualCost = yield* Totals.cost(origin, job.actualCost, cost)
               yield* jobs.set(job.id, { totalTokensUsed, actualCost })
             }
             yield* llmCalls.insert({
