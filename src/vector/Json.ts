@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import { InvalidInput } from "../errors/index.js"
+import { type InvalidInput, invalidInput } from "../errors/index.js"
 
 /**
  * @since 0.1.0
@@ -46,7 +46,7 @@ export interface Origin {
  * @category validation
  */
 export const refuse = (origin: Origin, field: string, problem: string, allowed: string): InvalidInput =>
-  new InvalidInput({ ...origin, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })
+  invalidInput(origin.operation, field, problem, allowed, origin.backend)
 
 /**
  * Levels that metadata and filters may nest.

@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { cut } from "../../services/AgentRows.js"
 import {
   AuditEntry,
   type AuditFilter,
@@ -20,13 +21,8 @@ import * as Table from "./Table.js"
 
 const table = "db_hub_audit"
 
-/** Cuts between characters, never through one. */
-const cut = (summary: string | undefined): string | null =>
-  summary === undefined
-    ? null
-    : Array.from(summary.slice(0, 2 * maxSummary))
-        .slice(0, maxSummary)
-        .join("")
+const shortened = (summary: string | undefined): string | null =>
+  summary === undefined ? null : (cut(summary, maxSummary) ?? summary)
 
 /** In the change feed, a prune is one thing: what it deleted is no longer of interest. */
 const pruned = "pruned"
@@ -56,7 +52,7 @@ export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer
 
     const insert = ({ argumentSummary, resultSummary, ...entry }: typeof RecordAudit.payloadSchema.Type) => {
       const id = globalThis.crypto.randomUUID()
-      const summaries = { argumentSummary: cut(argumentSummary), resultSummary: cut(resultSummary) }
+      const summaries = { argumentSummary: shortened(argumentSummary), resultSummary: shortened(resultSummary) }
       return Effect.flatMap(Fresh.now, (createdAt) =>
         Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt }), id)
       )
