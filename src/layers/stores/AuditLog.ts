@@ -51,7 +51,7 @@ export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer
     const entries = Table.make(backend, table, AuditEntry)
 
     const insert = ({ argumentSummary, resultSummary, ...entry }: typeof RecordAudit.payloadSchema.Type) => {
-      const id = globalThis.crypto.randomUUID()
+      const id = Fresh.id()
       const summaries = { argumentSummary: shortened(argumentSummary), resultSummary: shortened(resultSummary) }
       return Effect.flatMap(Fresh.now, (createdAt) =>
         Effect.as(entries.insert({ id, ...entry, ...summaries, createdAt }), id)

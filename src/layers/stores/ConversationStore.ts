@@ -1,7 +1,6 @@
 /**
  * @since 0.1.0
  */
-import * as NodeCrypto from "node:crypto"
 import * as Arr from "effect/Array"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -140,7 +139,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       metadata: JsonObject
     ) =>
       Effect.gen(function* () {
-        const id = NodeCrypto.randomUUID()
+        const id = Fresh.id()
         const fields = { ...(yield* beginning(user, id)), singleKey, channel, metadata: new Json(metadata) }
         const made = yield* conversations.firstOrInsert(
           operation,
@@ -205,7 +204,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         const at = yield* activity(conversation)
         const placed = added.map((entry, index) => ({
           ...entry,
-          id: entry.id ?? NodeCrypto.randomUUID(),
+          id: entry.id ?? Fresh.id(),
           seq: conversation.lastSeq + index + 1
         }))
         for (const entry of placed) {
@@ -290,7 +289,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       entries.all(`WHERE conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, [conversation, seq, limit])
 
     return {
-      create: channel.handle(CreateConversation, ({ id = NodeCrypto.randomUUID(), user, ...fields }) =>
+      create: channel.handle(CreateConversation, ({ id = Fresh.id(), user, ...fields }) =>
         Effect.gen(function* () {
           if (fields.parentId !== undefined) yield* owned(user, fields.parentId, "create")
           return yield* begin(user, id, {
@@ -410,7 +409,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         })
       ),
 
-      fork: channel.handle(ForkConversation, ({ conversation, id = NodeCrypto.randomUUID(), message, title, user }) =>
+      fork: channel.handle(ForkConversation, ({ conversation, id = Fresh.id(), message, title, user }) =>
         Effect.gen(function* () {
           const origin = yield* hold(user, conversation, ForkConversation)
           const { seq } = yield* findEntry(conversation, message, "fork")

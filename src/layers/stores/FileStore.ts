@@ -59,7 +59,7 @@ export const layer: Layer.Layer<FileStore, never, Backend | WriteChannel> = Laye
         Effect.gen(function* () {
           const now = yield* Fresh.now
           const first: SessionFile = {
-            id: globalThis.crypto.randomUUID(),
+            id: Fresh.id(),
             userId: user,
             sessionId,
             path,

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
  * @since 0.1.0
  * @category constructors
  */
-export const id: Effect.Effect<string> = Effect.sync(() => globalThis.crypto.randomUUID())
+export const id = (): string => globalThis.crypto.randomUUID()
 
 /**
  * @since 0.1.0

@@ -193,7 +193,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           const at = yield* Fresh.now
           const job = yield* claimable(at, user)
           if (job === undefined) return null
-          const token = yield* Fresh.id
+          const token = Fresh.id()
           const expiresAt = Fresh.later(at, leaseMillis)
           const lease = { worker, leaseToken: token, leaseExpiresAt: expiresAt, claimableAt: expiresAt }
           const reason = job.worker === null ? null : `The lease of worker ${job.worker} ran out`
@@ -220,7 +220,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         save: channel.handle(SaveJob, (payload) =>
           Effect.gen(function* () {
             const at = yield* Fresh.now
-            const id = payload.id ?? (yield* Fresh.id)
+            const id = payload.id ?? Fresh.id()
             if (typeof payload.conversationId === "string") {
               yield* proveConversation(payload.user, payload.conversationId, SaveJob._tag)
             }
@@ -286,7 +286,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
           Effect.gen(function* () {
             const job = yield* lock(user, payload.job, AddJobAction._tag)
             const action: JobAction = {
-              id: yield* Fresh.id,
+              id: Fresh.id(),
               jobId: job.id,
               sequence: job.actionCount + 1,
               toolName: payload.toolName,
@@ -310,7 +310,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         recordLlmCall: channel.handle(RecordLlmCall, (payload) =>
           Effect.gen(function* () {
             const { cost, inputTokens, outputTokens, user } = payload
-            const id = yield* Fresh.id
+            const id = Fresh.id()
             if (payload.conversation !== undefined) {
               yield* proveConversation(user, payload.conversation, RecordLlmCall._tag)
             }
@@ -341,7 +341,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         saveEstimation: channel.handle(SaveJobEstimation, ({ job, user, ...estimation }) =>
           Effect.gen(function* () {
             yield* lock(user, job, SaveJobEstimation._tag)
-            const id = yield* Fresh.id
+            const id = Fresh.id()
             yield* estimations.insert({ ...estimation, id, jobId: job, createdAt: yield* Fresh.now })
             return { result: id, ids: [job, id] }
           })

@@ -217,7 +217,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       store: channel.handle(StoreMemory, ({ duplicateFrom, embedding, user, ...payload }) =>
         Effect.gen(function* () {
           yield* hold(user)
-          const { content, id = NodeCrypto.randomUUID(), tags = [] } = payload
+          const { content, id = Fresh.id(), tags = [] } = payload
           const old =
             payload.supersedes === undefined ? undefined : yield* findAlive(user, payload.supersedes, StoreMemory._tag)
           if (old !== undefined && old.supersededBy !== null) return yield* superseded(StoreMemory._tag)

@@ -49,7 +49,7 @@ export const layer: Layer.Layer<ProjectStore, never, Backend | WriteChannel> = L
           const project: Project = {
             status: "idle",
             ...given,
-            id: id ?? globalThis.crypto.randomUUID(),
+            id: id ?? Fresh.id(),
             userId: user,
             initialized: false,
             agentPid: null,

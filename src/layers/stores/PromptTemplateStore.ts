@@ -67,7 +67,7 @@ export const layer: Layer.Layer<PromptTemplateStore, never, Backend | WriteChann
           if (activate) yield* deactivate(user, name)
           const template: PromptTemplate = {
             ...given,
-            id: id ?? globalThis.crypto.randomUUID(),
+            id: id ?? Fresh.id(),
             userId: user,
             version,
             isActive: activate,

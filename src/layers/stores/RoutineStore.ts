@@ -174,7 +174,7 @@ const make = Effect.gen(function* () {
           notify: RoutineNotify.make({}),
           state: {},
           ...given,
-          id: id ?? globalThis.crypto.randomUUID(),
+          id: id ?? Fresh.id(),
           userId: user,
           nextFireAt: null,
           lastRunAt: null,
@@ -231,7 +231,7 @@ const make = Effect.gen(function* () {
         const reason = yield* refusal(routine, { now, dedupKey, duringCooldown })
         if (reason !== undefined) return { result: { _tag: "Refused", reason }, ids: [] }
         const run = yield* addRun(routine, {
-          id: payload.id ?? globalThis.crypto.randomUUID(),
+          id: payload.id ?? Fresh.id(),
           triggerDetail: payload.triggerDetail ?? null,
           dedupKey,
           dueAt: null,
@@ -356,7 +356,7 @@ const make = Effect.gen(function* () {
             continue
           }
           const run = yield* addRun(routine, {
-            id: globalThis.crypto.randomUUID(),
+            id: Fresh.id(),
             triggerDetail: null,
             dedupKey: null,
             dueAt,

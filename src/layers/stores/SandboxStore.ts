@@ -86,7 +86,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
       save: channel.handle(SaveSandboxJob, (payload) =>
         Effect.gen(function* () {
           const at = yield* Fresh.now
-          const id = payload.id ?? (yield* Fresh.id)
+          const id = payload.id ?? Fresh.id()
           const description = {
             task: payload.task,
             projectDir: payload.projectDir ?? null,

@@ -46,7 +46,7 @@ export const layer: Layer.Layer<ScheduledJobStore | ScheduledJobStoreAdmin, neve
         save: channel.handle(SaveScheduledJob, (payload) =>
           Effect.gen(function* () {
             const { command, schedule, type, user } = payload
-            const id = payload.id ?? (yield* Fresh.id)
+            const id = payload.id ?? Fresh.id()
             const decided = {
               schedule,
               type,

@@ -43,7 +43,7 @@ export const layer: Layer.Layer<SessionScoreStore, never, Backend | WriteChannel
             judgeAnalysis: null,
             judgeModel: null,
             ...given,
-            id: id ?? globalThis.crypto.randomUUID(),
+            id: id ?? Fresh.id(),
             userId: user,
             createdAt: yield* Fresh.now
           }

@@ -80,7 +80,7 @@ export const layer: Layer.Layer<SkillStore, never, Backend | WriteChannel> = Lay
             sourceSessionId: null,
             sourceTemplateId: null,
             ...given,
-            id: id ?? globalThis.crypto.randomUUID(),
+            id: id ?? Fresh.id(),
             userId: user,
             active: true,
             usageCount: 0,

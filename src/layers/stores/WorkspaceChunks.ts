@@ -10,6 +10,7 @@ import type { BackendShape } from "../../services/Backend.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
+import * as Fresh from "./Fresh.js"
 import * as Table from "./Table.js"
 import { marks } from "./WorkspaceFolders.js"
 
@@ -94,7 +95,7 @@ export const make = (backend: BackendShape) => {
   const replace = (owner: Owner, chunks: ReadonlyArray<NewChunk>): Effect.Effect<ReadonlyArray<string>, DbError> =>
     Effect.gen(function* () {
       yield* clear(owner.id)
-      const numbered = chunks.map((chunk, index) => ({ ...chunk, id: crypto.randomUUID(), index }))
+      const numbered = chunks.map((chunk, index) => ({ ...chunk, id: Fresh.id(), index }))
       yield* Effect.forEach(
         numbered,
         ({ embedding, id, index, text }) =>

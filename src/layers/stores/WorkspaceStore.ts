@@ -144,7 +144,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           yield* admit(place.user, place.agent ?? null, normalizePath(place.path), next.content)
           const now = yield* Fresh.now
           const info: DocumentInfo = {
-            id: crypto.randomUUID(),
+            id: Fresh.id(),
             userId: place.user,
             agentId: place.agent ?? null,
             path: normalizePath(place.path),
