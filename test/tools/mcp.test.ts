@@ -271,7 +271,9 @@ describe("what a client is offered", { timeout: 60_000 }, () => {
         seen.map(({ progress }) => progress),
         Array.from({ length: steps }, (_, i) => i + 1)
       )
-      assert.strictEqual(seen.at(-1)!.total, steps)
+      // The client drops a notification that it reads together with the answer: the last ones may be missing.
+      assert.isAtLeast(seen.at(-1)!.total!, steps)
+      assert.strictEqual(new Set(seen.map(({ total }) => total)).size, 1)
     })
   )
 
