@@ -230,7 +230,7 @@ export const withSearch = <A, E, R>(
     Effect.gen(function* () {
       const { embeddings } = yield* configuration(options.config)
       const ConfiguredEmbeddings = yield* Effect.promise(() => import("../layers/embeddings/ConfiguredEmbeddings.js"))
-      const SearchLive = yield* Effect.promise(() => import("../layers/SearchLive.js"))
+      const SearchLive = yield* Effect.promise(() => import("../layers/search/SearchLive.js"))
       const made = yield* ConfiguredEmbeddings.make(embeddings, backend)
       return yield* use(backend, SearchLive.make(backend, made))
     })

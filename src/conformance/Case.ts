@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { isDbError } from "../errors/index.js"
 import type { BackendServices } from "../layers/BackendLayer.js"
-import { SearchLive } from "../layers/SearchLive.js"
+import { SearchLive } from "../layers/search/SearchLive.js"
 import { type StoreServices, StoresLive } from "../layers/stores/index.js"
 import type { Search } from "../services/Search.js"
 

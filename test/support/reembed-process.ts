@@ -6,7 +6,7 @@ import * as NodeFs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
-import * as SearchLive from "../../src/layers/SearchLive.js"
+import * as SearchLive from "../../src/layers/search/SearchLive.js"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { drawn } from "./drawnEmbeddings.js"
 

@@ -8,7 +8,7 @@ import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Ranks, SearchResult, StoreSearchAnswer, StoreSearchRequest } from "../../services/Search.js"
 import type { FilterInput, Origin } from "../../vector/index.js"
-import * as HybridSearch from "../HybridSearch.js"
+import * as HybridSearch from "../search/HybridSearch.js"
 
 /** How well a result fits, without what it is. */
 const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks => ranks

@@ -7,8 +7,8 @@ import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type DbError, type InvalidInput, NotFound } from "../errors/index.js"
-import type { BackendShape } from "../services/Backend.js"
+import { type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
 import type {
   FailedLeg,
   FusionOptions,
@@ -17,9 +17,9 @@ import type {
   SearchRequest,
   SearchResult,
   SearchTimings
-} from "../services/Search.js"
-import type { TextHit } from "../services/TextStore.js"
-import type { SearchHit } from "../services/VectorStore.js"
+} from "../../services/Search.js"
+import type { TextHit } from "../../services/TextStore.js"
+import type { SearchHit } from "../../services/VectorStore.js"
 import {
   compareCodePoints,
   Distance,
@@ -30,7 +30,7 @@ import {
   type Origin,
   Records,
   refuse
-} from "../vector/index.js"
+} from "../../vector/index.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 /**

@@ -15,12 +15,12 @@ import {
   type EmbeddingError,
   ModelMismatch,
   NotFound
-} from "../errors/index.js"
-import type { BackendShape } from "../services/Backend.js"
-import type { EmbeddingsShape } from "../services/Embeddings.js"
-import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../services/Search.js"
-import type { CollectionOptions } from "../services/VectorStore.js"
-import { type Origin, Records } from "../vector/index.js"
+} from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { EmbeddingsShape } from "../../services/Embeddings.js"
+import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../../services/Search.js"
+import type { CollectionOptions } from "../../services/VectorStore.js"
+import { type Origin, Records } from "../../vector/index.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 /** A collection on its way to another model: its new vectors are gathered in the collection `target`. */

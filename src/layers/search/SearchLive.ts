@@ -8,17 +8,17 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { DbError, InvalidInput } from "../errors/index.js"
-import { Backend, type BackendShape } from "../services/Backend.js"
-import { Embeddings, type EmbeddingsShape } from "../services/Embeddings.js"
+import type { DbError, InvalidInput } from "../../errors/index.js"
+import { Backend, type BackendShape } from "../../services/Backend.js"
+import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import {
   Search,
   type SearchCollectionInfo,
   type SearchCollectionOptions,
   type SearchRequest,
   type SearchResult
-} from "../services/Search.js"
-import { compareCodePoints, type Origin, Records, refuse, type TextAnalysis } from "../vector/index.js"
+} from "../../services/Search.js"
+import { compareCodePoints, type Origin, Records, refuse, type TextAnalysis } from "../../vector/index.js"
 import * as HybridSearch from "./HybridSearch.js"
 import * as SearchEmbedding from "./SearchEmbedding.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"

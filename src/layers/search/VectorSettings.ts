@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { DbError } from "../errors/index.js"
-import type { BackendShape } from "../services/Backend.js"
-import type { Metric } from "../vector/index.js"
+import type { DbError } from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { Metric } from "../../vector/index.js"
 
 /**
  * @since 0.1.0

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as SearchLive from "../../src/layers/SearchLive.js"
+import * as SearchLive from "../../src/layers/search/SearchLive.js"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import type { TextHit } from "../../src/services/TextStore.js"
 
