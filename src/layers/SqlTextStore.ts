@@ -289,17 +289,13 @@ export const make = (
 
     insertMany: (collection, records) =>
       operation("insertMany", (at) =>
-        Array.isArray(records)
-          ? insert(collection, records, (i) => `records[${i}]`, at)
-          : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+        Effect.flatMap(Records.checkList(records, at), (listed) =>
+          insert(collection, listed, (i) => `records[${i}]`, at)
+        )
       ),
 
     add: (collection, records) =>
-      operation("add", (at) =>
-        Array.isArray(records)
-          ? add(collection, records, at)
-          : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
-      ),
+      operation("add", (at) => Effect.flatMap(Records.checkList(records, at), (listed) => add(collection, listed, at))),
 
     search: (name, text, options = {}) =>
       operation("search", (at) =>

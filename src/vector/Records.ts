@@ -116,6 +116,15 @@ export const checkIds = (ids: unknown, origin: Origin): Checked<ReadonlyArray<st
     : Either.left(refuse(origin, "ids", "is not a list", "a list of ids"))
 
 /**
+ * Only that it is one: each record is checked as its turn comes.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkList = <A>(records: ReadonlyArray<A>, origin: Origin): Checked<ReadonlyArray<A>> =>
+  check(Array.isArray(records), records, () => refuse(origin, "records", "is not a list", "a list of records"))
+
+/**
  * @since 0.1.0
  * @category validation
  */

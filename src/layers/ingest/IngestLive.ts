@@ -14,6 +14,7 @@ import { Embeddings } from "../../services/Embeddings.js"
 import { Ingest, type IngestOptions, type IngestReport, type SkippedFile } from "../../services/Ingest.js"
 import { Search, type SearchRecord } from "../../services/Search.js"
 import { Chunking, type TextAnalysis } from "../../vector/index.js"
+import { onConflict } from "../search/SearchEmbedding.js"
 import * as Folder from "./Folder.js"
 
 /** Chunks, and files, that are embedded and written at once. */
@@ -185,7 +186,7 @@ export const make = (
             yield* backend.execute(upsert, [number, folder, path, hash, noted])
           }
         }),
-        { retryConflicts: 5 }
+        onConflict
       )
       return report
     })
@@ -203,7 +204,7 @@ export const make = (
               [target.number, target.folder, path]
             )
           }),
-          { retryConflicts: 5 }
+          onConflict
         ),
       { discard: true }
     )

@@ -15,16 +15,7 @@ import { DbConflict, DbCorrupt, type DbError, DbUnsupported, NotFound } from "..
 import { nearest } from "../../errors/nearest.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
-import {
-  Distance,
-  Filter,
-  type JsonObject,
-  type Metric,
-  type Origin,
-  Records,
-  refuse,
-  TopK
-} from "../../vector/index.js"
+import { Distance, Filter, type JsonObject, type Metric, type Origin, Records, TopK } from "../../vector/index.js"
 import * as VectorChecks from "../VectorChecks.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
@@ -388,9 +379,9 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 
       insertMany: (collection, records) =>
         operation("insertMany", (at) =>
-          Array.isArray(records)
-            ? Effect.asVoid(insert(collection, records, (i) => `records[${i}]`, at))
-            : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+          Effect.flatMap(Records.checkList(records, at), (listed) =>
+            Effect.asVoid(insert(collection, listed, (i) => `records[${i}]`, at))
+          )
         ),
 
       search: (collection, vector, options = {}) =>

@@ -16,7 +16,7 @@ import {
   ModelMismatch,
   NotFound
 } from "../../errors/index.js"
-import type { BackendShape } from "../../services/Backend.js"
+import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
 import type { EmbeddingsShape } from "../../services/Embeddings.js"
 import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../../services/Search.js"
 import type { CollectionOptions } from "../../services/VectorStore.js"
@@ -55,8 +55,13 @@ const statementIds = 500
 /** Pending records that are embedded and written at once. */
 const pendingBatch = 256
 
-/** Transactions that lose to another one are run again so often. */
-const retryConflicts = 5
+/**
+ * Transactions that lose to another one are run again, so often.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const onConflict: TransactionOptions = { retryConflicts: 5 }
 
 const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
 
@@ -329,7 +334,7 @@ export const make = (
         if (settled.length > 0) yield* vectors.insertMany(into, settled)
         return settled.length
       }),
-      { retryConflicts }
+      onConflict
     )
 
   /** Embeds texts together, or, where the model refuses one of them, in halves; succeeds with the refused ones. */
@@ -447,7 +452,7 @@ export const make = (
         yield* deferAll(Number(texts["id"]), target)
         return target
       }),
-      { retryConflicts }
+      onConflict
     )
 
   /** Puts the target in the collection's place, if all but these keys are embedded; succeeds with whether it did. */
@@ -472,7 +477,7 @@ export const make = (
         }
         return true
       }),
-      { retryConflicts }
+      onConflict
     )
 
   const reembed = (

@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { DbError, InvalidInput } from "../../errors/index.js"
+import type { DbError } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import {
@@ -24,9 +24,7 @@ import * as SearchEmbedding from "./SearchEmbedding.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 const { isOwn, ownPrefix } = Records
-
-/** Transactions that lose to another one are run again so often. */
-const retryConflicts = 5
+const { onConflict } = SearchEmbedding
 
 /**
  * @since 0.1.0
@@ -146,14 +144,9 @@ export const make = (
       ...(metric === undefined ? {} : { metric }),
       ...(model === undefined ? {} : { model })
     }
-    const createBoth = backend.transaction(Effect.zipRight(create, embedding.create(name, settings)), {
-      retryConflicts
-    })
+    const createBoth = backend.transaction(Effect.zipRight(create, embedding.create(name, settings)), onConflict)
     return options.model === true ? Effect.zipRight(embedding.checkModel(name, at), createBoth) : createBoth
   }
-
-  const checkList = (records: unknown, at: Origin): Effect.Effect<void, InvalidInput> =>
-    Array.isArray(records) ? Effect.void : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
 
   const collections: Effect.Effect<ReadonlyArray<SearchCollectionInfo>, DbError> = Effect.gen(function* () {
     const languages = yield* inWordsOfStore(backend.query("SELECT name, language FROM db_hub_text_collections"))
@@ -177,15 +170,17 @@ export const make = (
     index: (collection, given) =>
       operation("index", (at) =>
         Effect.gen(function* () {
-          yield* checkList(given, at)
+          yield* Records.checkList(given, at)
           const { records, ...report } = yield* embedding.embed(collection, given, at)
-          const pending = yield* backend.transaction(embedding.write(collection, records, at), { retryConflicts })
+          const pending = yield* backend.transaction(embedding.write(collection, records, at), onConflict)
           return { ...report, pending }
         })
       ),
 
     embed: (collection, records) =>
-      operation("embed", (at) => Effect.zipRight(checkList(records, at), embedding.embed(collection, records, at))),
+      operation("embed", (at) =>
+        Effect.flatMap(Records.checkList(records, at), (listed) => embedding.embed(collection, listed, at))
+      ),
 
     embedPending: (collection, { onProgress = () => Effect.void } = {}) =>
       operation("embedPending", (at) => embedding.embedPending(collection, onProgress, at)),
@@ -204,7 +199,7 @@ export const make = (
             yield* embedding.forget(collection, ids)
             return deleted
           }),
-          { retryConflicts }
+          onConflict
         )
       ),
 

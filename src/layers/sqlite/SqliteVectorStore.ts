@@ -23,7 +23,6 @@ import {
   type Origin,
   QuantizedIndex,
   Records,
-  refuse,
   TopK,
   toBytes
 } from "../../vector/index.js"
@@ -441,9 +440,9 @@ export const make = (
 
       insertMany: (collection, records) =>
         operation("insertMany", (at) =>
-          Array.isArray(records)
-            ? insert(collection, records, (i) => `records[${i}]`, at)
-            : Effect.fail(refuse(at, "records", "is not a list", "a list of records"))
+          Effect.flatMap(Records.checkList(records, at), (listed) =>
+            insert(collection, listed, (i) => `records[${i}]`, at)
+          )
         ),
 
       search: (collection, vector, options = {}) =>
