@@ -19,6 +19,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, DbConnection, type DbError, DbLocked, type ErrorContext } from "../errors/index.js"
+import type { BackendShape, SqlValue } from "../services/Backend.js"
 import * as Tracing from "./Tracing.js"
 
 type Rows = ReadonlyArray<Record<string, unknown>>
@@ -124,6 +125,32 @@ export const traced = <A, E, R>(
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
   transaction: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Tracing.traced(fiber, "sql.transaction", transaction, { kind: "client" })
+
+/**
+ * The statements of a backend, each a span where somebody traces, as templates are: with its text, without its values.
+ *
+ * @since 0.1.0
+ * @category tracing
+ */
+export const tracedStatements = (
+  system: string,
+  statements: Pick<BackendShape, "query" | "execute" | "enqueue">
+): Pick<BackendShape, "query" | "execute" | "enqueue"> => {
+  const spans =
+    <A>(operation: string, run: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<A, DbError>) =>
+    (sql: string, params?: ReadonlyArray<SqlValue>) =>
+      Effect.withFiberRuntime<A, DbError>((fiber) =>
+        Tracing.traced(fiber, "sql.execute", run(sql, params), {
+          kind: "client",
+          attributes: { "db.system.name": system, "db.operation.name": operation, "db.query.text": sql }
+        })
+      )
+  return {
+    query: spans("query", statements.query),
+    execute: spans("execute", statements.execute),
+    enqueue: spans("enqueue", statements.enqueue)
+  }
+}
 
 /**
  * Column names of which none occurs twice: the second `id` is `id_2`.

@@ -132,7 +132,7 @@ describe("writes of your own through another process", () => {
   )
 
   it.scopedLive(
-    "a forwarded write is one trace over both processes",
+    "a forwarded write is one trace over both processes, down to its statements",
     () =>
       Effect.gen(function* () {
         const { path, two } = yield* pair()
@@ -146,6 +146,14 @@ describe("writes of your own through another process", () => {
           ["effect-db-hub.forward.Forward", "effect-db-hub.primary.Forward"]
         )
         assert.deepStrictEqual([sent?.trace, done?.trace], [call?.trace, call?.trace])
+        const below = (span: EndedSpan): boolean => {
+          const parent = there.find(({ id }) => id === span.parent)
+          return parent !== undefined && (parent === done || below(parent))
+        }
+        const statements = there.filter(({ name, trace }) => name === "sql.execute" && trace === call?.trace)
+        // Its key, what it changes, its change and its result.
+        assert.isAtLeast(statements.length, 4)
+        assert.isTrue(statements.every(below))
       }),
     60_000
   )

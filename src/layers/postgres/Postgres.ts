@@ -20,6 +20,7 @@ import { type BackendServices, servicesOf } from "../BackendLayer.js"
 import { pause } from "../EventLoop.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlTemplates from "../SqlTemplates.js"
 import * as SqlTextStore from "../SqlTextStore.js"
 import * as PostgresAgentSql from "./PostgresAgentSql.js"
 import * as PostgresClient from "./PostgresClient.js"
@@ -103,9 +104,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
         writable: !resolved.readOnly
       },
       sql: client.sql,
-      query: client.query,
-      execute: client.execute,
-      enqueue: client.enqueue,
+      ...SqlTemplates.tracedStatements("postgresql", client),
       stream: client.stream,
       transaction: client.transaction,
       alone: basics.alone,

@@ -15,6 +15,7 @@ import type { BackendShape } from "../../services/Backend.js"
 import { type BackendServices, fromBackend } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlTemplates from "../SqlTemplates.js"
 import * as SqlTextStore from "../SqlTextStore.js"
 import * as SqliteAgentSql from "./SqliteAgentSql.js"
 import { backup } from "./SqliteBackup.js"
@@ -54,9 +55,11 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
         writable: !resolved.readOnly
       },
       sql: client.sql,
-      query: client.query,
-      execute: client.execute,
-      enqueue: (sql, params) => Effect.asVoid(client.execute(sql, params)),
+      ...SqlTemplates.tracedStatements("sqlite", {
+        query: client.query,
+        execute: client.execute,
+        enqueue: (sql, params) => Effect.asVoid(client.execute(sql, params))
+      }),
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,
