@@ -6,6 +6,7 @@
  * Under its name it goes on where its journal ends: the write that was under way when it died is sent again under its
  * key.
  */
+import * as NodeCrypto from "node:crypto"
 import * as NodeFs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -33,6 +34,9 @@ const [path = "", name = "", journal = "", given = "{}"] = process.argv.slice(2)
 const { attempt, count = Number.POSITIVE_INFINITY, keyed, unkeyed = 0, ...options } = JSON.parse(given) as Options
 
 const say = (line: string) => NodeFs.writeSync(1, `${line}\n`)
+
+/** Of this start alone: an id of the system comes again, and with it what its last bearer had under way. */
+const life = NodeCrypto.randomUUID()
 
 const note = (line: string) => NodeFs.appendFileSync(journal, `${line}\n`)
 
@@ -107,7 +111,7 @@ const program = Effect.gen(function* () {
   yield* Effect.all(
     [
       ...Array.from({ length: keyed }, (_, f) => fiber(`${name}:${f}`, underKey)),
-      ...Array.from({ length: unkeyed }, (_, f) => fiber(`${name}:${process.pid}:${f}`, once))
+      ...Array.from({ length: unkeyed }, (_, f) => fiber(`${name}:${life}:${f}`, once))
     ],
     { concurrency: "unbounded", discard: true }
   )
