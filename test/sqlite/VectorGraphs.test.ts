@@ -111,7 +111,10 @@ const linesOf = ({ ended, line }: OtherProcess) =>
 const until = <E>(condition: Effect.Effect<boolean, E>) =>
   Effect.repeat(Effect.zipRight(nextTurn, condition), { until: (is) => is })
 
-describe("graphs: what is found", () => {
+/** What builds runs at low priority: on a busy machine it takes its time. */
+const options = { timeout: 120_000 }
+
+describe("graphs: what is found", options, () => {
   for (const metric of ["cosine", "dot", "l2"] as const) {
     it.scopedLive(`nearly all that is nearest, with exact scores, and exactly k under any filter: ${metric}`, () =>
       Effect.gen(function* () {
@@ -246,7 +249,7 @@ describe("graphs: what is found", () => {
   )
 })
 
-describe("graphs: what is written later", () => {
+describe("graphs: what is written later", options, () => {
   it.scopedLive("a filter that few match stays exact while any process writes, also when it is asked again", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile
@@ -359,7 +362,7 @@ describe("graphs: what is written later", () => {
   )
 })
 
-describe("graphs: files are caches", () => {
+describe("graphs: files are caches", options, () => {
   it.scopedLive("a file that is missing, cut short or altered is never read, and built anew", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile
@@ -486,7 +489,7 @@ describe("graphs: files are caches", () => {
   )
 })
 
-describe("graphs: a program in one file", () => {
+describe("graphs: a program in one file", options, () => {
   const bundle = (path: string, records: ReadonlyArray<VectorRecord>) =>
     Effect.gen(function* () {
       const { store } = yield* openStore({ path }, { graphFrom: Number.POSITIVE_INFINITY })
@@ -522,7 +525,7 @@ describe("graphs: a program in one file", () => {
   )
 })
 
-describe("graphs: processes", () => {
+describe("graphs: processes", options, () => {
   it.scopedLive("a build whose process is killed leaves nothing but what was before, and the search goes on", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile
