@@ -1,7 +1,10 @@
 import { spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
+import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { build } from "esbuild"
+import { bundleOptions } from "../../scripts/bundleOptions.mjs"
 import { temporaryFolder } from "../support/index.js"
 import { bin, hub } from "./support.js"
 
@@ -50,6 +53,26 @@ describe("bin/db-hub", { timeout: 60_000 }, () => {
           if (args.length === 0) assert.include(run.out, "USAGE")
         })
       yield* Effect.forEach(commands, check, { concurrency: 2 })
+    })
+  )
+
+  it.scopedLive("as it is installed, in a few files, the command reads a configuration in YAML", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      yield* Effect.promise(() =>
+        build({
+          ...bundleOptions,
+          entryPoints: ["src/cli/main.ts"],
+          outdir: `${folder}/dist/bundle`,
+          logLevel: "error"
+        })
+      )
+      NodeFs.writeFileSync(`${folder}/package.json`, `{ "type": "module", "version": "0.1.0" }`)
+      NodeFs.writeFileSync(`${folder}/db-hub.yaml`, "database:\n  hub:\n    sqlite: { path: ./elsewhere.db }\n")
+      const program = NodePath.join(folder, "dist/bundle/main.js")
+      const run = yield* hub(folder, ["config", "print", "--json"], { program })
+      assert.strictEqual(run.code, 0, run.err)
+      assert.match(JSON.parse(run.out).database.hub.sqlite.path, /elsewhere\.db$/)
     })
   )
 

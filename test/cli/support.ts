@@ -38,13 +38,13 @@ export interface Run {
 export const hub = (
   folder: string,
   args: ReadonlyArray<string>,
-  options: { stdin?: string; env?: Record<string, string> } = {}
+  options: { stdin?: string; env?: Record<string, string>; program?: string } = {}
 ) =>
   Effect.async<Run>((resume) => {
     const { DATABASE_URL: _, ...env } = process.env
     const child = execFile(
       process.execPath,
-      [bin, ...args],
+      [options.program ?? bin, ...args],
       { cwd: folder, env: { ...env, ...options.env } },
       (error, out, err) => resume(Effect.succeed({ code: typeof error?.code === "number" ? error.code : 0, out, err }))
     )

@@ -53,7 +53,7 @@ const show = Command.make("print", common, (options) =>
     const config = yield* configuration(options.config)
     if (Option.isSome(options.backend)) yield* settingsOf(config, options.backend.value)
     const text = yield* Effect.flatMap(configurationFile, (file) => file.print(config))
-    const Yaml = yield* Effect.promise(() => import("yaml"))
+    const Yaml = yield* Effect.promise(() => import("../../layers/config/Yaml.js"))
     yield* print(
       options.json,
       (): unknown => Yaml.parse(text),

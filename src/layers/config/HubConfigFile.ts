@@ -53,7 +53,7 @@ const formats: Record<string, Format> = { ".yaml": "yaml", ".yml": "yaml", ".tom
 export const fileNames: ReadonlyArray<string> = ["db-hub.yaml", "db-hub.yml", "db-hub.toml", "db-hub.json"]
 
 /** Large, and not needed where the environment says it all. */
-const yaml = Effect.promise(() => import("yaml"))
+const yaml = Effect.promise(() => import("./Yaml.js"))
 
 const readYaml = (text: string): Effect.Effect<unknown, string> =>
   Effect.flatMap(yaml, (Yaml) => {
