@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { DurationInput } from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type DbError, DbTimeout, type ErrorContext, invalidInput } from "../errors/index.js"
 import { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
@@ -16,7 +16,7 @@ import { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
  */
 export interface AgentSqlOptions extends Partial<AgentLimits> {
   /** How long a statement may run before it is killed; default 10 seconds. */
-  readonly deadline?: DurationInput
+  readonly deadline?: Duration.DurationInput
   /** Statements that run side by side; others wait. Default 2. */
   readonly concurrency?: number
   /** The role that statements run as, on engines with roles; default that of the connection. */
@@ -54,15 +54,24 @@ export interface AgentSqlShape {
    */
   readonly query: (sql: string, options?: AgentQuery) => Effect.Effect<AgentResult, DbError>
   /**
-   * Runs one statement that changes rows or definitions, in a transaction of its own, and with `undo` only tells what it
-   * would do. Fails with `DbTimeout` at the deadline: nothing is applied, unless it took the commit longer than that
-   * again (`applied` is `unknown` then). Only where `Backend.execute` cannot be stopped: on SQLite, in WAL mode.
+   * Runs one statement that writes. Fails with `DbTimeout` at the deadline: nothing is applied, unless it took the commit
+   * longer than that again, or it ran alone (`applied` is `unknown` then). Only where `Backend.execute` cannot be
+   * stopped: on SQLite, in WAL mode.
    */
   readonly execute?: (
     sql: string,
-    options?: { readonly params?: ReadonlyArray<unknown>; readonly undo?: boolean }
+    options?: { readonly params?: ReadonlyArray<unknown>; readonly how?: AgentWriting }
   ) => Effect.Effect<AgentWrite, DbError>
 }
+
+/**
+ * How a statement is run that writes: in a transaction of its own that is committed (default) or undone, or without one,
+ * on a connection that is closed after it, with what it has set there.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type AgentWriting = "commit" | "undo" | "alone"
 
 /**
  * What a statement did that writes, and the rows of its `RETURNING`.
@@ -72,6 +81,8 @@ export interface AgentSqlShape {
  */
 export interface AgentWrite extends AgentResult {
   readonly rowsAffected: number
+  /** With those that triggers and foreign keys changed. */
+  readonly rowsInAll: number
   /** As text beyond 2^53. */
   readonly lastInsertId: number | string | null
 }
@@ -107,6 +118,15 @@ export const limitsOf = (
 }
 
 /**
+ * How long a statement may run, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const deadlineOf = ({ deadline = "10 seconds" }: Pick<AgentSqlOptions, "deadline">): number =>
+  Math.max(1, Math.round(Duration.toMillis(deadline)))
+
+/**
  * What ends a statement at its deadline.
  *
  * @since 0.1.0
@@ -119,7 +139,7 @@ export const deadlineMet = (deadline: number, context: ErrorContext, committing 
     retryable: false,
     applied: committing ? "unknown" : "no",
     message: committing
-      ? `The commit took more than ${deadline} ms: look whether it was done`
+      ? `It was stopped after ${deadline} ms of being applied: look whether it was done`
       : `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
   })
 

@@ -17,6 +17,11 @@ export interface Dialect {
   readonly quoteIdentifier: (name: string) => string
   /** A query with one parameter, a table's name, that returns a row exactly if the table exists. */
   readonly tableExists: string
+  /**
+   * Rows (`n`) that the transaction has changed so far, by the `name` of their table; null where only their number is
+   * known, and that perhaps since before the transaction.
+   */
+  readonly changedRows: string
   /** Column types for table definitions. */
   readonly types: {
     /** Text that is compared and ordered by code point. */

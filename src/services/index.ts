@@ -2,7 +2,14 @@
  * @since 0.1.0
  */
 export { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
-export type { AgentQuery, AgentResult, AgentSqlOptions, AgentSqlShape } from "./AgentSql.js"
+export type {
+  AgentQuery,
+  AgentResult,
+  AgentSqlOptions,
+  AgentSqlShape,
+  AgentWrite,
+  AgentWriting
+} from "./AgentSql.js"
 export * from "./Backend.js"
 export * from "./Dialect.js"
 export * from "./Embeddings.js"

@@ -10,7 +10,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { type DbError, DbTimeout, DbUnsupported } from "../errors/index.js"
 import { collector, defaultLimits } from "../services/AgentRows.js"
-import type { AgentQuery, AgentResult, AgentSqlShape } from "../services/AgentSql.js"
+import type { AgentQuery, AgentResult, AgentSqlShape, AgentWriting } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue, TableInfo } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
 import type { MigrationTarget, Migrator } from "../services/Migrator.js"
@@ -139,12 +139,20 @@ export const execute = (backend: BackendShape, sql: string, params: ReadonlyArra
  * @since 0.1.0
  * @category actions
  */
-export const executed = (run: NonNullable<AgentSqlShape["execute"]>, sql: string, params: ReadonlyArray<SqlValue>) =>
-  Effect.map(run(sql, { params }), ({ columns, lastInsertId, notes: _, rowsAffected, ...read }) => ({
-    rows_affected: rowsAffected,
-    last_insert_id: lastInsertId,
-    ...(columns.length === 0 ? {} : { columns, ...read })
-  }))
+export const executed = (
+  run: NonNullable<AgentSqlShape["execute"]>,
+  sql: string,
+  params: ReadonlyArray<SqlValue>,
+  how: AgentWriting
+) =>
+  Effect.map(
+    run(sql, { params, how }),
+    ({ columns, lastInsertId, notes: _, rowsAffected, rowsInAll: __, ...read }) => ({
+      rows_affected: rowsAffected,
+      last_insert_id: lastInsertId,
+      ...(columns.length === 0 ? {} : { columns, ...read })
+    })
+  )
 
 const columnText = ({ name, nullable, primaryKey, type }: TableInfo["columns"][number]): string =>
   [name, type, ...(primaryKey > 0 ? ["PK"] : nullable ? [] : ["NOT NULL"])].filter((part) => part !== "").join(" ")

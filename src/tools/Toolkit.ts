@@ -18,7 +18,7 @@ import { nearest } from "../errors/nearest.js"
 import * as Check from "../layers/Check.js"
 import { realClock } from "../layers/EventLoop.js"
 import { traced } from "../layers/Tracing.js"
-import type { AgentSqlOptions, AgentSqlShape } from "../services/AgentSql.js"
+import { type AgentSqlOptions, type AgentSqlShape, deadlineOf } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { HubShape } from "../services/Hub.js"
@@ -255,7 +255,8 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     )
     const limits = Object.entries({ db_hub_raw: 10, ...callsPerSecond })
     const turns = new Map(limits.map(([name, perSecond]) => [name, bucket(name, perSecond)]))
-    const write = writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly })
+    const write =
+      writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly, deadline: deadlineOf(options.reading ?? {}) })
     const remember = memories && Searching.remembering(memories, options.embeddings)
     const doors = new Map<BackendShape, AgentSqlShape>()
     const opening = yield* Effect.makeSemaphore(1)

@@ -9,8 +9,8 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type DbError, DbReadOnly, invalidInput } from "../errors/index.js"
-import type { AgentSqlShape } from "../services/AgentSql.js"
-import type { BackendShape, ExecuteResult, SqlValue } from "../services/Backend.js"
+import { type AgentSqlShape, deadlineMet } from "../services/AgentSql.js"
+import type { BackendShape, SqlValue } from "../services/Backend.js"
 import * as SqlLexer from "../services/SqlLexer.js"
 import * as Actions from "./Actions.js"
 
@@ -34,55 +34,100 @@ const codeLife = 10 * 60 * 1000
 /** Codes that are kept; the oldest gives way. */
 const maxCodes = 1000
 
-class Undo extends Data.TaggedError("Undo")<{ readonly result: ExecuteResult }> {}
+/** What a statement would do: `tables` as far as the engine tells its rows by table. */
+interface Tried {
+  readonly rowsAffected: number
+  readonly rowsInAll: number
+  readonly tables: Readonly<Record<string, number>>
+}
+
+class Undo extends Data.TaggedError("Undo")<{ readonly tried: Tried }> {}
 
 const dml = new Set(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH"])
 const ddl = new Set(["CREATE", "ALTER", "DROP", "TRUNCATE"])
-const definable = new Set(
-  "TABLE INDEX UNIQUE VIEW VIRTUAL TRIGGER SEQUENCE TYPE SCHEMA MATERIALIZED TEMP TEMPORARY OR".split(" ")
-)
+const definable = new Set("TABLE INDEX UNIQUE VIEW VIRTUAL TRIGGER SEQUENCE TYPE SCHEMA MATERIALIZED OR".split(" "))
 
 interface Shape {
   readonly verb: string
   readonly second: string
   readonly table: string | null
-  /** It changes every row of its table. */
+  /** It, or a statement within it, changes every row of a table. */
   readonly everyRow: boolean
+  /** It cannot be in a transaction. */
+  readonly concurrent: boolean
 }
 
 const writingVerbs = ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"]
 
-/** What a statement is, by its words outside of brackets. */
+/** Words before the name of the table that is written. */
+const leading = new Set(["INTO", "FROM", "ONLY", "OR", "IGNORE", "REPLACE", "ROLLBACK", "ABORT", "FAIL"])
+
+const upperOf = (words: ReadonlyArray<SqlLexer.Token>) =>
+  words.map(({ kind, text }) => (kind === "word" ? text.toUpperCase() : ""))
+
+const changesEveryRow = (words: ReadonlyArray<SqlLexer.Token>): boolean => {
+  const upper = upperOf(words)
+  const main = upper.find((word) => writingVerbs.includes(word)) ?? ""
+  return dml.has(upper[0] ?? "") && ["UPDATE", "DELETE"].includes(main) && !upper.includes("WHERE")
+}
+
+/** What a statement is, by its words outside of brackets; what is in brackets may be a statement of its own. */
 const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
   const words: Array<SqlLexer.Token> = []
-  let depth = 0
+  const inner: Array<ReadonlyArray<SqlLexer.Token>> = []
+  const open: Array<Array<SqlLexer.Token>> = [words]
   for (const token of SqlLexer.tokens(sql, lexical)) {
-    if (token.text === "(" && token.kind === "symbol") depth++
-    else if (token.text === ")" && token.kind === "symbol") depth--
-    else if (depth === 0 && !["space", "comment"].includes(token.kind) && token.text !== ";") words.push(token)
+    if (token.text === "(" && token.kind === "symbol") open.push([])
+    else if (token.text === ")" && token.kind === "symbol") {
+      if (open.length > 1) inner.push(open.pop()!)
+    } else if (!["space", "comment"].includes(token.kind) && token.text !== ";") open.at(-1)!.push(token)
   }
-  const upper = words.map(({ kind, text }) => (kind === "word" ? text.toUpperCase() : ""))
+  const upper = upperOf(words)
   const verb = upper[0] ?? ""
   const at = upper.findIndex((word) => writingVerbs.includes(word))
-  const main = upper[at] ?? ""
-  const skipped = new Set(["INTO", "FROM", "ONLY", "OR", "IGNORE", "REPLACE", "ROLLBACK", "ABORT", "FAIL"])
-  const name = words.slice(at + 1).findIndex((_, index) => !skipped.has(upper[at + 1 + index] ?? ""))
+  const name = words.slice(at + 1).findIndex((_, index) => !leading.has(upper[at + 1 + index] ?? ""))
   const start = at + 1 + name
   const qualified = words[start + 1]?.text === "." ? words[start + 2] : words[start]
   const table = qualified?.kind === "identifier" ? qualified.text.slice(1, -1) : (qualified?.text ?? null)
   return {
     verb,
     second: upper[1] ?? "",
-    table: at < 0 || name < 0 ? null : table,
-    everyRow: verb === "TRUNCATE" || (["UPDATE", "DELETE"].includes(main) && !upper.includes("WHERE"))
+    table: at < 0 || name < 0 || !dml.has(verb) ? null : table,
+    everyRow: verb === "TRUNCATE" || [words, ...inner].some(changesEveryRow),
+    concurrent: upper.includes("CONCURRENTLY")
   }
 }
 
 const allowed = ({ second, verb }: Shape, dmlOnly: boolean): boolean =>
   dml.has(verb) || (!dmlOnly && ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
 
-/** What a plan undoes, and a deadline may: other statements, such as VACUUM, run outside of any transaction. */
-const undoable = ({ verb }: Shape): boolean => dml.has(verb) || ddl.has(verb)
+/** What a plan undoes, and a deadline may: other statements, such as VACUUM, run alone, outside of any transaction. */
+const undoable = (shape: Shape): boolean => allowed(shape, false) && !shape.concurrent
+
+/** The rows that the transaction has changed since `before`. */
+const changedSince = (
+  { dialect, query }: BackendShape,
+  before: ReadonlyMap<string | null, number>
+): Effect.Effect<Map<string | null, number>, DbError> =>
+  Effect.map(query(dialect.changedRows), (rows) => {
+    const changed = new Map<string | null, number>()
+    for (const { n, name } of rows) {
+      const table = name === null ? null : String(name)
+      changed.set(table, (changed.get(table) ?? 0) + Number(n))
+    }
+    for (const [table, n] of before) changed.set(table, (changed.get(table) ?? 0) - n)
+    return changed
+  })
+
+const warningsOf = ({ everyRow, second, verb }: Shape, tried: Tried | undefined): ReadonlyArray<string> => [
+  ...(everyRow ? ["It has no WHERE: it changes every row."] : []),
+  ...(ddl.has(verb) ? ["It changes the schema."] : []),
+  ...(verb === "DROP" && second === "TABLE" ? ["The table goes with all of its rows."] : []),
+  ...(tried !== undefined && tried.rowsInAll > tried.rowsAffected
+    ? [`It changes ${tried.rowsInAll} rows in all, with those of triggers, foreign keys and statements within it.`]
+    : []),
+  ...(tried === undefined ? ["It was not tried: what it does, no transaction undoes."] : [])
+]
 
 const key = ({ backend, params, session, sql }: Write): string =>
   NodeCrypto.createHash("sha256")
@@ -97,13 +142,18 @@ const key = ({ backend, params, session, sql }: Write): string =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOnly: boolean }) => {
+export const make = (options: {
+  readonly mode: "plan" | "direct"
+  readonly dmlOnly: boolean
+  /** Milliseconds that a statement may take. */
+  readonly deadline: number
+}) => {
   /** By code: what it stands for. It is known to this process alone. */
   const codes = new Map<string, { readonly key: string; readonly until: number }>()
 
   const refusal = (write: Write, raw: boolean): DbError | undefined => {
     const shape = shapeOf(write.sql, write.backend.dialect.lexical)
-    if (raw || allowed(shape, options.dmlOnly)) return undefined
+    if (allowed(shape, options.dmlOnly) || (raw && !options.dmlOnly)) return undefined
     return new DbReadOnly({
       backend: write.backend.name,
       operation: "db_hub_execute",
@@ -114,35 +164,51 @@ export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOn
     })
   }
 
-  const stoppable = ({ backend, door, sql }: Write): Effect.Effect<AgentSqlShape["execute"]> =>
-    undoable(shapeOf(sql, backend.dialect.lexical))
-      ? Effect.map(door, (opened) => opened?.execute)
-      : Effect.succeed(undefined)
+  /** Ends what the backend is asked for; where it is in a transaction, that is undone. */
+  const timed =
+    ({ name }: BackendShape, undone: boolean) =>
+    <A>(effect: Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
+      Effect.timeoutFail(effect, {
+        duration: options.deadline,
+        onTimeout: () => deadlineMet(options.deadline, { backend: name, operation: "execute" }, !undone)
+      })
+
+  /** What it would do, told by the engine itself, and undone. */
+  const tryOut = ({ backend, door, params, sql }: Write): Effect.Effect<Tried, DbError> =>
+    Effect.flatMap(door, (opened): Effect.Effect<Tried, DbError> => {
+      if (opened?.execute !== undefined) {
+        return Effect.map(opened.execute(sql, { params, how: "undo" }), ({ rowsAffected, rowsInAll }) => ({
+          rowsAffected,
+          rowsInAll,
+          tables: {}
+        }))
+      }
+      const tried = Effect.gen(function* () {
+        const before = yield* changedSince(backend, new Map())
+        const { rowsAffected } = yield* timed(backend, true)(backend.execute(sql, params))
+        const changed = Array.from(yield* changedSince(backend, before)).filter(([_, n]) => n > 0)
+        const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
+        const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
+        return yield* new Undo({ tried: { rowsAffected, rowsInAll, tables } })
+      })
+      return Effect.catchTag(backend.transaction(tried), "Undo", ({ tried }) => Effect.succeed(tried))
+    })
 
   const plan = (write: Write) =>
     Effect.gen(function* () {
-      const { backend, params, sql } = write
-      // What it would do, told by the engine itself, and undone.
-      const execute = yield* stoppable(write)
-      const result =
-        execute !== undefined
-          ? yield* execute(sql, { params, undo: true })
-          : yield* backend
-              .transaction(Effect.flatMap(backend.execute(sql, params), (result) => Effect.fail(new Undo({ result }))))
-              .pipe(Effect.catchTag("Undo", ({ result }) => Effect.succeed(result)))
-      const { everyRow, table, verb } = shapeOf(sql, backend.dialect.lexical)
+      const shape = shapeOf(write.sql, write.backend.dialect.lexical)
+      const tried = undoable(shape) ? yield* tryOut(write) : undefined
       const now = yield* Clock.currentTimeMillis
       for (const [known, { until }] of codes) if (until < now || codes.size >= maxCodes) codes.delete(known)
       const code = NodeCrypto.randomBytes(9).toString("base64url")
       codes.set(code, { key: key(write), until: now + codeLife })
+      const rowsAffected = tried?.rowsAffected ?? 0
+      const table = shape.table === null ? {} : { [shape.table]: rowsAffected }
       return {
         plan: {
-          rows_affected: result.rowsAffected,
-          tables: table === null ? {} : { [table]: result.rowsAffected },
-          warnings: [
-            ...(everyRow ? ["It has no WHERE: it changes every row."] : []),
-            ...(ddl.has(verb) ? ["It changes the schema."] : [])
-          ]
+          rows_affected: rowsAffected,
+          tables: Object.keys(tried?.tables ?? {}).length > 0 ? tried?.tables : table,
+          warnings: warningsOf(shape, tried)
         },
         code,
         message: "Nothing was changed. Call again with the same arguments and this code to run it."
@@ -166,13 +232,15 @@ export const make = (options: { readonly mode: "plan" | "direct"; readonly dmlOn
           )
     })
 
-  const run = (write: Write) =>
-    Effect.flatMap(stoppable(write), (execute) => {
-      const { backend, params, sql } = write
-      const done =
-        execute === undefined ? Actions.execute(backend, sql, params) : Actions.executed(execute, sql, params)
-      return Effect.map(done, (document) => ({ ...document, success: true }))
-    })
+  const run = ({ backend, door, params, sql }: Write) =>
+    Effect.flatMap(door, (opened) => {
+      const undone = undoable(shapeOf(sql, backend.dialect.lexical))
+      if (opened?.execute !== undefined) {
+        return Actions.executed(opened.execute, sql, params, undone ? "commit" : "alone")
+      }
+      const done = timed(backend, undone)(Actions.execute(backend, sql, params))
+      return undone ? backend.transaction(done) : done
+    }).pipe(Effect.map((document) => ({ ...document, success: true })))
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>
     Effect.suspend((): Effect.Effect<Readonly<Record<string, unknown>>, DbError> => {

@@ -47,6 +47,14 @@ export const ticksDuring = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Eff
     )
   })
 
+/** The processes that a process has started, oldest first. */
+export const childrenOf = (parent: number): ReadonlyArray<number> =>
+  NodeProcess.execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
+    .flatMap(([pid, ppid]) => (ppid === parent ? [pid] : []))
+
 const otherProgram = fileURLToPath(new URL("./hold-lock.mjs", import.meta.url))
 
 /**

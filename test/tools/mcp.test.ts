@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -11,7 +11,7 @@ import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Mcp from "../../src/tools/Mcp.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
-import { temporaryFolder } from "../support/index.js"
+import { childrenOf, temporaryFolder } from "../support/index.js"
 import { inDatabase, noServer, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
 
 const bin = NodePath.resolve("bin/db-hub")
@@ -162,13 +162,6 @@ const until = (check: () => Promise<boolean>) =>
     Effect.timeout("20 seconds"),
     Effect.orDie
   )
-
-const childrenOf = (parent: number): ReadonlyArray<number> =>
-  execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" })
-    .trim()
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/).map(Number) as [number, number])
-    .flatMap(([pid, ppid]) => (ppid === parent ? [pid] : []))
 
 /** Starts a call, waits until `running`, cancels it and waits until `gone`. */
 const cancelled = (client: Client, query: string, running: () => Promise<boolean>, gone: () => Promise<boolean>) =>

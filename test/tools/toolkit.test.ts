@@ -151,7 +151,10 @@ describe("the tools", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(yield* bodies, ["c", "c"])
       assert.strictEqual((yield* failed("db_hub_execute", { ...args, code: good })).type, "InvalidInput")
       const dropped = yield* ok("db_hub_execute", { statement: "DROP TABLE notes" })
-      assert.deepStrictEqual((dropped["plan"] as { warnings: unknown }).warnings, ["It changes the schema."])
+      assert.deepStrictEqual((dropped["plan"] as { warnings: unknown }).warnings, [
+        "It changes the schema.",
+        "The table goes with all of its rows."
+      ])
       assert.deepStrictEqual(yield* bodies, ["c", "c"])
     })
   )

@@ -3,12 +3,18 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DbError, DbQuery, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
-import { type AgentSqlOptions, type AgentSqlShape, deadlineMet, limitsOf, resultOf } from "../../services/AgentSql.js"
+import {
+  type AgentSqlOptions,
+  type AgentSqlShape,
+  deadlineMet,
+  deadlineOf,
+  limitsOf,
+  resultOf
+} from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
@@ -55,7 +61,7 @@ export const make =
     Effect.gen(function* () {
       const { name } = client.options
       const context: ErrorContext = { backend: name, operation: "agentSql" }
-      const deadline = Math.max(1, Math.round(Duration.toMillis(options.deadline ?? "10 seconds")))
+      const deadline = deadlineOf(options)
       const concurrency = options.concurrency ?? 2
       // What speaks through a stream of its own has one session only.
       const own = client.options.stream === undefined

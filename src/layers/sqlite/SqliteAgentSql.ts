@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { DbConnection, type DbError, type ErrorContext, fromSqlite } from "../../errors/index.js"
@@ -13,6 +12,7 @@ import {
   type AgentSqlShape,
   type AgentWrite,
   deadlineMet,
+  deadlineOf,
   limitsOf,
   resultOf
 } from "../../services/AgentSql.js"
@@ -23,7 +23,7 @@ import type { Failed } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { WriteAnswer, WriteTask } from "./SqliteAgentWriter.js"
 import type { SqliteClient } from "./SqliteClient.js"
-import { insertsRows } from "./SqliteConnection.js"
+import { changesRows, controlRefused, controls, insertsRows } from "./SqliteConnection.js"
 import { lexical } from "./SqliteDialect.js"
 import * as SqliteProcesses from "./SqliteProcesses.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
@@ -61,7 +61,7 @@ export const make =
     Effect.gen(function* () {
       const { busyTimeout, name, path } = client.options
       const context: ErrorContext = { backend: name, operation: "agentSql" }
-      const deadline = Duration.toMillis(options.deadline ?? "10 seconds")
+      const deadline = deadlineOf(options)
       const processes = yield* Effect.acquireRelease(
         Effect.sync(() => {
           const opened = SqliteProcesses.make<Task, Answer>({
@@ -125,25 +125,28 @@ export const make =
       )
       const written = (sql: string, answer: WriteAnswer): Effect.Effect<AgentWrite, DbError> => {
         if (answer.type === "written") {
-          const { columns, result, rowsAffected } = answer
+          const { columns, result, rowsAffected, rowsInAll } = answer
           const inserted = rowsAffected > 0 && columns.length === 0 && insertsRows(SqlLexer.keywords(sql, lexical))
           const lastInsertId = inserted ? answer.lastInsertId : null
-          return Effect.succeed({ ...resultOf(distinct(columns), result), rowsAffected, lastInsertId })
+          return Effect.succeed({ ...resultOf(distinct(columns), result), rowsAffected, rowsInAll, lastInsertId })
         }
         const operation = answer.committing ? "transaction.commit" : "execute"
         return Effect.fail(thrown(answer, { ...context, operation }))
       }
       /** This process writes nothing else meanwhile, but its event loop goes on. */
-      const execute: AgentSqlShape["execute"] = (sql, { params = [], undo = false } = {}) =>
+      const execute: AgentSqlShape["execute"] = (sql, { how = "commit", params = [] } = {}) =>
         Effect.suspend(() => {
           const { foreignKeys, synchronous } = client.options
+          const words = SqlLexer.keywords(sql, lexical)
+          if (controls(words)) return Effect.fail(controlRefused(context))
           let values: ReadonlyArray<unknown>
           try {
             values = Values.encode(params, name)
           } catch (cause) {
             return Effect.fail(fromSqlite(cause, context))
           }
-          const task = { path, foreignKeys, synchronous, busyTimeout, sql, params: values, undo }
+          const rows = changesRows(words)
+          const task = { path, foreignKeys, synchronous, busyTimeout, sql, params: values, how, rows }
           const asked = Effect.async<WriteAnswer, DbError>((resume) => Effect.sync(writers.ask(task, resume)))
           return Effect.flatMap(client.lane.hold(context, busyTimeout, asked), (answer) => written(sql, answer))
         })

@@ -6,6 +6,7 @@
  */
 import Sqlite from "better-sqlite3"
 import { type AgentRows, collector, defaultLimits } from "../../services/AgentRows.js"
+import type { AgentWriting } from "../../services/AgentSql.js"
 import { begin, exact, type Failed, failed, fileOf, mayCommit, take, tell } from "./SqliteAgentChild.js"
 
 /**
@@ -20,8 +21,9 @@ export interface WriteTask {
   readonly busyTimeout: number
   readonly sql: string
   readonly params: ReadonlyArray<unknown>
-  /** Only tells what it would do. */
-  readonly undo: boolean
+  readonly how: AgentWriting
+  /** It changes rows alone, and so leaves nothing on its connection. */
+  readonly rows: boolean
 }
 
 /**
@@ -31,6 +33,7 @@ export interface WriteTask {
 export interface Written {
   readonly type: "written"
   readonly rowsAffected: number
+  readonly rowsInAll: number
   readonly lastInsertId: number | string
   readonly columns: ReadonlyArray<string>
   readonly result: AgentRows
@@ -63,7 +66,10 @@ const handle = ({ busyTimeout, foreignKeys, path, synchronous }: WriteTask): Sql
   return kept.db
 }
 
+const changed = (db: Sqlite.Database): number => db.prepare<[], number>("SELECT total_changes()").pluck().get()!
+
 const write = (db: Sqlite.Database, { params, sql }: WriteTask): Written => {
+  const before = changed(db)
   const statement = db.prepare<Array<unknown>, Array<unknown>>(sql).safeIntegers(true)
   const rows = collector(defaultLimits)
   if (!statement.reader) {
@@ -72,6 +78,7 @@ const write = (db: Sqlite.Database, { params, sql }: WriteTask): Written => {
     return {
       type: "written",
       rowsAffected: changes,
+      rowsInAll: changed(db) - before,
       lastInsertId: typeof id === "bigint" ? String(id) : id,
       columns: [],
       result: rows.result()
@@ -86,26 +93,39 @@ const write = (db: Sqlite.Database, { params, sql }: WriteTask): Written => {
   return {
     type: "written",
     rowsAffected: statement.readonly ? 0 : count,
+    rowsInAll: changed(db) - before,
     lastInsertId: 0,
     columns: statement.columns().map(({ name }) => name),
     result: rows.result()
   }
 }
 
+/** What is killed from here on may be applied. */
+const waitForLeave = () => {
+  tell(mayCommit)
+  take()
+}
+
 const run = (task: WriteTask): WriteAnswer => {
   let committing = false
   try {
     const db = handle(task)
-    db.exec("BEGIN IMMEDIATE")
-    const written = write(db, task)
-    if (task.undo) {
-      db.exec("ROLLBACK")
+    if (task.how === "alone") {
+      waitForLeave()
+      const written = write(db, task)
+      close()
       return written
     }
-    tell(mayCommit)
-    take()
-    committing = true
-    db.exec("COMMIT")
+    db.exec("BEGIN IMMEDIATE")
+    const written = write(db, task)
+    if (task.how === "undo") db.exec("ROLLBACK")
+    else {
+      waitForLeave()
+      committing = true
+      db.exec("COMMIT")
+    }
+    // Such as a temporary table, for who comes next.
+    if (!task.rows) close()
     return written
   } catch (cause) {
     // With the handle goes what it has begun.

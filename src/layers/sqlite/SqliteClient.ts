@@ -204,17 +204,10 @@ export const make = (
 
     const failWith = (cause: unknown, operation: string) => Effect.fail(toError(cause, operation))
 
-    /** A statement that begins or ends a transaction would move it out of the hands that hold the lane. */
     const preparedForWriter = (operation: string, sql: string): Connections.Prepared => {
       const prepared = writer.prepare(sql)
-      if (!prepared.control) return prepared
-      throw invalidInput(
-        operation,
-        "sql",
-        "begins or ends a transaction",
-        "other statements; use `transaction`",
-        options.name
-      )
+      if (prepared.control) throw Connections.controlRefused(context(operation))
+      return prepared
     }
 
     const runWithin = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { Database, RunResult, Statement } from "better-sqlite3"
-import type { Applied, ErrorContext } from "../../errors/index.js"
+import { type Applied, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { lexical } from "./SqliteDialect.js"
@@ -73,6 +73,31 @@ export const insertsRows = (words: ReadonlyArray<string>): boolean =>
   insertWords.has(words.find((word) => mainWords.has(word)) ?? "")
 
 /**
+ * Whether a statement, by its words, changes no more than rows.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const changesRows = (words: ReadonlyArray<string>): boolean => dataWords.has(words[0] ?? "")
+
+/**
+ * Whether a statement, by its words, begins or ends a transaction or a savepoint.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const controls = (words: ReadonlyArray<string>): boolean => controlWords.has(words[0] ?? "")
+
+/**
+ * What such a statement is refused with: it would move the transaction out of the hands that hold it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const controlRefused = ({ backend, operation }: ErrorContext): InvalidInput =>
+  invalidInput(operation, "sql", "begins or ends a transaction", "other statements; use `transaction`", backend)
+
+/**
  * Prepares a statement outside of any cache, for callers that keep it busy over many turns.
  *
  * @since 0.1.0
@@ -90,8 +115,8 @@ export const prepareFresh = (db: Database, sql: string): Prepared => {
     reader,
     readonly,
     inserts: !readonly && insertsRows(words),
-    control: controlWords.has(words[0] ?? ""),
-    definition: !readonly && !dataWords.has(words[0] ?? ""),
+    control: controls(words),
+    definition: !readonly && !changesRows(words),
     // Setting `__proto__` would set no column.
     named: reader && !/\*|__proto__|\bpragma\b/i.test(sql),
     columns: [],

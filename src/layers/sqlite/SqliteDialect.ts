@@ -29,6 +29,7 @@ export const dialect: Dialect = {
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
+  changedRows: "SELECT NULL AS name, total_changes() AS n",
   types: {
     text: "TEXT",
     serial: "INTEGER PRIMARY KEY AUTOINCREMENT",
