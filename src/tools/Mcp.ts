@@ -15,30 +15,22 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { DbConnection } from "../errors/index.js"
 import { jsonSchemaOf, resultSchemaOf, type ToolName, tools } from "./Declarations.js"
+import * as StdioTransport from "./StdioTransport.js"
 import type { Caller, Toolkit } from "./Toolkit.js"
 
-/** The toolkit checks arguments itself, so that its errors tell an agent what to do. */
-const standard = (schema: Readonly<Record<string, unknown>>): Mcp.StandardSchemaWithJSON<unknown, unknown> => ({
-  "~standard": {
-    version: 1,
-    vendor: "effect-db-hub",
-    validate: (value: unknown) => ({ value }),
-    jsonSchema: { input: () => schema, output: () => schema }
-  }
-})
-
-const declared = (name: ToolName) => {
+const declared = (name: ToolName): Mcp.Tool => {
   const { description, hints } = tools[name]
   return {
+    name,
     description,
-    inputSchema: standard(jsonSchemaOf(name)),
-    outputSchema: standard(resultSchemaOf(name)),
+    inputSchema: jsonSchemaOf(name) as Mcp.Tool["inputSchema"],
     annotations: {
       readOnlyHint: hints.readOnly,
       destructiveHint: hints.destructive,
       idempotentHint: hints.idempotent,
       openWorldHint: false
-    }
+    },
+    outputSchema: resultSchemaOf(name) as NonNullable<Mcp.Tool["outputSchema"]>
   }
 }
 
@@ -52,6 +44,9 @@ const progressOf = ({ _meta, notify }: Mcp.ServerContext["mcpReq"]): Caller["onP
     notify({ method: "notifications/progress", params }).catch(() => {})
   }
 }
+
+const invalid = (message: string, data?: unknown) =>
+  new Mcp.ProtocolError(Mcp.ProtocolErrorCode.InvalidParams, message, data)
 
 const schemaUri = "db-hub://{backend}/schema"
 
@@ -73,13 +68,25 @@ const factory =
       return Runtime.runPromise(runtime, kit.call(name, args, caller), { signal: mcpReq.signal })
     }
 
-    for (const name of kit.names) {
-      server.registerTool(name, declared(name), async (args, context) => {
-        const answer = await call(name, args, context)
-        return answer.ok
-          ? { content: [{ type: "text", text: answer.text }], structuredContent: answer.value }
-          : { content: [{ type: "text", text: JSON.stringify({ error: answer.error }) }], isError: true }
-      })
+    const names = new Map<unknown, ToolName>(kit.names.map((name) => [name, name]))
+    const toolCall = async (params: Mcp.JSONRPCRequest["params"], context: Mcp.ServerContext): Promise<Mcp.Result> => {
+      const { arguments: args = {}, name: asked } = params ?? {}
+      const name = names.get(asked)
+      if (name === undefined) throw invalid(`Tool ${asked} not found`)
+      if (typeof args !== "object" || args === null || Array.isArray(args)) throw invalid("arguments is not an object")
+      const answer = await call(name, args, context)
+      return answer.ok
+        ? { content: [{ type: "text", text: answer.text }], structuredContent: answer.value }
+        : { content: [{ type: "text", text: JSON.stringify({ error: answer.error }) }], isError: true }
+    }
+
+    server.server.registerCapabilities({ tools: {} })
+    server.server.setRequestHandler("tools/list", () => ({ tools: kit.names.map(declared) }))
+    // A handler of its own for tools/call would have the SDK parse every call and every answer against its schemas: the
+    // toolkit has checked the one, and made the other.
+    server.server.fallbackRequestHandler = ({ method, params }, context) => {
+      if (method === "tools/call") return toolCall(params, context)
+      throw new Mcp.ProtocolError(Mcp.ProtocolErrorCode.MethodNotFound, "Method not found")
     }
 
     if (kit.names.includes("db_hub_schema")) {
@@ -95,7 +102,7 @@ const factory =
         async (uri, { backend }, context) => {
           const answer = await call("db_hub_schema", { backend: String(backend) }, context)
           if (answer.ok) return { contents: [{ uri: uri.href, text: answer.text }] }
-          throw new Mcp.ProtocolError(Mcp.ProtocolErrorCode.InvalidParams, answer.error.message, answer.error)
+          throw invalid(answer.error.message, answer.error)
         }
       )
     }
@@ -113,7 +120,10 @@ export const stdio = (kit: Toolkit, version: string): Effect.Effect<void> =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
         const session = NodeCrypto.randomUUID()
-        return serveStdio(factory(kit, version, runtime, () => session))
+        return serveStdio(
+          factory(kit, version, runtime, () => session),
+          { transport: StdioTransport.make(process.stdin, process.stdout) }
+        )
       }),
       () =>
         Effect.async<void>((resume) => {

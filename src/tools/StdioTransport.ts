@@ -1,0 +1,72 @@
+/**
+ * JSON-RPC on standard input and output, a message a line. The SDK looks at every message again, so unlike its own
+ * transport this one does not parse each against a schema first.
+ *
+ * @since 0.1.0
+ */
+import type { JSONRPCMessage, Transport } from "@modelcontextprotocol/server"
+
+/** Characters of one message at most. */
+const maxMessage = 10 * 1024 * 1024
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (input: NodeJS.ReadStream, output: NodeJS.WriteStream): Transport => {
+  let started = ""
+  let closed = false
+
+  const receive = (line: string) => {
+    let message: unknown
+    try {
+      message = JSON.parse(line)
+    } catch {
+      // A line that is no JSON is nobody's message.
+      return
+    }
+    transport.onmessage?.(message as JSONRPCMessage)
+  }
+
+  const take = (text: string) => {
+    const lines = text.split("\n")
+    if (lines.length > 1) {
+      lines[0] = started + lines[0]
+      started = ""
+    }
+    started += lines.pop()
+    for (const line of lines) if (!closed) receive(line)
+    if (started.length <= maxMessage) return
+    transport.onerror?.(new Error(`A message has more than ${maxMessage} characters`))
+    close()
+  }
+
+  const failed = (error: Error) => {
+    transport.onerror?.(error)
+    close()
+  }
+
+  const close = () => {
+    if (closed) return
+    closed = true
+    input.off("data", take).off("end", close).off("close", close).pause()
+    transport.onclose?.()
+  }
+
+  const transport: Transport = {
+    start: async () => {
+      input.setEncoding("utf8")
+      input.on("data", take).on("end", close).on("close", close)
+      // Stays: what is written when nobody reads any more fails later.
+      output.on("error", failed)
+    },
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        if (closed) return reject(new Error("The client has gone"))
+        if (output.write(`${JSON.stringify(message)}\n`)) return resolve()
+        output.once("drain", resolve)
+      }),
+    close: async () => close()
+  }
+  return transport
+}
