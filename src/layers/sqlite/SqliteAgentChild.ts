@@ -65,38 +65,47 @@ export const exact = (value: unknown): unknown =>
  * @category conversions
  */
 export const fileOf = (path: string): string => {
-  const { dev, ino } = NodeFs.statSync(path, { bigint: true })
-  return `${dev} ${ino} ${path}`
+  // Exact inodes would come as slow big integers: where these are rounded, the time of birth tells files apart.
+  const { birthtimeMs, dev, ino } = NodeFs.statSync(path)
+  return `${dev} ${ino} ${birthtimeMs} ${path}`
 }
 
-/** The next bytes of the pipe; when it is closed, nobody is left to work for. */
-const bytes = (length: number): Buffer => {
-  const buffer = Buffer.allocUnsafe(length)
-  for (let at = 0; at < length; ) {
-    const got = NodeFs.readSync(pipeDescriptor, buffer, at, length - at, null)
+/** Where a message begins, and most have room. */
+const room = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** Fills a buffer from the pipe so far; when it is closed, nobody is left to work for. */
+const fill = (buffer: Buffer, from: number, to: number): number => {
+  let at = from
+  while (at < to) {
+    const got = NodeFs.readSync(pipeDescriptor, buffer, at, buffer.length - at, null)
     if (got === 0) process.exit(0)
     at += got
   }
-  return buffer
+  return at
 }
 
 /**
- * Waits for the next message.
+ * Waits for the next message. There is one at a time: what comes with its length belongs to it.
  *
  * @since 0.1.0
  * @category running
  */
-export const take = (): unknown => NodeV8.deserialize(bytes(bytes(4).readUInt32LE()))
+export const take = (): unknown => {
+  const got = fill(room, 0, 4)
+  const end = 4 + room.readUInt32LE()
+  const message = end <= room.length ? room : Buffer.allocUnsafe(end)
+  if (message !== room) room.copy(message, 0, 0, got)
+  fill(message, got, end)
+  return NodeV8.deserialize(message.subarray(4, end))
+}
 
 /**
  * @since 0.1.0
  * @category running
  */
 export const tell = (message: unknown): void => {
-  const text = JSON.stringify(message)
-  const buffer = Buffer.allocUnsafe(4 + Buffer.byteLength(text))
+  const buffer = Buffer.from(`\0\0\0\0${JSON.stringify(message)}`)
   buffer.writeUInt32LE(buffer.length - 4)
-  buffer.write(text, 4)
   for (let at = 0; at < buffer.length; ) at += NodeFs.writeSync(pipeDescriptor, buffer, at)
 }
 

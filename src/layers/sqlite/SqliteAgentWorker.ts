@@ -43,7 +43,7 @@ interface Opened {
 }
 
 /** Statements that are kept, and the characters that one of them may have. */
-const [maxStatements, maxKept] = [100, 10_000]
+const [maxStatements, maxKept] = [200, 10_000]
 
 let kept: Opened | undefined
 
