@@ -46,7 +46,8 @@ const byEntity: Record<string, string> = {
 }
 
 const byCode: Record<string, string> = {
-  HUB_NO_FILE: "`db-hub migrate` makes the database; `db-hub config check` tells which configuration is in use",
+  HUB_NO_FILE:
+    "`db-hub migrate` or `db-hub ingest FOLDER` makes the database; `db-hub config check` tells which configuration is in use",
   HUB_NO_PRIMARY:
     "a program that opens the database with StoresShared() becomes the primary; none is needed to read or write",
   HUB_PRIMARY_HANGS:

@@ -98,6 +98,23 @@ export const embeddingSuite: Suite = {
     })
   ),
 
+  "a text in the advanced syntax is looked for by its words alone, unless told otherwise": withModel((place) =>
+    Effect.gen(function* () {
+      const { collection, search } = place
+      yield* search.index(collection, [
+        { id: "one", text: "green tea" },
+        { id: "two", text: "black tea" }
+      ])
+      const request = { text: "tea -black", syntax: "advanced" } as const
+      const { mode, results } = yield* search.search(collection, request)
+      yield* equal(mode, "text")
+      yield* equal(
+        results.map(({ id }) => id),
+        ["one"]
+      )
+      yield* equal((yield* search.search(collection, { ...request, mode: "hybrid" })).mode, "hybrid")
+    })
+  ),
   "a text that is there already keeps its vector, and is not embedded again": withModel((place) =>
     Effect.gen(function* () {
       const { collection, model, search } = place

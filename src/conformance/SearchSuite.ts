@@ -258,6 +258,24 @@ export const searchSuite: Suite = {
     { dimension: 2, model: "hashing-2" }
   ),
 
+  "a model that knows words only finds nothing that has none in common": withCollection(
+    (search, collection) =>
+      Effect.gen(function* () {
+        yield* search.index(collection, [
+          { id: "common", text: "boat", vector: [0.6, 0.8] },
+          { id: "none", text: "tree", vector: [0, 1] },
+          { id: "opposite", text: "stone", vector: [-1, 0] }
+        ])
+        for (const request of [
+          { vector: [1, 0] },
+          { text: "?", vector: [1, 0] },
+          { vector: [1, 0], minSimilarity: -1 }
+        ]) {
+          yield* equal(idsOf(yield* search.search(collection, request)), ["common"])
+        }
+      }),
+    { dimension: 2, model: "hashing-2" }
+  ),
   "a filter holds in every leg, and does not cost results": withCollection((search, collection) =>
     Effect.gen(function* () {
       const others = Array.from({ length: 60 }, (_, i) => ({

@@ -2,9 +2,10 @@
  * @since 0.1.0
  */
 import type { Dialect } from "../services/Dialect.js"
+import { marks } from "./Marks.js"
 
 const insert = (table: string, columns: ReadonlyArray<string>): string =>
-  `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`
+  `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${marks(columns)})`
 
 /**
  * `ON CONFLICT`, as SQLite and PostgreSQL have it.

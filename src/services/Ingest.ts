@@ -17,7 +17,10 @@ export interface IngestOptions {
   readonly collection?: string
   /** Of the collection if it is made; default `english`. `DbConflict` if it is there with another one. */
   readonly language?: TextAnalysis.Language
-  /** How texts are cut; default 200 words with an overlap of 30. */
+  /**
+   * How texts are cut; default 200 words with an overlap of 30. Files are cut anew where it is another way, but for
+   * another function of `unit`.
+   */
   readonly chunk?: Chunking.ChunkOptions
   /** Bytes of a file at most, larger ones are skipped; default 1 MiB. */
   readonly maxFileSize?: number
@@ -42,7 +45,7 @@ export interface IngestProgress {
 export interface SkippedFile {
   /** Relative to the folder, with `/`. */
   readonly path: string
-  readonly reason: "binary" | "too large" | "symbolic link" | "unreadable" | "not a file"
+  readonly reason: "binary" | "not UTF-8" | "too large" | "symbolic link" | "unreadable" | "not a file"
 }
 
 /**
@@ -71,6 +74,18 @@ export interface IngestReport {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RemovalReport {
+  readonly collection: string
+  /** Its real path, or what that was. */
+  readonly folder: string
+  /** Files. */
+  readonly removed: number
+}
+
+/**
  * Ingests text of any kind (Markdown, JSON, source code): a file is text if it is valid UTF-8 without a NUL. Left out
  * are what `.gitignore` files name (also those above the folder, up to the root of its repository), `node_modules`, and
  * files and folders whose names begin with a dot. Symbolic links are not followed.
@@ -91,5 +106,13 @@ export class Ingest extends Context.Tag("effect-db-hub/Ingest")<
      * the collection is of another model than the one at hand; a model that fails does not fail it.
      */
     readonly folder: (path: string, options?: IngestOptions) => Effect.Effect<IngestReport, DbError>
+    /**
+     * Takes all that was ingested of a folder out of a collection again; the folder itself need not be there any more.
+     * `NotFound`, with those that there are, where nothing of it is in the collection (default `documents`).
+     */
+    readonly remove: (
+      path: string,
+      options?: Pick<IngestOptions, "collection">
+    ) => Effect.Effect<RemovalReport, DbError>
   }
 >() {}

@@ -103,7 +103,7 @@ export interface SearchRequest {
   readonly vector?: ReadonlyArray<number> | Float32Array
   /**
    * Default: what the request brings, `hybrid` if both. A text is embedded where that is needed and a model at hand, so
-   * that it alone is `hybrid`, too.
+   * that it alone is `hybrid`, too, unless its `syntax` is `advanced`: what that excludes by words, vectors may find.
    */
   readonly mode?: SearchMode
   /** How many results at most, 1 to 10000; default 10. */
@@ -116,7 +116,10 @@ export interface SearchRequest {
   readonly fusion?: FusionOptions
   /** Results of each leg that are fused; default 50, and never less than `limit`. */
   readonly preFusionLimit?: number
-  /** Leave out of the vector leg what has a smaller cosine; a text match is not measured by it. */
+  /**
+   * Leave out of the vector leg what has a smaller cosine; a text match is not measured by it. Where the model is lexical,
+   * what has nothing in common with the question is left out in any case.
+   */
   readonly minSimilarity?: number
   /**
    * Choose among the best `preFusionLimit` those that are good and unlike each other, by the cosine of their vectors

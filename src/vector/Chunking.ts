@@ -11,15 +11,16 @@ import { InvalidInput } from "../errors/index.js"
  * @category models
  */
 export interface ChunkOptions {
-  /** Units in a chunk at most; default 400. */
+  /** Units in a chunk at most, but for a single word that has more; default 400. */
   readonly size?: number
   /** Units that a chunk repeats from the one before at most, less than `size`; default 60. */
   readonly overlap?: number
   /**
    * What is counted: `words` (a character of a script without spaces counts as one, and 64 letters without a blank do),
-   * or `tokens` of a usual model, estimated as a quarter of a word's letters; default `words`.
+   * `tokens` of a usual model, estimated as a quarter of a word's letters, or what a function counts in a text, such as
+   * the tokenizer of a model; default `words`.
    */
-  readonly unit?: "words" | "tokens"
+  readonly unit?: "words" | "tokens" | ((text: string) => number)
 }
 
 /**
@@ -72,8 +73,24 @@ const fenceAfter = (line: string, open: string | undefined): string | undefined 
 
 const heading = /^#{1,6}\s/
 
-const piecesOf = (text: string, unit: "words" | "tokens"): ReadonlyArray<Piece> => {
+const estimated =
+  (unit: "words" | "tokens") =>
+  (word: string): number =>
+    unit === "words" || unspaced.test(word) ? 1 : Math.max(1, Math.ceil(Array.from(word.trim()).length / 4))
+
+/** A function is asked for each word once. */
+const counted = (count: (text: string) => number) => {
+  const known = new Map<string, number>()
+  return (word: string): number => {
+    const units = known.get(word) ?? count(word.trim())
+    known.set(word, units)
+    return units
+  }
+}
+
+const piecesOf = (text: string, unit: NonNullable<ChunkOptions["unit"]>): ReadonlyArray<Piece> => {
   const pieces: Array<Piece> = []
+  const unitsOf = typeof unit === "function" ? counted(unit) : estimated(unit)
   let open: string | undefined
   let [at, blankBefore] = [0, true]
   for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
@@ -83,9 +100,7 @@ const piecesOf = (text: string, unit: "words" | "tokens"): ReadonlyArray<Piece> 
     let first = true
     for (const match of line.matchAll(words)) {
       const [word] = match
-      const letters = Array.from(word.trim()).length
-      const blank = letters === 0 && word.length < longest
-      const units = blank ? 0 : unit === "words" || unspaced.test(word) ? 1 : Math.max(1, Math.ceil(letters / 4))
+      const units = word.trim() === "" && word.length < longest ? 0 : unitsOf(word)
       const start = at + match.index
       pieces.push({ start, end: start + word.length, units, level: first ? level : 0 })
       first = false
@@ -117,6 +132,22 @@ const endOf = (pieces: ReadonlyArray<Piece>, from: number, size: number): number
     units -= pieces[at - 1]!.units
   }
   return best
+}
+
+/** The same where words side by side may count more than each by itself, such as by the blanks between them. */
+const fittingEnd = (
+  text: string,
+  pieces: ReadonlyArray<Piece>,
+  from: number,
+  size: number,
+  count: (text: string) => number
+): number => {
+  for (let tried = size; ; ) {
+    const to = endOf(pieces, from, tried)
+    const units = count(text.slice(pieces[from]!.start, pieces[to - 1]!.end).trim())
+    if (units <= size || to === from + 1) return to
+    tried = Math.min(tried - 1, Math.floor((tried * size) / units))
+  }
 }
 
 /** Where the next chunk begins: at most `overlap` before the last one's end, at the best break there. */
@@ -157,8 +188,8 @@ const headingsBefore = (text: string): ((offset: number) => ReadonlyArray<string
 /**
  * Cuts a text where it hurts least: before headings, between paragraphs, between lines, else between words; code fences
  * are cut only where they do not fit. Chunks are parts of the text as it stands, cover all of it but blanks, and none
- * lies within another. A text of blanks has none. Fails with `InvalidInput` for a size below 1 or an overlap that is not
- * smaller.
+ * lies within another. A text of blanks has none. Fails with `InvalidInput` for a size below 1, an overlap that is not
+ * smaller, or a function that counts what is no number.
  *
  * @since 0.1.0
  * @category chunking
@@ -173,11 +204,14 @@ export const chunk = (
     return Either.left(refused("overlap", "a whole number from 0, less than size"))
   }
   const pieces = piecesOf(text, unit)
+  if (pieces.some(({ units }) => !(units >= 0 && units < Number.POSITIVE_INFINITY))) {
+    return Either.left(refused("unit", "words, tokens or a function that counts from 0"))
+  }
   const headings = headingsBefore(text)
   const chunks: Array<TextChunk> = []
   let from = 0
   while (from < pieces.length) {
-    const to = endOf(pieces, from, size)
+    const to = typeof unit === "function" ? fittingEnd(text, pieces, from, size, unit) : endOf(pieces, from, size)
     const [first, end] = [pieces[from]!.start, pieces[to - 1]!.end]
     const body = text.slice(first, end)
     const trimmed = body.trim()

@@ -45,7 +45,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       const found = yield* hub("search", "when do backups run?", "--limit", "1")
       assert.match(
         found.out,
-        /^1\. guide\/backups\.md:1 › Backups {2}weighted 1\.0000\n {3}# Backups Backups run every night\./
+        /^1\. files\/guide\/backups\.md:1 › Backups {2}weighted 1\.0000\n {3}# Backups Backups run every night\./
       )
       const none = yield* hub("search", "zebra", "--mode", "text")
       assert.deepStrictEqual([none.code, none.out], [0, "nothing found\n"])
@@ -61,7 +61,10 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
         headings: ["Locks"]
       })
       const explained = yield* hub("search", "lock", "--explain")
-      assert.match(explained.out, /^rank {2}score {3}kind {6}text rank {2}bm25 .*\n.*\n +1 .* guide\/locks\.md:1\n/)
+      assert.match(
+        explained.out,
+        /^rank {2}score {3}kind {6}text rank {2}bm25 .*\n.*\n +1 .* files\/guide\/locks\.md:1\n/
+      )
       assert.match(
         explained.out,
         /mode hybrid, total [\d.]+ ms, text leg [\d.]+ ms, vector leg [\d.]+ ms, of that embedding/
@@ -91,6 +94,41 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
         failed: null
       })
       assert.strictEqual((yield* hub("search", "port", "--mode", "text")).out, "nothing found\n")
+    })
+  )
+
+  it.scopedLive("take a folder out again, also when it is gone, and name the folders that there are", () =>
+    Effect.gen(function* () {
+      const { folder, hub } = yield* place
+      yield* hub("ingest", "files/guide")
+      yield* hub("ingest", "files/src")
+      NodeFs.rmSync(NodePath.join(folder, "files/guide"), { recursive: true })
+      const removed = yield* hub("ingest", "--remove", "files/guide/")
+      assert.deepStrictEqual([removed.out, removed.err], ["documents: 2 files removed\n", ""])
+      const left = document(yield* hub("search", "backups port", "--mode", "text", "--json"))
+      assert.deepStrictEqual(
+        left.results.map(({ metadata }: { metadata: { path: string } }) => metadata.path),
+        ["main.ts"]
+      )
+      const again = yield* hub("ingest", "--remove", "files/guide", "--json")
+      assert.strictEqual(again.code, 1)
+      assert.match(
+        errorOf(again).message,
+        /^Nothing of such a folder is in documents; there is what is of .*files\/src$/
+      )
+      const nowhere = yield* hub("ingest", "--remove", "files/guide", "--collection", "nope")
+      assert.match(nowhere.err, /^error: Nothing of such a folder is in nope; there is nothing of any\n/)
+    })
+  )
+
+  it.scopedLive("search says the line of what was looked for, and takes an advanced syntax", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* place
+      yield* hub("ingest", "files")
+      assert.match((yield* hub("search", "restore")).out, /^1\. files\/guide\/backups\.md:5 › Backups /)
+      const excluded = document(yield* hub("search", "lock -restore", "--syntax", "advanced", "--json"))
+      assert.deepStrictEqual([excluded.mode, excluded.count], ["text", 1])
+      assert.strictEqual((yield* hub("search", '"run night"', "--syntax", "advanced")).out, "nothing found\n")
     })
   )
 
@@ -147,7 +185,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       assert.include(failing.out, "3 chunks, 0 embedded, 3 pending")
       assert.match(failing.err, /^note: The embedding model small refused the request: .* run this again\n$/)
       const found = yield* hub("search", "backups")
-      assert.match(found.out, /^1\. guide\/backups\.md:1/)
+      assert.match(found.out, /^1\. files\/guide\/backups\.md:1/)
       assert.match(found.err, /^note: the vector leg failed: The embedding model small refused/)
       assert.deepInclude(document(yield* hub("search", "backups", "--json")).failed[0], {
         leg: "vector",

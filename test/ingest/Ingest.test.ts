@@ -54,6 +54,7 @@ const place = (open: Open = onSqlite) =>
       },
       remove: (path: string) => NodeFs.rmSync(NodePath.join(folder, path), { recursive: true }),
       ingest: (options?: IngestOptions) => ingest.folder(folder, options),
+      removeAll: () => ingest.remove(folder),
       paths: (text: string) =>
         Effect.map(search.search("documents", { text, mode: "text" }), ({ results }) =>
           results.map(({ metadata }) => `${metadata["path"]}:${metadata["line"]}`)
@@ -183,7 +184,7 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(report.skipped, [
         { path: "image.png", reason: "binary" },
         { path: "large.txt", reason: "too large" },
-        { path: "latin1.txt", reason: "binary" },
+        { path: "latin1.txt", reason: "not UTF-8" },
         { path: "link.txt", reason: "symbolic link" },
         { path: "up", reason: "symbolic link" }
       ])
@@ -233,6 +234,36 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
       yield* search.dropCollection("documents")
       assert.deepStrictEqual(counts(yield* ingest()), { added: 1, changed: 0, removed: 0, unchanged: 0 })
       assert.strictEqual((yield* paths("pears")).length, 1)
+    })
+  )
+
+  it.scopedLive("a folder is taken out with all its chunks and vectors, and what is of other folders stays", () =>
+    Effect.gen(function* () {
+      const { folder, hub, ingest, paths, remove, removeAll, write } = yield* place()
+      write("a.txt", "the harbour")
+      write("sub/b.txt", "the harbour wall")
+      yield* ingest()
+      yield* ingest({ collection: "other" })
+      remove("sub")
+      assert.deepStrictEqual(yield* removeAll(), { collection: "documents", folder, removed: 2 })
+      assert.deepStrictEqual(yield* paths("harbour"), [])
+      assert.strictEqual(yield* hub.vector.count("documents"), 0)
+      assert.strictEqual(yield* hub.vector.count("other"), 2)
+      const error = yield* Effect.flip(removeAll())
+      assert.deepInclude(error, { _tag: "NotFound", entity: "folder" })
+      assert.deepInclude(counts(yield* ingest()), { added: 1 })
+    })
+  )
+
+  it.scopedLive("a tokenizer may count what goes into a chunk", () =>
+    Effect.gen(function* () {
+      const { ingest, write } = yield* place()
+      write("a.txt", "one two three four")
+      assert.strictEqual((yield* ingest({ chunk: { size: 4, overlap: 0 } })).chunks, 1)
+      const letters = (text: string) => text.length
+      const counted = yield* ingest({ chunk: { size: 9, overlap: 0, unit: letters } })
+      assert.deepInclude(counted, { changed: 1, chunks: 3 })
+      assert.deepInclude(yield* ingest({ chunk: { size: 9, overlap: 0, unit: letters } }), { unchanged: 1 })
     })
   )
 

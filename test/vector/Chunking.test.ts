@@ -48,6 +48,28 @@ describe("Chunking", () => {
     )
   })
 
+  it("no chunk counts more than asked for by a function, unless it is one word", () => {
+    const counts = FastCheck.constantFrom(
+      (text: string) => text.length,
+      (text: string) => text.split(/(?=\s)/).length,
+      (text: string) => text.trim().length / 3
+    )
+    FastCheck.assert(
+      FastCheck.property(text, options, counts, (text, options, unit) => {
+        for (const each of chunk(text, { ...options, unit })) {
+          if (unit(each.text) > options.size) assert.match(each.text, /^\S{1,64}$/u)
+        }
+      })
+    )
+  })
+
+  it("a function that counts nonsense is refused", () => {
+    for (const nonsense of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
+      const refused = Chunking.chunk("one two", { unit: () => nonsense })
+      assert.deepInclude(Either.getOrThrow(Either.flip(refused)), { _tag: "InvalidInput", field: "unit" })
+    }
+  })
+
   it("no chunk has more words than asked for", () => {
     FastCheck.assert(
       FastCheck.property(

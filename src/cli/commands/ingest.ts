@@ -39,11 +39,27 @@ export const ingest = Command.make(
       ),
       Options.optional
     ),
+    remove: Options.boolean("remove").pipe(
+      Options.withDescription("Take what was ingested of the folder out again; the folder may be gone")
+    ),
     ...common
   },
   (options) =>
     Effect.gen(function* () {
       const IngestLive = yield* Effect.promise(() => import("../../layers/ingest/IngestLive.js"))
+      if (options.remove) {
+        const removal = yield* withSearch(options, "write", (backend, search) =>
+          Effect.zipRight(
+            prepared("cli.ingest", backend, "write"),
+            IngestLive.make(backend, search, true).remove(options.folder, { collection: options.collection })
+          )
+        )
+        return yield* print(
+          options.json,
+          () => removal,
+          () => `${printable(removal.collection)}: ${counted(removal.removed, "file")} removed`
+        )
+      }
       const report = yield* withSearch(options, "write", (backend, search) =>
         Effect.zipRight(
           prepared("cli.ingest", backend, "write"),
@@ -74,7 +90,8 @@ export const ingest = Command.make(
       "Make the text files of a folder searchable, and keep them so: run it again after changes. Leaves out what " +
         ".gitignore names, node_modules, names that begin with a dot, binary files, files above 1 MiB and symbolic links.",
       "db-hub ingest ./docs",
-      "db-hub ingest ~/notizen --collection notizen --language german"
+      "db-hub ingest ~/notizen --collection notizen --language german",
+      "db-hub ingest --remove ./docs"
     )
   )
 )

@@ -1,6 +1,7 @@
 /**
  * @since 0.1.0
  */
+import * as NodePath from "node:path"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -12,10 +13,21 @@ import { collection, common, describe, filterOf, textOf } from "../options.js"
 import { note, print } from "../report.js"
 import { paint, printable, table } from "../text.js"
 
-/** Where a result is: the file and the line of what was ingested, else its id. */
-const placeOf = ({ id, metadata }: SearchResult): string => {
-  const { line, path } = metadata
-  return typeof path === "string" ? `${path}${typeof line === "number" ? `:${line}` : ""}` : id
+/** A file as it is named from here, where it is below, so that it can be opened. */
+const fileOf = (folder: unknown, path: string): string => {
+  if (typeof folder !== "string") return path
+  const file = NodePath.join(folder, path)
+  const fromHere = NodePath.relative(process.cwd(), file)
+  return fromHere.startsWith("..") || NodePath.isAbsolute(fromHere) ? file : fromHere
+}
+
+/** Where a result is: the file and the line where what was looked for begins, else its id. */
+const placeOf = ({ highlights, id, metadata, text }: SearchResult): string => {
+  const { folder, line, path } = metadata
+  if (typeof path !== "string") return id
+  const before = (text ?? "").slice(0, highlights[0]?.start ?? 0)
+  const at = typeof line === "number" ? `:${line + before.split("\n").length - 1}` : ""
+  return `${fileOf(folder, path)}${at}`
 }
 
 const headingsOf = ({ metadata: { headings } }: SearchResult): string =>
@@ -89,6 +101,12 @@ export const search = Command.make(
       Options.withDescription(`Only records whose metadata match, such as '{"path": "README.md"}'`),
       Options.optional
     ),
+    syntax: Options.choice("syntax", ["plain", "advanced"]).pipe(
+      Options.withDescription(
+        'advanced: "a phrase", -word, OR and prefix* mean something (default: plain, text is text)'
+      ),
+      Options.withDefault("plain")
+    ),
     limit: Options.integer("limit").pipe(
       Options.withPseudoName("N"),
       Options.withDescription("How many results at most (default: 10)"),
@@ -107,6 +125,7 @@ export const search = Command.make(
         search.search(options.collection, {
           text,
           limit: options.limit,
+          syntax: options.syntax,
           ...(Option.isSome(options.mode) ? { mode: options.mode.value } : {}),
           ...(Option.isSome(filter) ? { filter: filter.value } : {})
         })
@@ -134,7 +153,8 @@ export const search = Command.make(
       "Find records of a collection by words, by vectors, or by both.",
       'db-hub search "how are locks waited for"',
       `db-hub search "backup" --mode text --filter '{"path": "README.md"}' --limit 3`,
-      'db-hub search "backup" --explain'
+      'db-hub search "backup" --explain',
+      `db-hub search '"every night" -restore' --syntax advanced --mode text`
     )
   )
 )

@@ -15,6 +15,7 @@ import { type DbError, type InvalidInput, invalidInput } from "../../errors/inde
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import { fromBytes, toBytes } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 
 /**
  * @since 0.1.0
@@ -75,10 +76,10 @@ export const make = (
     const known = (hashes: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, Float32Array>, DbError> =>
       Effect.map(
         Effect.forEach(Arr.chunksOf(hashes, lookup), (some) =>
-          backend.query(
-            `SELECT hash, vector FROM ${table} WHERE model = ? AND hash IN (${some.map(() => "?").join(", ")})`,
-            [model, ...some]
-          )
+          backend.query(`SELECT hash, vector FROM ${table} WHERE model = ? AND hash IN (${marks(some)})`, [
+            model,
+            ...some
+          ])
         ),
         (rows) =>
           new Map(

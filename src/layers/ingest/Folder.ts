@@ -99,6 +99,16 @@ const list = async (folder: string): Promise<Listing> => {
   return { root, files: files.sort(), skipped }
 }
 
+const realPath = (path: string): Promise<string> =>
+  NodeFs.realpath(path).catch(async () => {
+    const above = NodePath.dirname(path)
+    return above === path ? path : NodePath.join(await realPath(above), NodePath.basename(path))
+  })
+
+/** The real path of a folder; of one that is gone, what it would be. */
+export const rootOf = (folder: string): Effect.Effect<string> =>
+  Effect.promise(() => realPath(NodePath.resolve(folder)))
+
 /** `InvalidInput` for what is no folder, or cannot be read. */
 export const listing = (folder: string): Effect.Effect<Listing, InvalidInput> =>
   Effect.tryPromise({
@@ -123,8 +133,9 @@ const readFile = async (root: string, path: string, maxSize: number): Promise<Co
     if (size > maxSize) return { path, reason: "too large" }
     const bytes = await handle.readFile()
     if (bytes.length > maxSize) return { path, reason: "too large" }
-    const decoded = bytes.includes(0) ? undefined : decode(bytes)
-    return decoded === undefined ? { path, reason: "binary" } : { path, bytes, text: decoded }
+    if (bytes.includes(0)) return { path, reason: "binary" }
+    const decoded = decode(bytes)
+    return decoded === undefined ? { path, reason: "not UTF-8" } : { path, bytes, text: decoded }
   } finally {
     await handle.close()
   }

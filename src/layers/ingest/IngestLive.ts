@@ -8,10 +8,16 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type DbError, type EmbeddingError, type InvalidInput, invalidInput } from "../../errors/index.js"
+import { type DbError, type EmbeddingError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings } from "../../services/Embeddings.js"
-import { Ingest, type IngestOptions, type IngestReport, type SkippedFile } from "../../services/Ingest.js"
+import {
+  Ingest,
+  type IngestOptions,
+  type IngestReport,
+  type RemovalReport,
+  type SkippedFile
+} from "../../services/Ingest.js"
 import { Search, type SearchRecord } from "../../services/Search.js"
 import { Chunking, type TextAnalysis } from "../../vector/index.js"
 import { onConflict } from "../search/SearchEmbedding.js"
@@ -57,6 +63,11 @@ const linesOf = (text: string): ((offset: number) => number) => {
     return low + 1
   }
 }
+
+const defaultCollection = "documents"
+
+/** Folders that an error names at most. */
+const namedFolders = 10
 
 const defaultChunks: Chunking.ChunkOptions = { size: 200, overlap: 30 }
 
@@ -191,7 +202,7 @@ export const make = (
       return report
     })
 
-  const remove = (target: Target, paths: ReadonlyArray<string>) =>
+  const removeFiles = (target: Target, paths: ReadonlyArray<string>) =>
     Effect.forEach(
       paths,
       (path) =>
@@ -211,7 +222,7 @@ export const make = (
 
   const ingest = (path: string, options: IngestOptions): Effect.Effect<IngestReport, DbError> =>
     Effect.gen(function* () {
-      const { chunk = defaultChunks, collection = "documents", maxFileSize = 1024 * 1024 } = options
+      const { chunk = defaultChunks, collection = defaultCollection, maxFileSize = 1024 * 1024 } = options
       const onProgress = options.onProgress ?? (() => Effect.void)
       if (!Number.isInteger(maxFileSize) || maxFileSize < 1) {
         return yield* invalidInput("Ingest.folder", "maxFileSize", "is no size", "a number of bytes from 1")
@@ -221,6 +232,8 @@ export const make = (
       const { files, root, skipped: notListed } = yield* Folder.listing(path)
       const target: Target = { collection, number: yield* prepare(collection, options.language), folder: root }
       const known = yield* knownFiles(target)
+      // One function cannot be told from another.
+      const howCut = JSON.stringify(typeof chunk.unit === "function" ? { ...chunk, unit: "counted" } : chunk)
 
       const skipped: Array<SkippedFile> = [...notListed]
       const totals: Totals = { added: 0, changed: 0, unchanged: 0, chunks: 0, embedded: 0, failed: undefined }
@@ -239,7 +252,7 @@ export const make = (
       const take = (content: Folder.Content): Effect.Effect<void, InvalidInput> =>
         Effect.gen(function* () {
           const before = known.get(content.path)
-          const hash = sha256(JSON.stringify(chunk), content.bytes)
+          const hash = sha256(howCut, content.bytes)
           if (before?.hash === hash) {
             totals.unchanged += 1
             totals.chunks += before.chunks.length
@@ -269,7 +282,7 @@ export const make = (
       const isUnreadable = (file: string) =>
         unreadable.some((one) => (one.endsWith("/") ? file.startsWith(one) : file === one))
       const gone = Array.from(known.keys()).filter((file) => !there.has(file) && !isUnreadable(file))
-      yield* remove(target, gone)
+      yield* removeFiles(target, gone)
 
       const pending =
         hasModel && totals.failed === undefined
@@ -294,7 +307,35 @@ export const make = (
       }
     })
 
-  return { folder: (path, options = {}) => ingest(path, options) }
+  const remove = (path: string, collection: string): Effect.Effect<RemovalReport, DbError> =>
+    Effect.gen(function* () {
+      const folder = yield* Folder.rootOf(path)
+      const number = (yield* collectionOf(collection))?.id
+      const target = number === undefined ? undefined : { collection, number, folder }
+      const files = target === undefined ? [] : Array.from((yield* knownFiles(target)).keys())
+      if (target === undefined || files.length === 0) return yield* notIngested(collection, number)
+      yield* removeFiles(target, files)
+      return { collection, folder, removed: files.length }
+    })
+
+  const notIngested = (collection: string, number: number | undefined): Effect.Effect<never, DbError> =>
+    Effect.gen(function* () {
+      const rows = yield* backend.query(
+        `SELECT DISTINCT folder FROM db_hub_ingested_files WHERE collection_id = ? ORDER BY folder LIMIT ${namedFolders}`,
+        [number ?? 0]
+      )
+      const folders = rows.map(({ folder }) => String(folder)).join(", ")
+      return yield* new NotFound({
+        operation: "Ingest.remove",
+        entity: "folder",
+        message: `Nothing of such a folder is in ${collection}; there is ${folders === "" ? "nothing of any" : `what is of ${folders}`}`
+      })
+    })
+
+  return {
+    folder: (path, options = {}) => ingest(path, options),
+    remove: (path, { collection = defaultCollection } = {}) => remove(path, collection)
+  }
 }
 
 /**

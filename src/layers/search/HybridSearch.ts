@@ -94,6 +94,15 @@ const modes: ReadonlyArray<SearchMode> = ["text", "vector", "hybrid"]
 const strategies: ReadonlyArray<FusionOptions["strategy"]> = ["rrf", "weighted"]
 const normalizations: ReadonlyArray<Fusion.Normalization> = ["min-max", "z-score"]
 
+/** The cosine above which two texts have features in common: a lexical model knows of nothing else. */
+const leastInCommon = 1e-6
+
+const isLexical = (model: string | null): boolean => model !== null && HashingEmbedder.isLexical(model)
+
+/** The least cosine of a result of the vector leg. */
+const leastOf = ({ minSimilarity }: SearchRequest, { metric, model }: VectorSettings): number | undefined =>
+  metric === "cosine" && isLexical(model) ? Math.max(minSimilarity ?? leastInCommon, leastInCommon) : minSimilarity
+
 /** Results of each leg that are fused, unless told otherwise. */
 const defaultDepth = 50
 
@@ -224,24 +233,27 @@ export const make = (
     )
 
   const searchFor = (
-    { depth, request: { filter, minSimilarity } }: Checked,
+    { depth, request }: Checked,
     source: Source,
     vector: Vector,
     settings: VectorSettings,
     at: Origin
-  ): Effect.Effect<VectorLeg, DbError> =>
-    minSimilarity !== undefined && settings.metric !== "cosine"
-      ? Effect.fail(
-          refuse(at, "minSimilarity", `cannot be measured by ${settings.metric}`, "only where the metric is cosine")
-        )
-      : Effect.map(
-          vectors.search(source.vectors, vector, {
-            k: depth,
-            ...(filter === undefined ? {} : { filter }),
-            ...(minSimilarity === undefined ? {} : { minScore: minSimilarity })
-          }),
-          (hits) => ({ hits, settings })
-        )
+  ): Effect.Effect<VectorLeg, DbError> => {
+    const { filter, minSimilarity } = request
+    if (minSimilarity !== undefined && settings.metric !== "cosine") {
+      const allowed = "only where the metric is cosine"
+      return Effect.fail(refuse(at, "minSimilarity", `cannot be measured by ${settings.metric}`, allowed))
+    }
+    const minScore = leastOf(request, settings)
+    return Effect.map(
+      vectors.search(source.vectors, vector, {
+        k: depth,
+        ...(filter === undefined ? {} : { filter }),
+        ...(minScore === undefined ? {} : { minScore })
+      }),
+      (hits) => ({ hits, settings })
+    )
+  }
 
   /** Settings of the vectors of all sources, looked up once, when they are first asked for. */
   type LookUp = Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError>
@@ -354,7 +366,7 @@ export const make = (
         return yield* refuse(at, "collections", "have different metrics", `collections of one metric; ${metrics}`)
       }
       const models = Array.from(settings.values(), ({ model }) => model)
-      const lexical = models.length > 0 && models.every((model) => model !== null && HashingEmbedder.isLexical(model))
+      const lexical = models.length > 0 && models.every(isLexical)
       const fusion = checked.fusion ?? { strategy: lexical ? "weighted" : "rrf" }
       const textLeg = legOf(foundTexts, ({ bm25 }) => bm25, checked.depth)
       const vectorLeg = legOf(foundVectors, ({ score }) => score, checked.depth)

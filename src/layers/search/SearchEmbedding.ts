@@ -21,6 +21,7 @@ import type { EmbeddingsShape } from "../../services/Embeddings.js"
 import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../../services/Search.js"
 import type { CollectionOptions } from "../../services/VectorStore.js"
 import { type Origin, Records } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 /** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
@@ -62,8 +63,6 @@ const pendingBatch = 256
  * @category constants
  */
 export const onConflict: TransactionOptions = { retryConflicts: 5 }
-
-const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
 
 const isBlank = (text: string): boolean => text.trim() === ""
 

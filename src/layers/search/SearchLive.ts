@@ -64,7 +64,7 @@ export const make = (
   /** What the collections with models were made with, where the request needs one to embed its question. */
   const embeddableOf = (
     names: ReadonlyArray<string>,
-    { mode, text, vector }: SearchRequest
+    { syntax, text, vector, mode = syntax === "advanced" ? "text" : "hybrid" }: SearchRequest
   ): Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError> => {
     const needed = embeddings !== undefined && vector === undefined && typeof text === "string" && text.trim() !== ""
     return needed && mode !== "text"

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Metric } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 
 /**
  * @since 0.1.0
@@ -28,7 +29,7 @@ export const settingsOf = (
   backend: Pick<BackendShape, "query">,
   collections?: ReadonlyArray<string>
 ): Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError> => {
-  const which = collections === undefined ? "" : ` WHERE name IN (${collections.map(() => "?").join(", ")})`
+  const which = collections === undefined ? "" : ` WHERE name IN (${marks(collections)})`
   return Effect.map(
     backend.query(`SELECT name, metric, dimension, model FROM db_hub_collections${which}`, collections ?? []),
     (rows) =>

@@ -38,6 +38,7 @@ import {
 } from "../../services/JobStore.js"
 import { Id } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"
@@ -205,7 +206,7 @@ export const layer: Layer.Layer<JobStore | JobQueue | JobStoreAdmin, never, Back
         Effect.map(
           backend.query(
             `SELECT status, count(*) AS n FROM db_hub_jobs
-             WHERE ${where}status IN (${statuses.map(() => "?").join(", ")}) GROUP BY status`,
+             WHERE ${where}status IN (${marks(statuses)}) GROUP BY status`,
             [...params, ...statuses]
           ),
           (rows) => {

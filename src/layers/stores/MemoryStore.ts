@@ -35,6 +35,7 @@ import {
   parseJsonObject,
   refuse
 } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 import { given, json } from "./Fields.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
@@ -195,8 +196,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         const found = new Map<string, Memory>()
         for (let i = 0; i < hits.length; i += lookupSize) {
           const ids = hits.slice(i, i + lookupSize).map(({ id }) => id)
-          const marks = ids.map(() => "?").join(", ")
-          const rows = yield* memories.all(`WHERE user_id = ? AND id IN (${marks})`, [user, ...ids])
+          const rows = yield* memories.all(`WHERE user_id = ? AND id IN (${marks(ids)})`, [user, ...ids])
           for (const memory of rows) found.set(memory.id, memory)
         }
         return found

@@ -12,6 +12,7 @@ import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
 import type { Readable, UnreadableRow } from "../../services/Model.js"
 import * as Check from "../Check.js"
+import { marks } from "../Marks.js"
 
 /**
  * The column of a field: `created_at` of `createdAt`.
@@ -175,7 +176,7 @@ export const inPieces = (
 ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
   const pieces = Chunk.chunksOf(Chunk.fromIterable(new Set(ids)), 500)
   const answers = Effect.forEach(pieces, (piece) =>
-    ask(Chunk.toReadonlyArray(piece), Array.from(piece, () => "?").join(", "))
+    ask(Chunk.toReadonlyArray(piece), marks(Chunk.toReadonlyArray(piece)))
   )
   return Effect.map(answers, (rows) => rows.flat())
 }

@@ -25,6 +25,7 @@ import {
   UpdateSandboxStatus
 } from "../../services/SandboxStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"
@@ -69,7 +70,7 @@ export const layer: Layer.Layer<SandboxStore | SandboxStoreAdmin, never, Backend
       Effect.map(
         backend.query(
           `SELECT status, count(*) AS n FROM db_hub_sandbox_jobs
-             WHERE ${where}status IN (${SandboxStatus.literals.map(() => "?").join(", ")}) GROUP BY status`,
+             WHERE ${where}status IN (${marks(SandboxStatus.literals)}) GROUP BY status`,
           [...params, ...SandboxStatus.literals]
         ),
         (rows) => {

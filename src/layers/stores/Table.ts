@@ -11,6 +11,7 @@ import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
 import type { PageOptions } from "../../services/Model.js"
 import type { Written } from "../../services/WriteChannel.js"
+import { marks } from "../Marks.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 
@@ -138,7 +139,7 @@ export const make = <F extends Schema.Struct.Fields>(
     insert: (fields: Fields): Effect.Effect<void, DbError> => {
       const names = Object.keys(fields).map(Rows.columnOf)
       return backend.enqueue(
-        `INSERT INTO ${table} (${names.join(", ")}) VALUES (${names.map(() => "?").join(", ")})`,
+        `INSERT INTO ${table} (${names.join(", ")}) VALUES (${marks(names)})`,
         Object.values(fields)
       )
     },

@@ -10,9 +10,9 @@ import type { BackendShape } from "../../services/Backend.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
+import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Table from "./Table.js"
-import { marks } from "./WorkspaceFolders.js"
 
 /**
  * @since 0.1.0

@@ -10,6 +10,7 @@ import type { BackendShape } from "../../services/Backend.js"
 import { Timestamp } from "../../services/Model.js"
 import { type DirectoryEntry, identityPaths, normalizePath } from "../../services/WorkspaceStore.js"
 import { compareCodePoints } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 import * as Rows from "./Rows.js"
 
 const previewLength = 200
@@ -32,14 +33,6 @@ export const visible = <A extends { readonly userId: string; readonly path: stri
   user: string,
   rows: ReadonlyArray<A>
 ): ReadonlyArray<A> => rows.filter(({ path, userId }) => userId === user || !identityPaths.has(path))
-
-/**
- * Placeholders for a list.
- *
- * @since 0.1.0
- * @category statements
- */
-export const marks = (values: ReadonlyArray<unknown>): string => values.map(() => "?").join(", ")
 
 /**
  * @since 0.1.0

@@ -33,6 +33,7 @@ import {
   type Origin,
   refuse
 } from "../../vector/index.js"
+import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
@@ -309,11 +310,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           const ids = answer.results.map(({ id }) => id)
           const found = new Map<string, Workspace.FoundChunk>()
           for (const piece of Arr.chunksOf(ids, 500)) {
-            const chunksFound = yield* chunks.all(`WHERE id IN (${Folders.marks(piece)})`, piece)
+            const chunksFound = yield* chunks.all(`WHERE id IN (${marks(piece)})`, piece)
             const documentIds = Array.from(new Set(chunksFound.map(({ documentId }) => documentId)))
             if (documentIds.length === 0) continue
             const documents = yield* infos.all(
-              `WHERE id IN (${Folders.marks(documentIds)}) AND user_id IN (${Folders.marks(scopes)}) AND agent_id = ?`,
+              `WHERE id IN (${marks(documentIds)}) AND user_id IN (${marks(scopes)}) AND agent_id = ?`,
               [...documentIds, ...scopes, agent]
             )
             const byId = new Map(Folders.visible(user, documents).map((document) => [document.id, document]))
@@ -511,10 +512,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         getAcross: (user, path, agent = "") =>
           Effect.gen(function* () {
             const scopes = yield* layers.scopesOf(user)
-            const found = yield* documents.all(
-              `WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ?`,
-              [...scopes, agent, normalizePath(path)]
-            )
+            const found = yield* documents.all(`WHERE user_id IN (${marks(scopes)}) AND agent_id = ? AND path = ?`, [
+              ...scopes,
+              agent,
+              normalizePath(path)
+            ])
             const byUser = new Map(Folders.visible(user, found).map((document) => [document.userId, document]))
             const scope = scopes.find((scope) => byUser.has(scope)) ?? user
             return yield* orNotFound("WorkspaceStore.getAcross")(byUser.get(scope))
@@ -525,7 +527,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             const scopes = own ? [user] : yield* layers.scopesOf(user)
             const found = yield* backend.query(
               `SELECT 1 AS found FROM db_hub_documents
-               WHERE user_id IN (${Folders.marks(scopes)}) AND agent_id = ? AND path = ? LIMIT 1`,
+               WHERE user_id IN (${marks(scopes)}) AND agent_id = ? AND path = ? LIMIT 1`,
               [...scopes, agent, normalizePath(path)]
             )
             return found.length > 0
