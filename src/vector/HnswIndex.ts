@@ -5,11 +5,13 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as AtOnce from "./AtOnce.js"
 import { dot, type Metric, scorer } from "./Distance.js"
 import type { QuantizedIndex } from "./QuantizedIndex.js"
 import * as TopK from "./TopK.js"
-import { OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
+import { type Candidate, type IndexSearch, OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
 
 /**
  * @since 0.1.0
@@ -20,7 +22,7 @@ export interface Graph {
   readonly size: number
   /** Memory held, in bytes, beside what the operating system maps and may let go. */
   readonly bytes: number
-  /** The keys of about `count` nearest vectors, nearest first. Fails if the graph is lost. */
+  /** The keys of about `count` nearest vectors, nearest first; may be found at once. Fails if the graph is lost. */
   readonly search: (query: Float32Array, count: number) => Effect.Effect<ArrayLike<number>, OutOfCandidates>
 }
 
@@ -99,60 +101,79 @@ export const make = (options: {
 }): VectorIndex => {
   const { changes, deleted, expansion, graph, metric } = options
 
-  const search: VectorIndex["search"] = ({ fetch, k, limit = Number.POSITIVE_INFINITY, minScore, query, within }) =>
-    Effect.gen(function* () {
-      const best = TopK.make(k, minScore)
-      const score = scorer(metric, query)
-      let [fetched, scored, tooFar] = [0, 0, false]
-      const rescore = (batch: ReadonlyArray<number>) =>
-        Effect.gen(function* () {
-          fetched += batch.length
-          if (fetched > limit) return yield* new OutOfCandidates()
-          for (let i = 0; i < batch.length; i += fetchLimit) {
-            const candidates = yield* fetch(batch.slice(i, i + fetchLimit))
-            let closest = Number.NEGATIVE_INFINITY
-            for (const { id, key, vector } of candidates) {
-              const found = score(vector)
-              closest = Math.max(closest, found)
-              best.offer({ key, id, score: found })
-            }
-            scored += candidates.length
-            tooFar = candidates.length >= conclusive && minScore !== undefined && closest < minScore
-          }
-        })
+  const search: VectorIndex["search"] = <E, R>({
+    fetch,
+    k,
+    limit = Number.POSITIVE_INFINITY,
+    minScore,
+    query,
+    within
+  }: IndexSearch<E, R>) => {
+    type Searching<A> = Effect.Effect<A, E | OutOfCandidates, R>
+    const best = TopK.make(k, minScore)
+    const score = scorer(metric, query)
+    let [fetched, scored, tooFar] = [0, 0, false]
 
-      if (within !== undefined) {
-        yield* rescore(within)
-        return best.result()
+    const offer = (candidates: ReadonlyArray<Candidate>) => {
+      let closest = Number.NEGATIVE_INFINITY
+      for (const { id, key, vector } of candidates) {
+        const found = score(vector)
+        closest = Math.max(closest, found)
+        best.offer({ key, id, score: found })
       }
-      const enough = scoredFor(k)
-      const first = Math.min(graph.size, countFor(k, expansion))
-      let found = yield* graph.search(query, first)
-      if (changes.size() > 0) {
-        for (const one of yield* changes.search({ query, k, limit, minScore, fetch })) best.offer(one)
+      scored += candidates.length
+      tooFar = candidates.length >= conclusive && minScore !== undefined && closest < minScore
+      return Effect.void
+    }
+    const rescore = (batch: ReadonlyArray<number>): Searching<void> => {
+      fetched += batch.length
+      if (fetched > limit) return new OutOfCandidates()
+      if (batch.length <= fetchLimit) return AtOnce.flatMap(fetch(batch), offer)
+      const parts = Chunk.chunksOf(Chunk.fromIterable(batch), fetchLimit)
+      return Effect.forEach(parts, (part) => Effect.flatMap(fetch(Chunk.toReadonlyArray(part)), offer), {
+        discard: true
+      })
+    }
+
+    const result = () => Effect.succeed(best.result())
+    if (within !== undefined) return AtOnce.flatMap(rescore(within), result)
+
+    const enough = scoredFor(k)
+    const seen = new Set<number>()
+    const hasEnough = () => scored >= enough || tooFar
+
+    /** Scores what was found, from one place on, in batches that grow. */
+    const consider = (found: ArrayLike<number>, from: number, to: number): Searching<void> => {
+      const batch: Array<number> = []
+      const wanted = Math.max(enough - scored, Math.min(fetchLimit, fetched))
+      let i = from
+      for (; i < to && batch.length < wanted; i++) {
+        const key = found[i]!
+        if (seen.has(key) || deleted.has(key) || changes.has(key)) continue
+        seen.add(key)
+        batch.push(key)
       }
-      const seen = new Set<number>()
-      for (let count = first; ; ) {
+      if (batch.length === 0) return Effect.void
+      return AtOnce.flatMap(rescore(batch), () => (i === to || hasEnough() ? Effect.void : consider(found, i, to)))
+    }
+    const ask = (count: number): Searching<ReadonlyArray<TopK.Scored>> =>
+      AtOnce.flatMap(graph.search(query, count), (found) => {
         const all = count === graph.size
-        const trusted = all ? found.length : found.length >> 1
-        let batch: Array<number> = []
-        for (let i = 0; i < trusted && scored < enough && !tooFar; i++) {
-          const key = found[i]!
-          if (seen.has(key) || deleted.has(key) || changes.has(key)) continue
-          seen.add(key)
-          batch.push(key)
-          if (batch.length < Math.max(enough - scored, Math.min(fetchLimit, fetched))) continue
-          yield* rescore(batch)
-          batch = []
-        }
-        if (scored < enough && !tooFar) yield* rescore(batch)
-        if (scored >= enough || tooFar || (all && found.length >= graph.size)) return best.result()
-        // Some vectors cannot be reached.
-        if (all) return scored >= k ? best.result() : yield* new OutOfCandidates()
-        count = Math.min(graph.size, 4 * count)
-        found = yield* graph.search(query, count)
-      }
+        return AtOnce.flatMap(consider(found, 0, all ? found.length : found.length >> 1), () => {
+          if (hasEnough() || (all && found.length >= graph.size)) return result()
+          // Some vectors cannot be reached.
+          if (all) return scored >= k ? result() : new OutOfCandidates()
+          return ask(Math.min(graph.size, 4 * count))
+        })
+      })
+
+    const first = Math.min(graph.size, countFor(k, expansion))
+    if (changes.size() === 0) return ask(first)
+    return Effect.flatMap(changes.search({ query, k, limit, minScore, fetch }), (some) => {
+      for (const one of some) best.offer(one)
+      return ask(first)
     })
+  }
 
   return {
     size: () => Math.max(0, graph.size - deleted.size) + changes.size(),

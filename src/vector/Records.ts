@@ -159,17 +159,17 @@ export const checkRecord = (
 export const checkSearch = (
   options: { readonly k?: number; readonly minScore?: number; readonly filter?: Filter.FilterInput },
   origin: Origin
-): Checked<CheckedSearch> =>
-  Either.gen(function* () {
-    const { filter, k = 10, minScore } = options
-    yield* check(Number.isSafeInteger(k) && k >= 1, undefined, () =>
-      refuse(origin, "k", "is not a number of results", "a whole number from 1")
-    )
-    yield* check(minScore === undefined || (typeof minScore === "number" && !Number.isNaN(minScore)), undefined, () =>
-      refuse(origin, "minScore", "is not a score", "a number")
-    )
-    return { k, minScore, filter: filter === undefined ? undefined : yield* Filter.parse(filter, origin) }
-  })
+): Checked<CheckedSearch> => {
+  const { filter, k = 10, minScore } = options
+  if (!Number.isSafeInteger(k) || k < 1) {
+    return Either.left(refuse(origin, "k", "is not a number of results", "a whole number from 1"))
+  }
+  if (minScore !== undefined && (typeof minScore !== "number" || Number.isNaN(minScore))) {
+    return Either.left(refuse(origin, "minScore", "is not a score", "a number"))
+  }
+  if (filter === undefined) return Either.right({ k, minScore, filter })
+  return Either.map(Filter.parse(filter, origin), (filter) => ({ k, minScore, filter }))
+}
 
 /**
  * A text record that was checked, with its metadata as JSON text.

@@ -54,6 +54,6 @@ export interface VectorIndex {
   readonly size: () => number
   /** Memory held, in bytes. */
   readonly bytes: () => number
-  /** The best by score, then id. The index may not change while a search is running. */
+  /** The best by score, then id. The index may not change while a search is running, which may begin at once. */
   readonly search: <E, R>(request: IndexSearch<E, R>) => Effect.Effect<ReadonlyArray<Scored>, E | OutOfCandidates, R>
 }

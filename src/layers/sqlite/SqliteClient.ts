@@ -47,6 +47,11 @@ export interface SqliteClient {
   readonly options: ResolvedSqliteOptions
   readonly sql: SqlClient.SqlClient
   readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  /**
+   * The same for a fiber that is in no transaction, and at once, so that the effect is mostly done already. For use where
+   * it is about to run.
+   */
+  readonly queryOutside: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
   readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
   readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
   readonly transaction: <A, E, R>(
@@ -261,36 +266,47 @@ export const make = (
       sql: string,
       params: ReadonlyArray<unknown>,
       use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
+    ): Effect.Effect<A, DbError> =>
+      Effect.withFiberRuntime((fiber) => runNow(transactionOf(fiber), operation, sql, params, use))
+
+    /** The same when it is about to run. */
+    const runNow = <A>(
+      transaction: Transaction | undefined,
+      operation: string,
+      sql: string,
+      params: ReadonlyArray<unknown>,
+      use: (prepared: Connections.Prepared, values: ReadonlyArray<unknown>) => A
     ): Effect.Effect<A, DbError> => {
-      const run: Effect.Effect<A, DbError> = Effect.withFiberRuntime((fiber) => {
-        if (turn.isOver()) return Effect.zipRight(nextTurn, run)
-        const transaction = transactionOf(fiber)
-        // Closing waits for transactions that have begun, so they may go on.
-        if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context(operation)))
-        try {
-          const values = encode(params)
-          const write = () => {
-            const prepared = preparedForWriter(operation, sql)
-            const result = use(prepared, values)
-            if (prepared.definition) afterDefinition()
-            return result
-          }
-          if (transaction !== undefined) return inTransaction(transaction, operation, write)
-          const reading = readingStatement(sql)
-          if (reading === undefined) return autocommit(operation, write)
-          try {
-            return Effect.succeed(use(reading, values))
-          } catch (cause) {
-            const error = toError(cause, operation)
-            return error._tag === "DbBusy"
-              ? Open.retryBusy(options.busyTimeout, context(operation), () => use(reading, values))
-              : Effect.fail(error)
-          }
-        } catch (cause) {
-          return failWith(cause, operation)
+      if (turn.isOver()) {
+        return Effect.zipRight(
+          nextTurn,
+          Effect.suspend(() => runNow(transaction, operation, sql, params, use))
+        )
+      }
+      // Closing waits for transactions that have begun, so they may go on.
+      if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context(operation)))
+      try {
+        const values = encode(params)
+        const write = () => {
+          const prepared = preparedForWriter(operation, sql)
+          const result = use(prepared, values)
+          if (prepared.definition) afterDefinition()
+          return result
         }
-      })
-      return run
+        if (transaction !== undefined) return inTransaction(transaction, operation, write)
+        const reading = readingStatement(sql)
+        if (reading === undefined) return autocommit(operation, write)
+        try {
+          return Effect.succeed(use(reading, values))
+        } catch (cause) {
+          const error = toError(cause, operation)
+          return error._tag === "DbBusy"
+            ? Open.retryBusy(options.busyTimeout, context(operation), () => use(reading, values))
+            : Effect.fail(error)
+        }
+      } catch (cause) {
+        return failWith(cause, operation)
+      }
     }
 
     const reading = context("query")
@@ -300,6 +316,9 @@ export const make = (
       Connections.typedRows(prepared, values, prepared.readonly ? reading : writing)
 
     const query = (sql: string, params: ReadonlyArray<SqlValue> = []) => statement("query", sql, params, typed)
+
+    const queryOutside = (sql: string, params: ReadonlyArray<SqlValue> = []) =>
+      runNow(undefined, "query", sql, params, typed)
 
     const execute = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ExecuteResult, DbError> =>
       statement("execute", sql, params, (prepared, values) => {
@@ -682,10 +701,11 @@ export const make = (
       options,
       sql,
       query,
+      queryOutside,
       execute,
       stream: (text, params = []) => streamOf(text, params, true),
       transaction,
-      inTransaction: Effect.map(FiberRef.get(current), (transaction) => transaction !== undefined),
+      inTransaction: Effect.withFiberRuntime((fiber) => Effect.succeed(transactionOf(fiber) !== undefined)),
       current,
       readOnly,
       writer: writer.db,

@@ -45,6 +45,10 @@ export const view = ({ path }: GraphFile, settings: GraphSettings, size: number)
   const written = new Float32Array(dimension)
   return (query, count) => {
     HnswIndex.writeForGraph(metric, scale, query, written, 0)
-    return Float64Array.from((graph.search(written, count, 1) as { readonly keys: BigUint64Array }).keys, Number)
+    const { keys } = graph.search(written, count, 1) as { readonly keys: BigUint64Array }
+    const found = new Float64Array(keys.length)
+    // `from` takes five times as long.
+    for (let i = 0; i < found.length; i++) found[i] = Number(keys[i])
+    return found
   }
 }

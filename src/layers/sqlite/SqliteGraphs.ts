@@ -91,14 +91,13 @@ const openInThread = (
       })
       return Effect.sync(settle)
     })
-    const search: OpenGraph["search"] = (query, count) =>
-      Effect.suspend(() => {
-        if (ended) return new OutOfCandidates()
-        // One that was interrupted is still being answered.
-        if (!caller.isIdle()) return Effect.zipRight(answered, search(query, count))
-        caller.ask(query, count)
-        return caller.wait(patience) ? Effect.succeed(caller.answer()) : Effect.map(answered, caller.answer)
-      })
+    const search: OpenGraph["search"] = (query, count) => {
+      if (ended) return new OutOfCandidates()
+      // One that was interrupted is still being answered.
+      if (!caller.isIdle()) return Effect.flatMap(answered, () => search(query, count))
+      caller.ask(query, count)
+      return caller.wait(patience) ? Effect.succeed(caller.answer()) : Effect.map(answered, caller.answer)
+    }
     return { size, bytes: bytesFor(size), isOpen: () => !ended, search }
   })
 
@@ -114,8 +113,7 @@ export const open = (
     const here = yield* openHere(file, settings, size)
     return {
       ...thread,
-      search: (query, count) =>
-        count <= hereCount ? Effect.sync(() => here(query, count)) : thread.search(query, count)
+      search: (query, count) => (count <= hereCount ? Effect.succeed(here(query, count)) : thread.search(query, count))
     }
   })
 

@@ -403,11 +403,23 @@ export const make = (
       index:
         graph === undefined
           ? rows
-          : HnswIndex.make({ ...graph, metric, expansion: graph.row.expansion, changes: rows }),
+          : HnswIndex.make({
+              metric,
+              graph: graph.graph,
+              expansion: graph.row.expansion,
+              changes: rows,
+              deleted: graph.deleted
+            }),
       exact: graph === undefined,
       seq,
       matches
     })
+
+    /** The index, if nothing was written that it does not hold. */
+    const upToDate = (entry: Entry, { metric, seq }: Rows.Collection): Snapshot | undefined => {
+      const { rows } = entry
+      return rows !== undefined && entry.seq >= seq && !rows.outgrown() ? snapshotOf(entry, rows, metric) : undefined
+    }
 
     const newest = (
       entry: Entry,
@@ -417,8 +429,8 @@ export const make = (
       Effect.gen(function* () {
         for (let round = 0, head = collection; round < maxRounds; round++) {
           if (!isFollowing(entry, head)) yield* followRecord(entry, head)
-          const { rows, seq } = entry
-          if (rows !== undefined && seq >= head.seq && !rows.outgrown()) return snapshotOf(entry, rows, head.metric)
+          const snapshot = upToDate(entry, head)
+          if (snapshot !== undefined) return snapshot
           yield* load(entry, head, at)
           head = yield* Rows.getCollection(client, collection.name, at)
           if (head.id !== collection.id) break
@@ -455,9 +467,13 @@ export const make = (
         Effect.suspend(() => {
           const entry = entryOf(collection)
           const before = entry.matches.bytes()
-          const using = Effect.zipLeft(
-            Effect.flatMap(newest(entry, collection, at), body),
-            Effect.suspend(() => (entry.matches.bytes() > before ? makeRoomForMatches(entry) : Effect.void))
+          const using = Effect.flatMap(
+            Effect.suspend(() => {
+              const snapshot = isFollowing(entry, collection) ? upToDate(entry, collection) : undefined
+              return snapshot === undefined ? Effect.flatMap(newest(entry, collection, at), body) : body(snapshot)
+            }),
+            (found) =>
+              entry.matches.bytes() > before ? Effect.as(makeRoomForMatches(entry), found) : Effect.succeed(found)
           )
           // Waiting for a permit takes longer than seeing that it is free.
           return Effect.flatMap(

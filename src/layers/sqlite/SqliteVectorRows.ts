@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
+import * as AtOnce from "../../vector/AtOnce.js"
 import { fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
@@ -50,30 +51,34 @@ export const pageSql = (columns: string, limit: number): string => {
 
 export const pageParameters = ({ id }: Collection, { row_id, seq }: Cursor) => [id, seq, row_id, id, seq]
 
+/** Where rows are read: in the transaction of the fiber if there is one, or outside of any. */
+export type Reader = Pick<SqliteClient, "query">
+
+const rowsOfCollection = (client: Reader, name: string, at: Origin): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+  const checked = Records.checkName(name, at)
+  if (Either.isLeft(checked)) return Effect.fail(checked.left)
+  return client.query(
+    `SELECT id, name, dimension, metric, model, seq, reset_seq,
+      (SELECT token FROM db_hub_vector_graphs WHERE collection_id = c.id) AS graph
+      FROM db_hub_collections AS c WHERE name = ?`,
+    [name]
+  )
+}
+
 export const findCollection = (
-  client: SqliteClient,
+  client: Reader,
   name: string,
   at: Origin
 ): Effect.Effect<Collection | undefined, DbError> =>
-  Effect.map(
-    Effect.flatMap(Records.checkName(name, at), (name) =>
-      client.query(
-        `SELECT id, name, dimension, metric, model, seq, reset_seq,
-          (SELECT token FROM db_hub_vector_graphs WHERE collection_id = c.id) AS graph
-          FROM db_hub_collections AS c WHERE name = ?`,
-        [name]
-      )
-    ),
-    (rows) => rows[0] as Collection | undefined
-  )
+  Effect.map(rowsOfCollection(client, name, at), (rows) => rows[0] as Collection | undefined)
 
-export const getCollection = (client: SqliteClient, name: string, at: Origin): Effect.Effect<Collection, DbError> =>
-  Effect.flatMap(findCollection(client, name, at), (found) =>
+export const getCollection = (client: Reader, name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+  AtOnce.flatMap(rowsOfCollection(client, name, at), ([found]) =>
     found === undefined
       ? Effect.fail(
           new NotFound({ ...at, entity: "collection", message: `There is no collection "${name}": create it first` })
         )
-      : Effect.succeed(found)
+      : Effect.succeed(found as unknown as Collection)
   )
 
 export const findGraph = (client: SqliteClient, { id }: Collection): Effect.Effect<GraphRow | undefined, DbError> =>
@@ -121,16 +126,18 @@ export const recordGraph = (
 /** Keys looked up in one statement. */
 const lookupLimit = 1024
 
-/** The rows of these keys that are there; `params` are those of the columns. */
+/** The rows of some keys. The + keeps SQLite from walking the collection instead of looking up the rows. */
+export const lookupSql = (columns: string): string =>
+  `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`
+
+/** The rows of these keys that are there, by a text of `lookupSql`; `params` are those of its columns. */
 export const getRows = (
-  client: SqliteClient,
+  client: Reader,
   collection: Collection,
-  columns: string,
+  sql: string,
   keys: ReadonlyArray<number>,
   params: ReadonlyArray<SqlValue> = []
 ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
-  // The + keeps SQLite from walking the collection instead of looking up the rows.
-  const sql = `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`
   const lookup = (keys: ReadonlyArray<number>) => client.query(sql, [...params, collection.id, JSON.stringify(keys)])
   if (keys.length <= lookupLimit) return lookup(keys)
   return Effect.map(

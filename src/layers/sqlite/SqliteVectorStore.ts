@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import { DbConflict, type DbCorrupt, type DbError } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
+import * as AtOnce from "../../vector/AtOnce.js"
 import {
   type Candidate,
   Distance,
@@ -87,6 +88,10 @@ const maxDeletions = 10_000
 /** Searches begun again because somebody wrote what they had found, before one keeps writers out. */
 const maxRestarts = 5
 
+const wholeLookup = Rows.lookupSql("row_id, seq, id, vector, metadata, text")
+const vectorLookup = Rows.lookupSql("row_id, seq, id, vector")
+const resultLookup = Rows.lookupSql("row_id, seq, metadata, text")
+
 const scanPage = Rows.pageSql("row_id, seq, id, vector, metadata", scanRows)
 
 /** One text per number of records, so that each is prepared once. */
@@ -117,6 +122,7 @@ export const make = (
   { backend, graphFrom = 200_000, memoryBytes, recall = 0.98 }: SqliteVectorStoreOptions
 ): Effect.Effect<SqliteVectorStore, never, Scope.Scope> =>
   Effect.gen(function* () {
+    const outside: Rows.Reader = { query: client.queryOutside }
     const cache = yield* Cache.make(client, { memoryBytes, graphFrom, recall })
     const turn = makeTurn()
     const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
@@ -151,7 +157,7 @@ export const make = (
       const { collection, read } = search
       const missing = scored.flatMap(({ key }) => (read.has(key) ? [] : [key]))
       if (missing.length === 0) return hitsOf(search, scored, seq)
-      return Effect.flatMap(Rows.getRows(client, collection, "row_id, seq, metadata, text", missing), (rows) => {
+      return Effect.flatMap(Rows.getRows(client, collection, resultLookup, missing), (rows) => {
         for (const row of rows) read.set(row.row_id as number, row)
         return hitsOf(search, scored, seq)
       })
@@ -183,19 +189,20 @@ export const make = (
     }
 
     /** Without the vectors of rows that do not match. */
-    const fetchFrom =
-      (search: Search, snapshot: Cache.Snapshot, condition: SqliteFilter.Fragment | undefined) =>
-      (keys: ReadonlyArray<number>) => {
+    const fetchFrom = (search: Search, snapshot: Cache.Snapshot, condition?: SqliteFilter.Fragment) => {
+      const filteredLookup =
+        condition && Rows.lookupSql(`row_id, seq, id, iif(${condition.sql}, vector, NULL) AS vector`)
+      return (keys: ReadonlyArray<number>) => {
         const whole = condition === undefined && keys.length <= wholeRows
-        const vector = condition === undefined ? "vector" : `iif(${condition.sql}, vector, NULL) AS vector`
-        const columns = `row_id, seq, id, ${vector}${whole ? ", metadata, text" : ""}`
-        return Effect.flatMap(Rows.getRows(client, search.collection, columns, keys, condition?.params), (rows) => {
+        const lookup = whole ? wholeLookup : (filteredLookup ?? vectorLookup)
+        return AtOnce.flatMap(Rows.getRows(outside, search.collection, lookup, keys, condition?.params), (rows) => {
           if (whole) for (const row of rows) search.read.set(row.row_id as number, row)
           const candidates = () => candidatesOf(rows, search, snapshot)
           // A graph still has rows that were deleted.
           return rows.length < keys.length ? Effect.flatMap(unchangedSince(snapshot, search), candidates) : candidates()
         })
       }
+    }
 
     /** An index of the rows that match, if there is room for one. */
     const indexMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
@@ -208,7 +215,7 @@ export const make = (
         if (matched.part?.size() === keys.size) return matched.part
         const missing = Array.from(keys).filter((key) => matched.part?.has(key) !== true)
         for (let i = 0; i < missing.length; i += partRows) {
-          const rows = yield* fetchFrom(search, snapshot, undefined)(missing.slice(i, i + partRows))
+          const rows = yield* fetchFrom(search, snapshot)(missing.slice(i, i + partRows))
           const sampled = () =>
             QuantizedIndex.rangeOf(
               metric,
@@ -225,7 +232,7 @@ export const make = (
       Effect.gen(function* () {
         yield* unchangedSince(snapshot, search)
         const { k, minScore, vector: query } = search
-        const fetch = fetchFrom(search, snapshot, undefined)
+        const fetch = fetchFrom(search, snapshot)
         const part = snapshot.exact ? undefined : yield* indexMatched(search, snapshot, matched)
         if (part !== undefined) return yield* part.search({ query, k, minScore, fetch })
         return yield* snapshot.index.search({ query, k, minScore, within: Array.from(matched.keys), fetch })
@@ -259,15 +266,14 @@ export const make = (
         return found
       })
 
-    const searchIndex = (search: Search, snapshot: Cache.Snapshot) =>
-      Effect.suspend(() => {
-        const { at, collection, filter, k, minScore, vector: query } = search
-        const scored =
-          filter === undefined
-            ? snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot, undefined) })
-            : Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
-        return Effect.flatMap(scored, (scored) => hits(search, scored, snapshot.seq))
-      })
+    const searchIndex = (search: Search, snapshot: Cache.Snapshot) => {
+      const { at, collection, filter, k, minScore, vector: query } = search
+      const scored =
+        filter === undefined
+          ? snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot) })
+          : Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
+      return AtOnce.flatMap(scored, (scored) => hits(search, scored, snapshot.seq))
+    }
 
     /** Scores all rows of one snapshot that match, in bounded memory. */
     const scanSnapshot = (search: Search) =>
@@ -312,29 +318,31 @@ export const make = (
       })
 
     const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) => {
-      const prepared = Effect.flatMap(Rows.getCollection(client, name, at), (collection) =>
-        Effect.map(
-          Records.parseVector(input, "vector", collection, at),
-          (vector): Search => ({ ...options, collection, vector, at, read: new Map() })
-        )
-      )
-      const inTransaction = Effect.flatMap(prepared, scanTransaction)
-      const outside = Effect.flatMap(prepared, (search) => {
-        const scan = () => scanSnapshot({ ...search, read: new Map() })
-        return Effect.catchTags(
-          cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
-          { TooLarge: scan, OutOfCandidates: scan }
-        )
-      })
-      const attempt = (
-        once: Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>,
-        restarts: number
-      ): Effect.Effect<ReadonlyArray<SearchHit>, DbError> =>
-        Effect.catchTag(once, "Moved", () => {
-          if (restarts > 0) return attempt(once, restarts - 1)
-          return Effect.catchTag(client.transaction(inTransaction), "Moved", () => Effect.fail(changedWithin(at)))
+      const once = (
+        reader: Rows.Reader,
+        body: (search: Search) => Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>
+      ): Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved> =>
+        AtOnce.flatMap(Rows.getCollection(reader, name, at), (collection) => {
+          const vector = Records.parseVector(input, "vector", collection, at)
+          return Either.isLeft(vector)
+            ? Effect.fail(vector.left)
+            : body({ ...options, collection, vector: vector.right, at, read: new Map() })
         })
-      return Effect.flatMap(client.inTransaction, (inside) => attempt(inside ? inTransaction : outside, maxRestarts))
+      const byIndex = (search: Search) =>
+        Effect.catchAll(
+          cache.use(search.collection, at, (snapshot) => searchIndex(search, snapshot)),
+          (error) =>
+            error._tag === "TooLarge" || error._tag === "OutOfCandidates"
+              ? scanSnapshot({ ...search, read: new Map() })
+              : Effect.fail(error)
+        )
+      const within = once(client, scanTransaction)
+      const attempt = (restarts: number, inside: boolean): Effect.Effect<ReadonlyArray<SearchHit>, DbError> =>
+        Effect.catchTag(inside ? within : once(outside, byIndex), "Moved", () => {
+          if (restarts > 0) return attempt(restarts - 1, inside)
+          return Effect.catchTag(client.transaction(within), "Moved", () => Effect.fail(changedWithin(at)))
+        })
+      return Effect.flatMap(client.inTransaction, (inside) => attempt(maxRestarts, inside))
     }
 
     /** The number of a write that is about to happen, or undefined if the collection was dropped meanwhile. */
