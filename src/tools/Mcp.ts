@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import { DbConnection } from "../errors/index.js"
+import { DbConnection, type InvalidInput, invalidInput } from "../errors/index.js"
 import { jsonSchemaOf, resultSchemaOf, type ToolName, tools } from "./Declarations.js"
 import * as StdioTransport from "./StdioTransport.js"
 import type { Caller, Toolkit } from "./Toolkit.js"
@@ -225,8 +225,11 @@ export const http = (
   kit: Toolkit,
   version: string,
   { maxBody = 1024 * 1024, port, token }: HttpOptions
-): Effect.Effect<number, DbConnection, Scope.Scope> =>
+): Effect.Effect<number, DbConnection | InvalidInput, Scope.Scope> =>
   Effect.gen(function* () {
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      return yield* invalidInput("mcp.http", "port", "is none", "0, for any that is free, to 65535")
+    }
     const runtime = yield* Effect.runtime<never>()
     const instance = NodeCrypto.randomUUID()
     const make = factory(kit, version, runtime, (client) => `${instance} ${client}`)

@@ -55,7 +55,7 @@ export interface ToolkitOptions {
   readonly writes?: "off" | "plan" | "direct"
   /** Rows may be changed, definitions may not; default false. */
   readonly dmlOnly?: boolean
-  /** The backends that tools may use; default all. */
+  /** The backends that tools may use, by default the primary or else the first of them; default all. */
   readonly backends?: ReadonlyArray<string>
   /** Where backups go; default `data/backups`. */
   readonly backupFolder?: string
@@ -262,7 +262,8 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     const opening = yield* Effect.makeSemaphore(1)
 
     const mayUse = (backend: BackendShape) => options.backends?.includes(backend.name) ?? true
-    const get = (name: string | undefined): Effect.Effect<BackendShape, DbError> =>
+    const usual = mayUse(hub.primary) ? undefined : options.backends?.[0]
+    const get = (name = usual): Effect.Effect<BackendShape, DbError> =>
       Effect.flatMap(hub.get(name), (backend) =>
         mayUse(backend)
           ? Effect.succeed(backend)

@@ -1,7 +1,13 @@
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as ConfigError from "effect/ConfigError"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as PathPatch from "effect/ConfigProviderPathPatch"
 import * as Effect from "effect/Effect"
+import * as HashSet from "effect/HashSet"
+import * as SecretSeal from "../../src/layers/stores/SecretSeal.js"
 import { cli, document, emptyPlace, errorOf } from "./support.js"
 
 const text = "ghp_a value that would be seen"
@@ -55,6 +61,25 @@ describe("secrets", () => {
       assert.deepStrictEqual([done.code, document(done)], [0, { rotated: 2, unreadable: [] }])
       const after = document(yield* hub(["secrets", "list", "--json"])).secrets
       assert.notStrictEqual(after[0].key_id, before[0].key_id)
+    })
+  )
+
+  it.scoped("a master key that cannot be read is not taken for one that is not set", () =>
+    Effect.gen(function* () {
+      const error = ConfigError.SourceUnavailable([], "the vault is down", Cause.empty)
+      const down = ConfigProvider.fromFlat(
+        ConfigProvider.makeFlat({
+          load: (path, config) =>
+            path[0] === "DB_HUB_SECRETS_PREVIOUS_KEYS"
+              ? Effect.fail(error)
+              : Effect.map(config.parse(now), (key) => [key]),
+          enumerateChildren: () => Effect.succeed(HashSet.empty()),
+          patch: PathPatch.empty
+        })
+      )
+      const failed = yield* Effect.flip(Effect.withConfigProvider(SecretSeal.keyRing, down))
+      assert.deepStrictEqual([failed.key, failed.code], ["DB_HUB_SECRETS_PREVIOUS_KEYS", "HUB_SECRETS_KEY"])
+      assert.include(failed.message, "cannot be read")
     })
   )
 

@@ -118,6 +118,17 @@ describe("the tools", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("where the primary may not be used, another backend is the usual one", () =>
+    Effect.gen(function* () {
+      const { hub, failed, ok } = yield* opened({ backends: ["logs"] })
+      yield* (yield* hub.get("logs")).execute("CREATE TABLE lines (text TEXT)")
+      assert.deepStrictEqual((yield* ok("db_hub_query", { query: "SELECT count(*) FROM lines" }))["rows"], [[0]])
+      assert.strictEqual((yield* failed("db_hub_query", { query: "SELECT 1", backend: "primary" })).type, "NotFound")
+      const roles = yield* opened({ reading: { role: "reader" } })
+      assert.strictEqual((yield* roles.failed("db_hub_query", { query: "SELECT 1" })).type, "DbUnsupported")
+    })
+  )
+
   it.scopedLive("a write is planned, changes nothing, and runs once by its code for exactly the same call", () =>
     Effect.gen(function* () {
       const { failed, hub, ok } = yield* opened(everything)
@@ -203,6 +214,8 @@ describe("the tools", { timeout: 60_000 }, () => {
             const first = yield* ok("db_hub_execute", insert)
             return writes === "direct" ? first : yield* ok("db_hub_execute", { ...insert, code: first["code"] })
           })
+          // The process that writes takes its time to start.
+          yield* run
           const [before] = yield* hub.query("SELECT count(*) AS n FROM notes")
           const delay = monitorEventLoopDelay({ resolution: 5 })
           const started = performance.now()

@@ -8,18 +8,17 @@ import * as Options from "@effect/cli/Options"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { invalidInput } from "../../errors/DbError.js"
+import { ConfigError, invalidInput } from "../../errors/DbError.js"
 import { AuditLog } from "../../services/AuditLog.js"
 import { Embeddings } from "../../services/Embeddings.js"
 import { Hub } from "../../services/Hub.js"
-import type { HubConfig } from "../../services/HubConfig.js"
+import type { BackendConfig, HubConfig } from "../../services/HubConfig.js"
 import { MemoryStore } from "../../services/MemoryStore.js"
 import { type Group, tools } from "../../tools/Declarations.js"
-import { backupFolderOf, configuration } from "../Backends.js"
+import { all, backupFolderOf, configuration, settingsOf } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { note } from "../report.js"
 import { version } from "../version.js"
@@ -49,20 +48,38 @@ const surroundings = (config: HubConfig) =>
     })
   )
 
+const refuse = (option: string, problem: string, allowed: string) =>
+  Effect.fail(invalidInput("cli.mcp", option, problem, allowed))
+
 /** `TOOL=N` as numbers by tool. */
-const ratesOf = (rates: HashMap.HashMap<string, string>) =>
-  Effect.forEach(HashMap.toEntries(rates), ([tool, text]) =>
-    Object.hasOwn(tools, tool) && Number(text) > 0 && Number(text) <= 1e6
+const ratesOf = (rates: ReadonlyArray<string>) =>
+  Effect.forEach(rates, (rate) => {
+    const [, tool = "", text = ""] = /^(\w+)=(.+)$/.exec(rate) ?? []
+    return Object.hasOwn(tools, tool) && Number(text) > 0 && Number(text) <= 1e6
       ? Effect.succeed([tool, Number(text)] as const)
-      : Effect.fail(
-          invalidInput(
-            "cli.mcp",
-            "rate",
-            "is no tool with a number",
-            `TOOL=N, TOOL one of ${Object.keys(tools).join(", ")}`
-          )
-        )
-  ).pipe(Effect.map(Object.fromEntries<number>))
+      : refuse("rate", "is no tool with a number", `TOOL=N, TOOL one of ${Object.keys(tools).join(", ")}`)
+  }).pipe(Effect.map(Object.fromEntries<number>))
+
+interface Asked {
+  readonly allow: ReadonlyArray<"write" | "admin">
+  readonly writes: "off" | "plan" | "direct"
+  readonly dmlOnly: boolean
+  readonly role: Option.Option<string>
+}
+
+/** What would be served otherwise than it was meant is not served. */
+const consistent = (
+  { allow, dmlOnly, role, writes }: Asked,
+  served: ReadonlyArray<readonly [string, BackendConfig]>
+) => {
+  if (writes !== "off" && allow.length === 0) {
+    return refuse("writes", `is ${writes}, and no tool writes`, "with --allow write or --allow admin")
+  }
+  if (dmlOnly && writes === "off") return refuse("dml-only", "is of no use", "with --writes plan or --writes direct")
+  return Option.isSome(role) && served.some(([, { type }]) => type === "sqlite")
+    ? refuse("role", "is of PostgreSQL, and a backend on SQLite would be served", "--backend NAME, one on PostgreSQL")
+    : Effect.void
+}
 
 /**
  * @since 0.1.0
@@ -97,19 +114,27 @@ export const mcp = Command.make(
       Options.withDescription("The role of PostgreSQL that reading statements run as"),
       Options.optional
     ),
-    rate: Options.keyValueMap("rate").pipe(
+    rate: Options.text("rate").pipe(
       Options.withPseudoName("TOOL=N"),
       Options.withDescription(
         "At most N calls of a tool a second in each session (default: db_hub_raw=10); repeatable"
       ),
-      Options.optional
+      Options.repeated
     ),
-    ...common
+    ...common,
+    backend: Options.text("backend").pipe(
+      Options.withPseudoName("NAME"),
+      Options.withDescription("The one backend that the tools may use (default: all, and primary if none is named)"),
+      Options.optional
+    )
   },
   ({ allow, backend, config: file, dmlOnly, http, rate, role, user, writes }) =>
     Effect.gen(function* () {
       const config = yield* configuration(file)
-      const callsPerSecond = yield* ratesOf(Option.getOrElse(rate, () => HashMap.empty()))
+      const callsPerSecond = yield* ratesOf(rate)
+      const chosen = yield* Effect.transposeMapOption(backend, (name) => settingsOf(config, name))
+      const served = all(config).filter(([, settings]) => Option.isNone(chosen) || chosen.value === settings)
+      yield* consistent({ allow, writes, dmlOnly, role }, served)
       // Loaded while the hub waits for its database.
       const modules = yield* Effect.fork(
         Effect.promise(() => Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")]))
@@ -130,13 +155,17 @@ export const mcp = Command.make(
           embeddings,
           memories: { store, user },
           ...(Option.isSome(role) ? { reading: { role: role.value } } : {}),
-          ...(Option.isSome(backend) ? { backends: [backend.value] } : {}),
+          ...(Option.isSome(chosen) ? { backends: served.map(([name]) => name) } : {}),
           ...(hub.primary.capabilities.writable
             ? { audit: (entries) => Effect.asVoid(log.recordAll({ entries })) }
             : {})
         })
         if (Option.isNone(http)) return yield* server.stdio(kit, version)
-        const given = yield* Effect.option(Config.redacted(Config.nonEmptyString("DB_HUB_MCP_TOKEN")))
+        const key = "DB_HUB_MCP_TOKEN"
+        const given = yield* Effect.mapError(
+          Config.option(Config.redacted(Config.nonEmptyString(key))),
+          () => new ConfigError({ operation: "cli.mcp", key, message: `${key} cannot be read` })
+        )
         const token = Option.getOrElse(given, () => Redacted.make(NodeCrypto.randomBytes(24).toString("base64url")))
         const port = yield* server.http(kit, version, { port: http.value, token })
         yield* note(`serving http://127.0.0.1:${port}/mcp`)

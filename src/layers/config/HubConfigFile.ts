@@ -372,7 +372,10 @@ export const find = (directory = "."): Effect.Effect<Option.Option<string>, neve
 export const fromEnv: Effect.Effect<HubConfig.HubConfig, ConfigError, Path.Path> = Effect.gen(function* () {
   const path = yield* Path.Path
   const key = "DATABASE_URL"
-  const url = Option.getOrElse(yield* Environment.variable(key), () => "")
+  const url = Option.getOrElse(
+    yield* Effect.catchAll(Environment.variable(key), (text) => problem(key, text)),
+    () => ""
+  )
   if (url === "") return yield* normalise({}, path.resolve)
   const parts = Either.all({ type: engineOf(url), section: sectionOf(url) })
   if (Either.isLeft(parts)) return yield* problem(key, parts.left)

@@ -3,8 +3,12 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
-/** The value of a variable, from the current `ConfigProvider`. */
-export const variable = (name: string): Effect.Effect<Option.Option<string>> => Effect.option(Config.string(name))
+/** The value of a variable, from the current `ConfigProvider`; fails with the problem where it cannot be read. */
+export const variable = (name: string): Effect.Effect<Option.Option<string>, string> =>
+  Effect.mapError(
+    Config.option(Config.string(name)),
+    () => `needs the environment variable ${name}, which cannot be read`
+  )
 
 const pattern = /\$\$|\$\{([A-Za-z_]\w*)(?:(:-|:\?)([^}]*))?\}|\$\{/g
 

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConnection, type DbError, type ErrorContext, fromSqlite } from "../../errors/index.js"
+import { DbConnection, type DbError, DbUnsupported, type ErrorContext, fromSqlite } from "../../errors/index.js"
 import {
   type AgentResult,
   type AgentSqlOptions,
@@ -61,6 +61,12 @@ export const make =
     Effect.gen(function* () {
       const { busyTimeout, name, path } = client.options
       const context: ErrorContext = { backend: name, operation: "agentSql" }
+      if (options.role !== undefined) {
+        return yield* new DbUnsupported({
+          ...context,
+          message: "SQLite has no roles: open the door without one, or to a backend on PostgreSQL alone"
+        })
+      }
       const deadline = deadlineOf(options)
       const processes = yield* Effect.acquireRelease(
         Effect.sync(() => {

@@ -63,6 +63,10 @@ const masterKey = (variable: string, text: Redacted.Redacted): Effect.Effect<Mas
     : Effect.succeed({ id: derive(key, Buffer.alloc(0), "id", 8).toString("hex"), key: Redacted.make(key) })
 }
 
+/** Only what is missing is unset: what cannot be read is no reason to go on without it. */
+const given = <A>(name: string, config: Config.Config<A>): Effect.Effect<Option.Option<A>, ConfigError> =>
+  Effect.mapError(Config.option(config), () => refuse(name, "cannot be read"))
+
 /**
  * The master keys of the configuration.
  *
@@ -70,10 +74,10 @@ const masterKey = (variable: string, text: Redacted.Redacted): Effect.Effect<Mas
  * @category constructors
  */
 export const keyRing: Effect.Effect<KeyRing, ConfigError> = Effect.gen(function* () {
-  const text = yield* Effect.option(Config.redacted(Config.nonEmptyString(secretsKey)))
+  const text = yield* given(secretsKey, Config.redacted(Config.nonEmptyString(secretsKey)))
   if (Option.isNone(text)) return yield* refuse(secretsKey, "is not set, and secrets need it")
   const present = yield* masterKey(secretsKey, text.value)
-  const previous = yield* Effect.option(Config.array(Config.redacted(), previousSecretsKeys))
+  const previous = yield* given(previousSecretsKeys, Config.array(Config.redacted(), previousSecretsKeys))
   const earlier = yield* Effect.forEach(
     Option.getOrElse(previous, () => []),
     (key) => masterKey(previousSecretsKeys, key)

@@ -1,0 +1,27 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { emptyPlace, errorOf } from "./support.js"
+
+describe("db-hub mcp", { timeout: 60_000 }, () => {
+  it.scoped("does not serve what was meant otherwise, and says what to do", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* emptyPlace
+      const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, number, string]> = [
+        [["--writes", "plan"], 2, "--allow write"],
+        [["--allow", "write", "--dml-only"], 2, "--writes plan"],
+        [["--role", "reader"], 2, "one on PostgreSQL"],
+        [["--backend", "archiv"], 1, "did you mean archive?"],
+        [["--http", "99999"], 2, "65535"],
+        [["--rate", "db_hub_query"], 2, "TOOL=N"],
+        [["--rate", "db_hub_query=0"], 2, "TOOL=N"],
+        [["--rate", "nothing=5"], 2, "db_hub_query"],
+        [["--allow", "read"], 2, "write, admin"]
+      ]
+      for (const [args, code, says] of wrong) {
+        const run = yield* hub(["mcp", ...args, "--json"])
+        assert.strictEqual(run.code, code, run.err)
+        assert.include(errorOf(run).message, says)
+      }
+    })
+  )
+})
