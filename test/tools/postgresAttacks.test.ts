@@ -61,10 +61,10 @@ SELECT concat_ws('|',
     'pg_twophase', 'postgresql.conf', 'postgresql.auto.conf', 'pg_hba.conf']) AS name, pg_stat_file(name)),
   (SELECT string_agg(stats_reset::text, ',') FROM pg_stat_database)) AS marks`
 
-/** What the sessions of the door would keep from one statement to the next. */
+/** What the sessions of the door would keep from one statement to the next; what it prepares itself is no SQL. */
 const session = `
 SELECT (SELECT md5(string_agg(name || setting, ',' ORDER BY name)) FROM pg_settings),
-  (SELECT count(*) FROM pg_prepared_statements), current_user, session_user, pg_my_temp_schema()`
+  (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), current_user, session_user, pg_my_temp_schema()`
 
 /** A server of its own: the hash covers roles, settings and locks, which other tests change on theirs. */
 let server: Awaited<ReturnType<typeof startPostgres>> | undefined

@@ -45,6 +45,19 @@ const tooLarge = (context: ErrorContext): DbQuery =>
     message: `The answer has more than ${maxTransfer / 1024 / 1024} MiB: select less, or cut columns with left(…)`
   })
 
+/** A statement that was let through. */
+interface Known {
+  readonly text: string
+  /** Its placeholders. */
+  readonly count: number
+  /** It can be read through a cursor. */
+  readonly cursor: boolean
+  /** What only the database can tell of it. */
+  readonly question: AllowList.Question
+  /** What goes before it. */
+  readonly before: ReadonlyArray<Request>
+}
+
 type Rows = AgentRows & { readonly columns: ReadonlyArray<string> }
 
 const columnsOf = ({ fields }: Result) => distinct(fields.map(({ name }) => name))
@@ -78,11 +91,12 @@ export const make =
       const parse = yield* AllowList.parser(context)
 
       const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+      const prepare = client.options.preparedStatements
       const begin = [
         "BEGIN READ ONLY",
-        `SELECT ${settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")}`,
         ...(options.role === undefined ? [] : [`SET LOCAL ROLE ${dialect.quoteIdentifier(options.role)}`])
-      ].map((text) => ({ text, prepare: client.options.preparedStatements }))
+      ].map((text) => ({ text, prepare }))
+      const limit = settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")
       // A session of its own keeps nothing; a shared one may hold locks of others.
       const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
 
@@ -92,7 +106,7 @@ export const make =
        * Everything in one round trip, as far as one does: what follows a check that fails is not run. In callbacks, since
        * fibers would cost more than the server.
        */
-      const answer = (request: Request, accepted: AllowList.Accepted, limits: AgentLimits) =>
+      const answer = (request: Request, { before, cursor, question }: Known, limits: AgentLimits) =>
         Effect.async<Rows, DbError>((resume) => {
           let held: Connection | undefined
           let job: Job | undefined
@@ -148,14 +162,11 @@ export const make =
             timer = setTimeout(() => fail(timeout), deadline + grace)
             connection.internals.connection.stream.on("data", count)
 
-            const values = AllowList.volatileValues(accepted)
-            const check = { text: AllowList.volatileCheck, values, prepare: client.options.preparedStatements }
-            const before = [...begin, check]
             /** Tells the check's failure from one of the statement. */
             const explained = (cause: unknown) => {
               if (fromPostgres(cause, context).code !== "22P02") return failed(cause)
               send({ text: "ROLLBACK", simple: true }, () =>
-                send({ text: AllowList.volatileQuery, values }, ({ rows: [found] }) =>
+                send(question, ({ rows: [found] }) =>
                   found === undefined ? failed(cause) : fail(AllowList.isVolatile(context, String(found["name"])))
                 )
               )
@@ -170,7 +181,7 @@ export const make =
               leave(connection, true)
               resume(Effect.succeed({ columns: columnsOf(result), ...rows.result() }))
             }
-            if (!accepted.cursor) {
+            if (!cursor) {
               return send(
                 { ...request, rowMode: "array", before },
                 (result) => {
@@ -205,13 +216,18 @@ export const make =
           })
         })
 
-      /** By their text, what statements ask of the check. */
-      const known = new Map<string, Effect.Effect.Success<ReturnType<typeof read>>>()
-      const read = (sql: string) => {
+      /** By their text, what is known of statements. */
+      const known = new Map<string, Known>()
+      const read = (sql: string): Effect.Effect<Known, DbError> => {
         const { count, sql: text } = SqlLexer.translatePlaceholders(sql, lexical, dialect.placeholder)
-        return Effect.map(AllowList.accept(parse, text, context), (accepted) => ({ accepted, count, text }))
+        return Effect.map(AllowList.accept(parse, text, context), (accepted) => {
+          const question = AllowList.volatileQuery(accepted)
+          const check = AllowList.volatileCheck(question)
+          const before = [...begin, { text: `SELECT ${limit}, ${check.text}`, values: check.values, prepare }]
+          return { text, count, cursor: accepted.cursor, question, before }
+        })
       }
-      const readOnce = (sql: string): ReturnType<typeof read> => {
+      const readOnce = (sql: string): Effect.Effect<Known, DbError> => {
         const found = known.get(sql)
         if (found !== undefined) return Effect.succeed(found)
         return Effect.tap(read(sql), (statement) => {
@@ -223,7 +239,8 @@ export const make =
       return {
         query: (sql, query = {}) =>
           Effect.flatMap(limitsOf(sql, query, options, name), (limits) =>
-            Effect.flatMap(readOnce(sql), ({ accepted, count, text }) => {
+            Effect.flatMap(readOnce(sql), (statement) => {
+              const { count, text } = statement
               const { params = [] } = query
               if (count > 0 && count !== params.length) {
                 const allowed = `${count}, one per ?`
@@ -235,7 +252,7 @@ export const make =
               } catch (cause) {
                 return Effect.fail(fromPostgres(cause, context))
               }
-              return Effect.map(answer({ text, values }, accepted, limits), ({ columns, ...rows }) =>
+              return Effect.map(answer({ text, values }, statement, limits), ({ columns, ...rows }) =>
                 resultOf(columns, rows)
               )
             })

@@ -203,58 +203,105 @@ const arrayOf = (names: Iterable<string>): string =>
 /** Objects from here on were made after the database was: none that PostgreSQL brings calls a volatile function. */
 const firstOwn = 16384
 
-/**
- * Names what of a statement may change something by the database's own account: volatile functions; operators,
- * aggregates, casts and domains that call them; and such functions of the user's own that can be called in the form of a
- * column. Asked for at each statement, so every part starts from an index.
- *
- * @since 0.1.0
- * @category checks
- */
-export const volatileQuery = `
-SELECT p.proname AS name FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY ($1::name[]) AND p.provolatile = 'v'
-  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY ($5::name[]))
-UNION ALL
-SELECT o.oprname FROM pg_catalog.pg_operator o
-WHERE o.oprname = ANY ($2::name[]) AND o.oid >= ${firstOwn}
-  AND (SELECT p.provolatile FROM pg_catalog.pg_proc p WHERE p.oid = o.oprcode) = 'v'
-UNION ALL
+type List = Exclude<keyof Accepted, "cursor"> | "harmless"
+
+/** The parts of the question below that what a statement uses asks for. */
+const parts = (
+  { attributes, functions, operators, types }: Accepted,
+  list: (list: List) => string
+): ReadonlyArray<string> => [
+  ...(functions.length === 0
+    ? []
+    : [
+        `
 SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY ($3::name[]) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
-  AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
-UNION ALL
+WHERE p.proname = ANY (${list("functions")}) AND p.provolatile = 'v'
+  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY (${list("harmless")}))`,
+        `
 SELECT g.proname FROM pg_catalog.pg_proc g JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = g.oid
-WHERE g.proname = ANY ($1::name[]) AND g.oid >= ${firstOwn} AND EXISTS (
+WHERE g.proname = ANY (${list("functions")}) AND g.oid >= ${firstOwn} AND EXISTS (
   SELECT FROM pg_catalog.pg_proc p
   WHERE p.provolatile = 'v' AND p.oid = ANY (ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
-    a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]))
-UNION ALL
+    a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]))`
+      ]),
+  ...(operators.length === 0
+    ? []
+    : [
+        `
+SELECT o.oprname FROM pg_catalog.pg_operator o
+WHERE o.oprname = ANY (${list("operators")}) AND o.oid >= ${firstOwn}
+  AND (SELECT p.provolatile FROM pg_catalog.pg_proc p WHERE p.oid = o.oprcode) = 'v'`
+      ]),
+  ...(attributes.length === 0
+    ? []
+    : [
+        `
+SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = ANY (${list("attributes")}) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
+  AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1`
+      ]),
+  // Casts that nobody wrote are there without a name.
+  `
 SELECT (SELECT p.proname FROM pg_catalog.pg_proc p WHERE p.oid = c.castfunc) FROM pg_catalog.pg_cast c
 WHERE c.oid >= ${firstOwn}
   AND (SELECT p.provolatile FROM pg_catalog.pg_proc p WHERE p.oid = c.castfunc) = 'v'
-  AND (c.castcontext = 'i'
-    OR (SELECT t.typname FROM pg_catalog.pg_type t WHERE t.oid = c.casttarget) = ANY ($4::name[]))
-UNION ALL
+  AND ${
+    types.length === 0
+      ? "c.castcontext = 'i'"
+      : `(c.castcontext = 'i'
+    OR (SELECT t.typname FROM pg_catalog.pg_type t WHERE t.oid = c.casttarget) = ANY (${list("types")}))`
+  }`,
+  ...(types.length === 0
+    ? []
+    : [
+        `
 SELECT p.proname FROM pg_catalog.pg_constraint k
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
     AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
   JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
-WHERE k.contypid = ANY (ARRAY(SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typname = ANY ($4::name[])))
-  AND p.provolatile = 'v'
-LIMIT 1`
+WHERE k.contypid = ANY (ARRAY(SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typname = ANY (${list("types")})))
+  AND p.provolatile = 'v'`
+      ])
+]
 
 /**
- * Fails with `22P02` if the statement may change something, so that what is sent behind it is not run.
+ * @since 0.1.0
+ * @category models
+ */
+export interface Question {
+  readonly text: string
+  readonly values: ReadonlyArray<string>
+}
+
+/**
+ * Names what of a statement may change something by the database's own account: volatile functions; operators,
+ * aggregates, casts and domains that call them; and such functions of the user's own that can be called in the form of a
+ * column. Asked for at each statement, so every part starts from an index, and none is there that cannot answer.
  *
  * @since 0.1.0
  * @category checks
  */
-export const volatileCheck = `SELECT ('volatile: ' || found.name)::int FROM (${volatileQuery}) AS found`
+export const volatileQuery = (accepted: Accepted): Question => {
+  const values: Readonly<Record<List, Iterable<string>>> = { ...accepted, harmless }
+  const lists: Array<List> = []
+  const list = (name: List) => {
+    if (!lists.includes(name)) lists.push(name)
+    return `$${lists.indexOf(name) + 1}::name[]`
+  }
+  const text = `SELECT found.name FROM (${parts(accepted, list).join("\nUNION ALL")}\n) AS found(name) LIMIT 1`
+  return { text, values: lists.map((name) => arrayOf(values[name])) }
+}
 
-/** @internal */
-export const volatileValues = ({ attributes, functions, operators, types }: Accepted): ReadonlyArray<string> =>
-  [functions, operators, attributes, types, harmless].map(arrayOf)
+/**
+ * A value that fails with `22P02` if the statement may change something, so that what is sent behind it is not run.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const volatileCheck = ({ text, values }: Question): Question => ({
+  text: `(SELECT ('volatile: ' || found.name)::int FROM (${text}) AS found)`,
+  values
+})
 
 /** @internal */
 export const isVolatile = (context: ErrorContext, name: string): DbReadOnly =>
