@@ -2,6 +2,7 @@
  * Vector search through the store, exact and through a graph, against sqlite-vec, libSQL's vector index, a loop in
  * JavaScript and usearch by itself, all in one run: `npm run bench -- vector` at 10,000, 50,000 and 200,000 vectors,
  * `--million` at 1,000,000, `--sizes=20000,30000` at sizes of your own, `--no-libsql` without the slowest of them.
+ * `--keep=FOLDER` leaves databases and graphs there, and begins with those that it finds.
  * Vectors have 384 components and lie in clusters of about 170, as those of texts on one subject do; queries come from
  * the same clusters.
  */
@@ -22,6 +23,7 @@ import * as SqliteVectorTables from "../src/layers/sqlite/SqliteVectorTables.js"
 import { Distance, HnswIndex } from "../src/vector/index.js"
 import { gaussianOf, randomOf, temporaryFolder } from "./support.js"
 
+const keep = process.argv.find((one) => one.startsWith("--keep="))?.slice("--keep=".length)
 const argument = (name: string) => process.argv.find((one) => one.startsWith(`--${name}`))
 const sizes = argument("sizes=")
   ? argument("sizes=")!.slice("--sizes=".length).split(",").map(Number)
@@ -35,7 +37,7 @@ const queries = 200
 const batch = 5000
 const memoryBytes = 2 ** 31
 
-const random = randomOf(42)
+let random = randomOf(42)
 const noise = Float32Array.from({ length: 2 ** 22 }, gaussianOf(random))
 
 /** Length 1, around a centre or around nothing. */
@@ -271,6 +273,7 @@ const searchByHand = (database: string, client: SqliteClient.SqliteClient) =>
     const vectorsOf = db.prepare<[string], { row_id: number; vector: Buffer }>(
       "SELECT row_id, vector FROM db_hub_vectors WHERE row_id IN (SELECT value FROM json_each(?))"
     )
+    const written = db.prepare("SELECT id, seq FROM db_hub_collections WHERE name = ?")
     const resultsOf = db.prepare<[string], { row_id: number; id: string; metadata: string; text: string }>(
       "SELECT row_id, id, metadata, text FROM db_hub_vectors WHERE row_id IN (SELECT value FROM json_each(?))"
     )
@@ -298,6 +301,11 @@ const searchByHand = (database: string, client: SqliteClient.SqliteClient) =>
     return {
       asked,
       find,
+      /** The answer of the store: a search sees what any process has committed before it. */
+      findNewest: (query: Float32Array) => {
+        written.get("c")
+        return find(query)
+      },
       alone: (query: Float32Array) => Array.from(candidates(query).keys.subarray(0, k), (key) => Number(key) - 1),
       row
     }
@@ -306,8 +314,10 @@ const searchByHand = (database: string, client: SqliteClient.SqliteClient) =>
 const bench = (count: number) =>
   Effect.gen(function* () {
     const folder = temporaryFolder()
-    const path = NodePath.join(folder, "hub.db")
+    const path = keep === undefined ? NodePath.join(folder, "hub.db") : NodePath.join(keep, `${count}.db`)
+    const kept = NodeFs.existsSync(path)
     console.log(`\n${count} x ${dimension}, k = ${k}`)
+    random = randomOf(42)
     const centres = Array.from({ length: Math.ceil(count / clusterSize) }, () => vectorAround(undefined))
     const anywhere = () => vectorAround(centres[Math.floor(random() * centres.length)])
     const vectors = new Float32Array(count * dimension)
@@ -320,12 +330,12 @@ const bench = (count: number) =>
 
     const options = yield* resolve({ path })
     const client = yield* Effect.provide(SqliteClient.make(options), Reactivity.layer)
-    for (const one of [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]) yield* client.execute(one)
+    if (!kept) for (const one of [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]) yield* client.execute(one)
     const open = (graphFrom: number) => SqliteVectorStore.make(client, { backend: "bench", memoryBytes, graphFrom })
     const exact = yield* open(Number.POSITIVE_INFINITY)
     yield* exact.createCollection("c", { dimension })
     let inserting = 0
-    for (let row = 0; row < count; row += batch) {
+    for (let row = 0; row < count && !kept; row += batch) {
       const records = Array.from({ length: Math.min(batch, count - row) }, (_, i) => recordOf(vectors, row + i, count))
       inserting += (yield* timedEffect(exact.insertMany("c", records)))[0]
     }
@@ -333,7 +343,9 @@ const bench = (count: number) =>
     const byHand = count > 200_000 ? undefined : insertByHand(folder, vectors, count)
     line(
       "insertMany",
-      `${rate(inserting)} records/s${byHand === undefined ? "" : `, by hand with better-sqlite3 ${rate(byHand)}`}`
+      kept
+        ? "kept"
+        : `${rate(inserting)} records/s${byHand === undefined ? "" : `, by hand with better-sqlite3 ${rate(byHand)}`}`
     )
 
     const [loading] = yield* timedEffect(exact.search("c", wanted[0]!.query))
@@ -367,23 +379,27 @@ const bench = (count: number) =>
     const hand = yield* searchByHand(path, client)
     const row = hand.row!
     // In turns, so that a drift of the machine meets all of them; the first round warms up.
-    const rounds: Array<readonly [store: Run, alone: Run, around: Run]> = []
-    for (let round = 0; round < 4; round++) {
+    const rounds: Array<readonly [store: Run, alone: Run, around: Run, newest: Run]> = []
+    for (let round = 0; round < 6; round++) {
       const store = yield* searchAll(graphs, vectors, wanted)
-      rounds.push([store, runPeer(vectors, wanted, hand.alone), runPeer(vectors, wanted, hand.find)])
+      const [alone, around, newest] = [hand.alone, hand.find, hand.findNewest].map((find) =>
+        runPeer(vectors, wanted, find)
+      ) as [Run, Run, Run]
+      rounds.push([store, alone, around, newest])
     }
-    const [store, alone, around] = ([0, 1, 2] as const).map((which): Run => {
+    const [store, alone, around, newest] = ([0, 1, 2, 3] as const).map((which): Run => {
       const runs = rounds.slice(1).map((round) => round[which])
       return { times: runs.flatMap(({ times }) => times), recall: runs[0]!.recall }
-    }) as [Run, Run, Run]
+    }) as [Run, Run, Run, Run]
     const measured = `expansion ${row.expansion}, recall promised by the build ${Number(row.recall).toFixed(3)}`
     show("store, through the graph", store.times, store.recall, measured)
     show("usearch, the same graph, nothing around it", alone.times, alone.recall)
     show("usearch, the same graph, rescored by hand", around.times, around.recall)
+    show("the same, asking first whether anything was written", newest.times, newest.recall)
     const over = (run: Run) => (percentile(store.times, 0.5) / percentile(run.times, 0.5) - 1) * 100
     line(
       "the store's overhead",
-      `${over(around).toFixed(0)} % over by hand, ${over(alone).toFixed(0)} % over usearch alone`
+      `${over(around).toFixed(0)} % over by hand, ${over(newest).toFixed(0)} % over by hand asking, ${over(alone).toFixed(0)} % over usearch alone`
     )
     line(
       "memory per million vectors",

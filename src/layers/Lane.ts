@@ -53,7 +53,7 @@ export interface Lane {
     budget: number,
     body: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbBusy | DbLocked, R>
-  /** The same for a body that is not to be interrupted but where it says so. */
+  /** The same for a body that is not to be interrupted but where it says so, and that may be done at once. */
   readonly holdMask: <A, E, R>(
     context: ErrorContext,
     budget: number,
@@ -138,22 +138,24 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
 
   const holdMask: Lane["holdMask"] = (context, budget, body) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(take(context, budget, restore), () =>
+      Effect.flatMap(take(context, budget, restore), () => {
+        const held = begin(() => body(restore))
+        if (Exit.isExit(held)) {
+          release()
+          return held
+        }
         // Nothing interrupts this, so that nothing heavier is needed to give the lane back.
-        Effect.matchCauseEffect(
-          Effect.suspend(() => body(restore)),
-          {
-            onFailure: (cause) => {
-              release()
-              return Effect.failCause(cause)
-            },
-            onSuccess: (value) => {
-              release()
-              return Effect.succeed(value)
-            }
+        return Effect.matchCauseEffect(held, {
+          onFailure: (cause) => {
+            release()
+            return Effect.failCause(cause)
+          },
+          onSuccess: (value) => {
+            release()
+            return Effect.succeed(value)
           }
-        )
-      )
+        })
+      })
     )
 
   return {
@@ -168,6 +170,14 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
           Effect.addFinalizer(() => Effect.sync(release))
         )
       )
+  }
+}
+
+const begin = <A, E, R>(body: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return body()
+  } catch (defect) {
+    return Effect.die(defect)
   }
 }
 

@@ -8,10 +8,10 @@
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as AtOnce from "./AtOnce.js"
-import { dot, type Metric, scorer } from "./Distance.js"
+import { dot, type Metric } from "./Distance.js"
 import type { QuantizedIndex } from "./QuantizedIndex.js"
 import * as TopK from "./TopK.js"
-import { type Candidate, type IndexSearch, OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
+import { type IndexSearch, OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
 
 /**
  * @since 0.1.0
@@ -90,7 +90,6 @@ const conclusive = 8
  * @category constructors
  */
 export const make = (options: {
-  readonly metric: Metric
   readonly graph: Graph
   /** The fewest candidates to ask the graph for. */
   readonly expansion: number
@@ -99,7 +98,7 @@ export const make = (options: {
   /** Keys known to be deleted since. */
   readonly deleted: ReadonlySet<number>
 }): VectorIndex => {
-  const { changes, deleted, expansion, graph, metric } = options
+  const { changes, deleted, expansion, graph } = options
 
   const search: VectorIndex["search"] = <E, R>({
     fetch,
@@ -111,15 +110,13 @@ export const make = (options: {
   }: IndexSearch<E, R>) => {
     type Searching<A> = Effect.Effect<A, E | OutOfCandidates, R>
     const best = TopK.make(k, minScore)
-    const score = scorer(metric, query)
     let [fetched, scored, tooFar] = [0, 0, false]
 
-    const offer = (candidates: ReadonlyArray<Candidate>) => {
+    const offer = (candidates: ReadonlyArray<TopK.Scored>) => {
       let closest = Number.NEGATIVE_INFINITY
-      for (const { id, key, vector } of candidates) {
-        const found = score(vector)
-        closest = Math.max(closest, found)
-        best.offer({ key, id, score: found })
+      for (const candidate of candidates) {
+        closest = Math.max(closest, candidate.score)
+        best.offer(candidate)
       }
       scored += candidates.length
       tooFar = candidates.length >= conclusive && minScore !== undefined && closest < minScore

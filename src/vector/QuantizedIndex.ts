@@ -14,7 +14,7 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { dot, type Metric, scorer } from "./Distance.js"
+import { dot, type Metric } from "./Distance.js"
 import * as Int8Search from "./Int8Search.js"
 import * as TopK from "./TopK.js"
 import { OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
@@ -218,7 +218,6 @@ export const make = (options: {
     Effect.gen(function* () {
       let fetched = 0
       const best = TopK.make(k, minScore)
-      const score = scorer(metric, query)
       const seen = new Set<number>()
       let floor = best.threshold()
       const rescore = (batch: ReadonlyArray<number>) =>
@@ -226,8 +225,7 @@ export const make = (options: {
           fetched += batch.length
           if (fetched > limit) return yield* new OutOfCandidates()
           for (let i = 0; i < batch.length; i += fetchLimit) {
-            const candidates = yield* fetch(batch.slice(i, i + fetchLimit))
-            for (const { id, key, vector } of candidates) best.offer({ key, id, score: score(vector) })
+            for (const candidate of yield* fetch(batch.slice(i, i + fetchLimit))) best.offer(candidate)
           }
           floor = best.threshold()
         })

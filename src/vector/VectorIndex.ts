@@ -1,22 +1,12 @@
 /**
  * What a store asks of an index in memory. The index holds what it needs to find candidates; the vectors themselves stay
- * with the store, which hands them out by key.
+ * with the store, which scores them by key.
  *
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type { Scored } from "./TopK.js"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Candidate {
-  readonly key: number
-  readonly id: string
-  readonly vector: Float32Array
-}
 
 /**
  * @since 0.1.0
@@ -32,10 +22,10 @@ export interface IndexSearch<E, R> {
   /** The most keys to fetch before giving up with `OutOfCandidates`. */
   readonly limit?: number | undefined
   /**
-   * The stored vectors of these keys, in any order, without those that shall not be found. Called several times with few
+   * The exact scores of these keys, in any order, without those that shall not be found. Called several times with few
    * keys each.
    */
-  readonly fetch: (keys: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Candidate>, E, R>
+  readonly fetch: (keys: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Scored>, E, R>
 }
 
 /**

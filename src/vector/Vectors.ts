@@ -72,18 +72,28 @@ export const toBytes = (vector: Float32Array): Uint8Array => {
 }
 
 /**
+ * The numbers in the bytes, finite or not; undefined if there are not so many.
+ *
+ * @since 0.1.0
+ * @category codecs
+ */
+export const floatsOf = (stored: Uint8Array, dimension: number): Float32Array | undefined => {
+  if (stored.byteLength !== 4 * dimension) return undefined
+  const bytes = littleEndian ? stored : swapped(stored)
+  return bytes.byteOffset % 4 === 0
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, dimension)
+    : new Float32Array(Uint8Array.from(bytes).buffer)
+}
+
+/**
  * The vector in the bytes, or undefined if they are no vector of that dimension with finite components.
  *
  * @since 0.1.0
  * @category codecs
  */
 export const fromBytes = (stored: Uint8Array, dimension: number): Float32Array | undefined => {
-  if (stored.byteLength !== 4 * dimension) return undefined
-  const bytes = littleEndian ? stored : swapped(stored)
-  const vector =
-    bytes.byteOffset % 4 === 0
-      ? new Float32Array(bytes.buffer, bytes.byteOffset, dimension)
-      : new Float32Array(Uint8Array.from(bytes).buffer)
+  const vector = floatsOf(stored, dimension)
+  if (vector === undefined) return undefined
   // One non-finite component makes the sum so; finite 32-bit floats cannot add up to an infinite 64-bit one.
   let sum = 0
   for (let i = 0; i < dimension; i++) sum += Math.abs(vector[i]!)

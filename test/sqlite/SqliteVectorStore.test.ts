@@ -32,10 +32,13 @@ const exactCache = (client: SqliteClient.SqliteClient, memoryBytes: number) =>
   SqliteVectorCache.make(client, { memoryBytes, graphFrom: Number.POSITIVE_INFINITY, recall: 1 })
 
 /** Two processes on one file, as far as the store can tell: nothing is shared but the file. */
-const twoStores = Effect.gen(function* () {
-  const path = yield* temporaryFile
-  return [yield* openStore({ path }), yield* openStore({ path })] as const
-})
+const twoStoresWith = (journalMode: "WAL" | "DELETE") =>
+  Effect.gen(function* () {
+    const path = yield* temporaryFile
+    return [yield* openStore({ path, journalMode }), yield* openStore({ path, journalMode })] as const
+  })
+
+const twoStores = twoStoresWith("WAL")
 
 const vectorOf = (seed: number, dimension: number) =>
   Float32Array.from({ length: dimension }, (_, i) => Math.sin(seed * 12.9898 + i * 78.233) + 0.3 * Math.cos(seed % 7))
@@ -178,78 +181,86 @@ const changed = (ids: ReadonlyArray<number>, seed: number): ReadonlyArray<Vector
   ids.map((n) => ({ ...recordsOf(n, n + 1)[0]!, vector: vectorOf(n + (seed % 1000) * 1.7, 16) }))
 
 describe("SqliteVectorStore: what others commit", () => {
-  it.scoped("a search here finds what another process did, whatever it did", () =>
-    Effect.gen(function* () {
-      const stores = yield* twoStores
-      for (const [round, changes] of FastCheck.sample(FastCheck.array(change, { minLength: 4, maxLength: 12 }), {
-        numRuns: 40,
-        seed: 3
-      }).entries()) {
-        const name = `c${round}`
-        const model = new Map<string, VectorRecord>()
-        yield* stores[0].store.createCollection(name, { dimension: 16 })
-        for (const [step, one] of changes.entries()) {
-          const { client, store } = stores[step % 2]!
-          switch (one._tag) {
-            case "Insert": {
-              const records = changed(one.ids, one.seed)
-              yield* store.insertMany(name, records)
-              for (const record of records) model.set(record.id, record)
-              break
-            }
-            case "Delete": {
-              const wanted = one.ids.map((n) => `id-${n}`)
-              assert.strictEqual(yield* store.delete(name, wanted), wanted.filter((id) => model.delete(id)).length)
-              break
-            }
-            case "DeleteGroup":
-              yield* store.deleteWhere(name, { group: `g${one.group}` })
-              for (const [id, record] of model) if (record.metadata?.group === `g${one.group}`) model.delete(id)
-              break
-            case "Drop":
-              yield* store.dropCollection(name)
-              yield* store.createCollection(name, { dimension: 16 })
-              model.clear()
-              break
-            case "Undone": {
-              const during = new Map(model)
-              for (const record of changed(one.ids, one.seed)) during.set(record.id, record)
-              for (const id of idsOf(Array.from(model.values()).slice(0, 20))) during.delete(id)
-              yield* client
-                .transaction(
-                  Effect.gen(function* () {
-                    yield* store.insertMany(name, changed(one.ids, one.seed))
-                    yield* store.delete(name, idsOf(Array.from(model.values()).slice(0, 20)))
-                    const inside = yield* store.search(name, vectorOf(5, 16), { k: 30 })
-                    assert.deepStrictEqual(brief(inside), naive(during.values(), vectorOf(5, 16), 30))
-                    const outside = yield* stores[(step + 1) % 2]!.store.search(name, vectorOf(5, 16), { k: 30 })
-                    assert.deepStrictEqual(brief(outside), naive(model.values(), vectorOf(5, 16), 30))
-                    return yield* Effect.fail("undo")
-                  })
-                )
-                .pipe(
-                  Effect.catchIf(
-                    (error) => error === "undo",
-                    () => Effect.void
+  for (const [journalMode, numRuns] of [
+    ["WAL", 40],
+    ["DELETE", 10]
+  ] as const) {
+    it.scoped(`a search here finds what another process did, whatever it did: ${journalMode}`, () =>
+      Effect.gen(function* () {
+        const stores = yield* twoStoresWith(journalMode)
+        for (const [round, changes] of FastCheck.sample(FastCheck.array(change, { minLength: 4, maxLength: 12 }), {
+          numRuns,
+          seed: 3
+        }).entries()) {
+          const name = `c${round}`
+          const model = new Map<string, VectorRecord>()
+          yield* stores[0].store.createCollection(name, { dimension: 16 })
+          for (const [step, one] of changes.entries()) {
+            const { client, store } = stores[step % 2]!
+            switch (one._tag) {
+              case "Insert": {
+                const records = changed(one.ids, one.seed)
+                yield* store.insertMany(name, records)
+                for (const record of records) model.set(record.id, record)
+                break
+              }
+              case "Delete": {
+                const wanted = one.ids.map((n) => `id-${n}`)
+                assert.strictEqual(yield* store.delete(name, wanted), wanted.filter((id) => model.delete(id)).length)
+                break
+              }
+              case "DeleteGroup":
+                yield* store.deleteWhere(name, { group: `g${one.group}` })
+                for (const [id, record] of model) if (record.metadata?.group === `g${one.group}`) model.delete(id)
+                break
+              case "Drop":
+                yield* store.dropCollection(name)
+                yield* store.createCollection(name, { dimension: 16 })
+                model.clear()
+                break
+              case "Undone": {
+                const during = new Map(model)
+                for (const record of changed(one.ids, one.seed)) during.set(record.id, record)
+                for (const id of idsOf(Array.from(model.values()).slice(0, 20))) during.delete(id)
+                yield* client
+                  .transaction(
+                    Effect.gen(function* () {
+                      yield* store.insertMany(name, changed(one.ids, one.seed))
+                      yield* store.delete(name, idsOf(Array.from(model.values()).slice(0, 20)))
+                      const inside = yield* store.search(name, vectorOf(5, 16), { k: 30 })
+                      assert.deepStrictEqual(brief(inside), naive(during.values(), vectorOf(5, 16), 30))
+                      const outside = yield* stores[(step + 1) % 2]!.store.search(name, vectorOf(5, 16), { k: 30 })
+                      assert.deepStrictEqual(brief(outside), naive(model.values(), vectorOf(5, 16), 30))
+                      return yield* Effect.fail("undo")
+                    })
                   )
-                )
-              break
+                  .pipe(
+                    Effect.catchIf(
+                      (error) => error === "undo",
+                      () => Effect.void
+                    )
+                  )
+                break
+              }
             }
-          }
-          for (const { store } of stores) {
-            const query = vectorOf(step * 3.3, 16)
-            assert.deepStrictEqual(brief(yield* store.search(name, query, { k: 20 })), naive(model.values(), query, 20))
-            const filter = { third: true }
-            assert.deepStrictEqual(
-              brief(yield* store.search(name, query, { k: 20, filter })),
-              naive(model.values(), query, 20, "cosine", filter)
-            )
-            assert.strictEqual(yield* store.count(name), model.size)
+            for (const { store } of stores) {
+              const query = vectorOf(step * 3.3, 16)
+              assert.deepStrictEqual(
+                brief(yield* store.search(name, query, { k: 20 })),
+                naive(model.values(), query, 20)
+              )
+              const filter = { third: true }
+              assert.deepStrictEqual(
+                brief(yield* store.search(name, query, { k: 20, filter })),
+                naive(model.values(), query, 20, "cosine", filter)
+              )
+              assert.strictEqual(yield* store.count(name), model.size)
+            }
           }
         }
-      }
-    })
-  )
+      })
+    )
+  }
 
   it.scoped("more deletions than are remembered", () =>
     Effect.gen(function* () {
@@ -500,6 +511,28 @@ describe("SqliteVectorStore: what it refuses", () => {
             )
             assert.strictEqual(error._tag, "DbCorrupt", `${damage} ${operation}: ${error.message}`)
             assert.include(error.message, "papers")
+          }
+        }
+      }
+    })
+  )
+
+  it.scoped("a vector that is damaged after it was loaded is met by the search that scores it", () =>
+    Effect.gen(function* () {
+      for (const metric of ["cosine", "dot", "l2"] as const) {
+        for (const bytes of ["0000c07f", "0000807f", "000080ff"]) {
+          const { client, store } = yield* openStore({ path: ":memory:" })
+          yield* store.createCollection("papers", { dimension: 2, metric })
+          yield* store.insert("papers", { id: "a", vector: [1, 2] })
+          yield* store.search("papers", [0, 2])
+          yield* client.execute(`UPDATE db_hub_vectors SET vector = x'${bytes}0000803f'`)
+          for (const query of [
+            [0, 2],
+            [1, 2],
+            [-1, 0]
+          ]) {
+            const error = yield* failureOf(store.search("papers", query))
+            assert.strictEqual(error._tag, "DbCorrupt", `${metric} ${bytes}`)
           }
         }
       }

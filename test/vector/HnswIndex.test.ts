@@ -48,7 +48,7 @@ const indexOf = ({ base, changes, deleted, metric }: Sample, reachable: (key: nu
   }
   const newer = QuantizedIndex.make({ dimension: 6, metric, range: 1 })
   for (const [key, vector] of changes) newer.put(key, vector)
-  const index = HnswIndex.make({ metric, graph, expansion: 16, changes: newer, deleted: new Set(deleted) })
+  const index = HnswIndex.make({ graph, expansion: 16, changes: newer, deleted: new Set(deleted) })
   const current = new Map([...base, ...changes])
   for (const key of deleted) if (!changes.has(key)) current.delete(key)
   const search = (
@@ -70,7 +70,7 @@ const indexOf = ({ base, changes, deleted, metric }: Sample, reachable: (key: nu
             Effect.sync(() =>
               keys
                 .filter((key) => current.has(key) && (options.matches?.(key) ?? true))
-                .map((key) => ({ key, id: idOf(key), vector: current.get(key)! }))
+                .map((key) => ({ key, id: idOf(key), score: Distance.scorer(metric, query)(current.get(key)!) }))
             )
         })
       )

@@ -77,7 +77,7 @@ const indexed = (metric: Metric, vectors: ReadonlyMap<number, Float32Array>, ran
         fetch: (keys) =>
           Effect.sync(() => {
             fetched += keys.length
-            return keys.map((key) => ({ key, id: idOf(key), vector: vectors.get(key)! }))
+            return keys.map((key) => ({ key, id: idOf(key), score: Distance.scorer(metric, query)(vectors.get(key)!) }))
           })
       })
     )

@@ -52,6 +52,8 @@ export interface SqliteClient {
    * it is about to run.
    */
   readonly queryOutside: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  /** A number that changes when anybody commits, asked outside of a transaction; undefined where it cannot be told. */
+  readonly version: () => number | undefined
   readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
   readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
   readonly transaction: <A, E, R>(
@@ -319,6 +321,17 @@ export const make = (
 
     const queryOutside = (sql: string, params: ReadonlyArray<SqlValue> = []) =>
       runNow(undefined, "query", sql, params, typed)
+
+    // A connection is not told of its own commits, and the reader makes none.
+    const dataVersion = separateReader ? reader.db.prepare("PRAGMA data_version").pluck() : undefined
+    const version = (): number | undefined => {
+      try {
+        return closed ? undefined : (dataVersion?.get() as number | undefined)
+      } catch (_cause) {
+        // What is read next fails in the same way, and tells why.
+        return undefined
+      }
+    }
 
     const execute = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<ExecuteResult, DbError> =>
       statement("execute", sql, params, (prepared, values) => {
@@ -702,6 +715,7 @@ export const make = (
       sql,
       query,
       queryOutside,
+      version,
       execute,
       stream: (text, params = []) => streamOf(text, params, true),
       transaction,

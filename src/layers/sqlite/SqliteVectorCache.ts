@@ -8,12 +8,12 @@ import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import type { CollectionIndex } from "../../services/VectorStore.js"
-import { HnswIndex, type Metric, type Origin, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
+import { HnswIndex, type Origin, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
 import { nextTurn } from "../EventLoop.js"
+import * as Lane from "../Lane.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as GraphFile from "./SqliteGraphFile.js"
 import * as Graphs from "./SqliteGraphs.js"
@@ -94,7 +94,8 @@ interface Entry {
   /** When a build failed, by `performance.now`. */
   failedAt: number | undefined
   readonly matches: Matches.SqliteVectorMatches
-  readonly lock: Effect.Semaphore
+  /** Held by whoever uses or changes the index. */
+  readonly lane: Lane.Lane
 }
 
 const newEntry = (client: SqliteClient, memoryBytes: number): Entry => ({
@@ -106,7 +107,7 @@ const newEntry = (client: SqliteClient, memoryBytes: number): Entry => ({
   building: undefined,
   failedAt: undefined,
   matches: Matches.make(client, memoryBytes / 8),
-  lock: Effect.unsafeMakeSemaphore(1)
+  lane: Lane.make()
 })
 
 /** What a number in a set takes. */
@@ -141,7 +142,7 @@ export const make = (
     /** What is built or opened beside the searches. */
     const background = yield* FiberSet.make<void>()
     const builder = yield* Graphs.makeBuilder
-    const { path, readOnly } = client.options
+    const { name, path, readOnly } = client.options
     const usesGraphs = path !== ":memory:" && Number.isFinite(graphFrom)
     /** Least recently used first. */
     const entries = new Map<number, Entry>()
@@ -155,14 +156,18 @@ export const make = (
 
     const bytes = () => Array.from(entries.values()).reduce((sum, entry) => sum + bytesOf(entry), 0)
 
+    /** Between two searches. No search holds the index for ever. */
+    const whenFree = <A>(entry: Entry, body: Effect.Effect<A>): Effect.Effect<A> =>
+      Effect.orDie(entry.lane.hold({ backend: name, operation: "VectorStore" }, Number.POSITIVE_INFINITY, body))
+
     /** Lets go of the rows, whose memory is given back bit by bit once no search uses them any more. */
     const dropRows = (entry: Entry): Effect.Effect<void> =>
       Effect.suspend(() => {
-        const { lock, rows } = entry
+        const { rows } = entry
         entry.rows = undefined
         if (rows === undefined) return Effect.void
         const release = Effect.repeat(Effect.zipLeft(Effect.sync(rows.release), nextTurn), { while: (more) => more })
-        return FiberSet.run(background, Effect.asVoid(Effect.zipRight(lock.withPermits(1)(Effect.void), release)))
+        return FiberSet.run(background, Effect.asVoid(Effect.zipRight(whenFree(entry, Effect.void), release)))
       })
 
     /** Takes a graph into use, or none. */
@@ -256,7 +261,7 @@ export const make = (
       Effect.suspend(() => {
         entry.opening = true
         return Effect.flatMap(openGraph(collection, row), (graph) =>
-          Effect.as(entry.lock.withPermits(1)(install(entry, collection, row, graph)), graph !== undefined)
+          Effect.as(whenFree(entry, install(entry, collection, row, graph)), graph !== undefined)
         )
       }).pipe(
         Effect.ensuring(
@@ -395,16 +400,11 @@ export const make = (
         yield* considerBuild(entry, collection, entry.rows.size())
       })
 
-    const snapshotOf = (
-      { graph, matches, seq }: Entry,
-      rows: QuantizedIndex.QuantizedIndex,
-      metric: Metric
-    ): Snapshot => ({
+    const snapshotOf = ({ graph, matches, seq }: Entry, rows: QuantizedIndex.QuantizedIndex): Snapshot => ({
       index:
         graph === undefined
           ? rows
           : HnswIndex.make({
-              metric,
               graph: graph.graph,
               expansion: graph.row.expansion,
               changes: rows,
@@ -416,9 +416,9 @@ export const make = (
     })
 
     /** The index, if nothing was written that it does not hold. */
-    const upToDate = (entry: Entry, { metric, seq }: Rows.Collection): Snapshot | undefined => {
+    const upToDate = (entry: Entry, { seq }: Rows.Collection): Snapshot | undefined => {
       const { rows } = entry
-      return rows !== undefined && entry.seq >= seq && !rows.outgrown() ? snapshotOf(entry, rows, metric) : undefined
+      return rows !== undefined && entry.seq >= seq && !rows.outgrown() ? snapshotOf(entry, rows) : undefined
     }
 
     const newest = (
@@ -463,24 +463,18 @@ export const make = (
           parameters: { connectivity: row.connectivity, expansion: row.expansion, quantization: "f16" }
         }
       },
-      use: (collection, at, body) =>
-        Effect.suspend(() => {
-          const entry = entryOf(collection)
-          const before = entry.matches.bytes()
-          const using = Effect.flatMap(
-            Effect.suspend(() => {
-              const snapshot = isFollowing(entry, collection) ? upToDate(entry, collection) : undefined
-              return snapshot === undefined ? Effect.flatMap(newest(entry, collection, at), body) : body(snapshot)
-            }),
-            (found) =>
-              entry.matches.bytes() > before ? Effect.as(makeRoomForMatches(entry), found) : Effect.succeed(found)
-          )
-          // Waiting for a permit takes longer than seeing that it is free.
-          return Effect.flatMap(
-            entry.lock.withPermitsIfAvailable(1)(using),
-            Option.match({ onNone: () => entry.lock.withPermits(1)(using), onSome: Effect.succeed })
+      use: (collection, at, body) => {
+        const entry = entryOf(collection)
+        const before = entry.matches.bytes()
+        return entry.lane.holdMask(at, Number.POSITIVE_INFINITY, (restore) => {
+          const snapshot = isFollowing(entry, collection) ? upToDate(entry, collection) : undefined
+          const using = snapshot === undefined ? Effect.flatMap(newest(entry, collection, at), body) : body(snapshot)
+          if (Exit.isExit(using)) return using
+          return Effect.flatMap(restore(using), (found) =>
+            entry.matches.bytes() > before ? Effect.as(makeRoomForMatches(entry), found) : Effect.succeed(found)
           )
         })
+      }
     }
   })
 

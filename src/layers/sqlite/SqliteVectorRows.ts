@@ -7,7 +7,7 @@ import * as Either from "effect/Either"
 import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import * as AtOnce from "../../vector/AtOnce.js"
-import { fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
+import { floatsOf, fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
 export interface Collection extends Records.CollectionSettings {
@@ -128,17 +128,20 @@ const lookupLimit = 1024
 
 /** The rows of some keys. The + keeps SQLite from walking the collection instead of looking up the rows. */
 export const lookupSql = (columns: string): string =>
-  `SELECT ${columns} FROM db_hub_vectors WHERE +collection_id = ? AND row_id IN (SELECT value FROM json_each(?))`
+  `SELECT ${columns} FROM db_hub_vectors
+    WHERE +collection_id = ? AND +seq <= ? AND row_id IN (SELECT value FROM json_each(?))`
 
-/** The rows of these keys that are there, by a text of `lookupSql`; `params` are those of its columns. */
+/** The rows of these keys, but what was written after `seq`, by a text of `lookupSql`; `params` are those of its columns. */
 export const getRows = (
   client: Reader,
   collection: Collection,
   sql: string,
+  seq: number,
   keys: ReadonlyArray<number>,
   params: ReadonlyArray<SqlValue> = []
 ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
-  const lookup = (keys: ReadonlyArray<number>) => client.query(sql, [...params, collection.id, JSON.stringify(keys)])
+  const lookup = (keys: ReadonlyArray<number>) =>
+    client.query(sql, [...params, collection.id, seq, JSON.stringify(keys)])
   if (keys.length <= lookupLimit) return lookup(keys)
   return Effect.map(
     Effect.forEach(Chunk.chunksOf(Chunk.fromIterable(keys), lookupLimit), (some) =>
@@ -159,6 +162,20 @@ export const readVector = (row: Row, collection: Collection, at: Origin): Either
   return vector === undefined
     ? Either.left(corrupt(collection, "a stored vector that is damaged", at))
     : Either.right(vector)
+}
+
+/** The score of a stored vector: it is a finite number only where all components are. */
+export const readScore = (
+  row: Row,
+  score: (vector: Float32Array) => number,
+  collection: Collection,
+  at: Origin
+): Either.Either<number, DbCorrupt> => {
+  const vector = row.vector instanceof Uint8Array ? floatsOf(row.vector, collection.dimension) : undefined
+  const found = vector === undefined ? Number.NaN : score(vector)
+  return Number.isFinite(found)
+    ? Either.right(found)
+    : Either.left(corrupt(collection, "a stored vector that is damaged", at))
 }
 
 export const readMetadata = (row: Row, collection: Collection, at: Origin): Either.Either<JsonObject, DbCorrupt> =>

@@ -13,20 +13,10 @@ import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbCorrupt, type DbError } from "../../errors/index.js"
-import type { Row } from "../../services/Backend.js"
+import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
-import {
-  type Candidate,
-  Distance,
-  Filter,
-  HnswIndex,
-  type Origin,
-  QuantizedIndex,
-  Records,
-  TopK,
-  toBytes
-} from "../../vector/index.js"
+import { Distance, Filter, HnswIndex, type Origin, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as VectorChecks from "../VectorChecks.js"
 import type { SqliteClient } from "./SqliteClient.js"
@@ -88,9 +78,9 @@ const maxDeletions = 10_000
 /** Searches begun again because somebody wrote what they had found, before one keeps writers out. */
 const maxRestarts = 5
 
-const wholeLookup = Rows.lookupSql("row_id, seq, id, vector, metadata, text")
-const vectorLookup = Rows.lookupSql("row_id, seq, id, vector")
-const resultLookup = Rows.lookupSql("row_id, seq, metadata, text")
+const wholeLookup = Rows.lookupSql("row_id, id, vector, metadata, text")
+const vectorLookup = Rows.lookupSql("row_id, id, vector")
+const resultLookup = Rows.lookupSql("row_id, metadata, text")
 
 const scanPage = Rows.pageSql("row_id, seq, id, vector, metadata", scanRows)
 
@@ -108,6 +98,7 @@ ON CONFLICT (collection_id, id) DO UPDATE SET
 interface Search extends Records.CheckedSearch {
   readonly collection: Rows.Collection
   readonly vector: Float32Array
+  readonly score: (vector: Float32Array) => number
   readonly at: Origin
   /** Rows that were read with all that belongs to a result. */
   readonly read: Map<number, Row>
@@ -135,16 +126,31 @@ export const make = (
       )
     }
 
-    /** The results, of rows that were read. Rows written after `seq` are not what was scored. */
+    /** Collections as they were at one version of the file: to ask for that costs less than to read one again. */
+    const known = new Map<string, Rows.Collection>()
+    let knownAt: number | undefined
+
+    const collectionOutside = (name: string, at: Origin): Effect.Effect<Rows.Collection, DbError> => {
+      const version = client.version()
+      if (version !== knownAt) known.clear()
+      knownAt = version
+      const found = version === undefined ? undefined : known.get(name)
+      if (found !== undefined) return Effect.succeed(found)
+      return AtOnce.flatMap(Rows.getCollection(outside, name, at), (collection) => {
+        if (version === knownAt) known.set(name, collection)
+        return Effect.succeed(collection)
+      })
+    }
+
+    /** The results, of rows that were read. */
     const hitsOf = (
       { at, collection, read }: Search,
-      scored: ReadonlyArray<TopK.Scored>,
-      seq: number
+      scored: ReadonlyArray<TopK.Scored>
     ): Either.Either<ReadonlyArray<SearchHit>, DbCorrupt | Cache.Moved> => {
       const found: Array<SearchHit> = []
       for (const { id, key, score } of scored) {
         const row = read.get(key)
-        if (row === undefined || (row.seq as number) > seq) return Either.left(new Cache.Moved())
+        if (row === undefined) return Either.left(new Cache.Moved())
         const metadata = Rows.readMetadata(row, collection, at)
         if (Either.isLeft(metadata)) return Either.left(metadata.left)
         found.push({ id, score, metadata: metadata.right, text: row.text as string | null })
@@ -152,14 +158,14 @@ export const make = (
       return Either.right(found)
     }
 
-    /** Reads what belongs to the results and was not read yet. */
+    /** Reads what belongs to the results and was not read yet. What was written after `seq` is not what was scored. */
     const hits = (search: Search, scored: ReadonlyArray<TopK.Scored>, seq: number) => {
       const { collection, read } = search
       const missing = scored.flatMap(({ key }) => (read.has(key) ? [] : [key]))
-      if (missing.length === 0) return hitsOf(search, scored, seq)
-      return Effect.flatMap(Rows.getRows(client, collection, resultLookup, missing), (rows) => {
+      if (missing.length === 0) return hitsOf(search, scored)
+      return Effect.flatMap(Rows.getRows(client, collection, resultLookup, seq, missing), (rows) => {
         for (const row of rows) read.set(row.row_id as number, row)
-        return hitsOf(search, scored, seq)
+        return hitsOf(search, scored)
       })
     }
 
@@ -171,35 +177,43 @@ export const make = (
         () => new Cache.Moved()
       )
 
-    /** The vectors of rows that were read, but of those that do not match. */
-    const candidatesOf = (
+    /** Rows by key, as of the snapshot: fails if one of them was written since. */
+    const rowsAt = (
+      search: Search,
+      snapshot: Cache.Snapshot,
+      sql: string,
+      keys: ReadonlyArray<number>,
+      params?: ReadonlyArray<SqlValue>
+    ) =>
+      AtOnce.flatMap(Rows.getRows(outside, search.collection, sql, snapshot.seq, keys, params), (rows) =>
+        // A graph still has rows that were deleted.
+        rows.length < keys.length ? Effect.as(unchangedSince(snapshot, search), rows) : Effect.succeed(rows)
+      )
+
+    /** The scores of rows that were read, but of those that do not match. */
+    const scoresOf = (
       rows: ReadonlyArray<Row>,
-      { at, collection }: Search,
-      { seq }: Cache.Snapshot
-    ): Either.Either<ReadonlyArray<Candidate>, DbCorrupt | Cache.Moved> => {
-      const candidates: Array<Candidate> = []
+      { at, collection, score }: Search
+    ): Either.Either<ReadonlyArray<TopK.Scored>, DbCorrupt> => {
+      const scored: Array<TopK.Scored> = []
       for (const row of rows) {
-        if ((row.seq as number) > seq) return Either.left(new Cache.Moved())
         if (row.vector === null) continue
-        const vector = Rows.readVector(row, collection, at)
-        if (Either.isLeft(vector)) return Either.left(vector.left)
-        candidates.push({ key: row.row_id as number, id: row.id as string, vector: vector.right })
+        const found = Rows.readScore(row, score, collection, at)
+        if (Either.isLeft(found)) return Either.left(found.left)
+        scored.push({ key: row.row_id as number, id: row.id as string, score: found.right })
       }
-      return Either.right(candidates)
+      return Either.right(scored)
     }
 
-    /** Without the vectors of rows that do not match. */
+    /** Without the scores of rows that do not match. */
     const fetchFrom = (search: Search, snapshot: Cache.Snapshot, condition?: SqliteFilter.Fragment) => {
-      const filteredLookup =
-        condition && Rows.lookupSql(`row_id, seq, id, iif(${condition.sql}, vector, NULL) AS vector`)
+      const filteredLookup = condition && Rows.lookupSql(`row_id, id, iif(${condition.sql}, vector, NULL) AS vector`)
       return (keys: ReadonlyArray<number>) => {
         const whole = condition === undefined && keys.length <= wholeRows
         const lookup = whole ? wholeLookup : (filteredLookup ?? vectorLookup)
-        return AtOnce.flatMap(Rows.getRows(outside, search.collection, lookup, keys, condition?.params), (rows) => {
+        return AtOnce.flatMap(rowsAt(search, snapshot, lookup, keys, condition?.params), (rows) => {
           if (whole) for (const row of rows) search.read.set(row.row_id as number, row)
-          const candidates = () => candidatesOf(rows, search, snapshot)
-          // A graph still has rows that were deleted.
-          return rows.length < keys.length ? Effect.flatMap(unchangedSince(snapshot, search), candidates) : candidates()
+          return scoresOf(rows, search)
         })
       }
     }
@@ -215,14 +229,12 @@ export const make = (
         if (matched.part?.size() === keys.size) return matched.part
         const missing = Array.from(keys).filter((key) => matched.part?.has(key) !== true)
         for (let i = 0; i < missing.length; i += partRows) {
-          const rows = yield* fetchFrom(search, snapshot)(missing.slice(i, i + partRows))
-          const sampled = () =>
-            QuantizedIndex.rangeOf(
-              metric,
-              rows.map(({ vector }) => vector)
-            )
+          const rows = yield* rowsAt(search, snapshot, vectorLookup, missing.slice(i, i + partRows))
+          const vectors: Array<Float32Array> = []
+          for (const row of rows) vectors.push(yield* Rows.readVector(row, search.collection, search.at))
+          const sampled = () => QuantizedIndex.rangeOf(metric, vectors)
           matched.part ??= QuantizedIndex.make({ dimension, metric, capacity: keys.size, range: range ?? sampled() })
-          for (const { key, vector } of rows) matched.part.put(key, vector)
+          for (let j = 0; j < rows.length; j++) matched.part.put(rows[j]!.row_id as number, vectors[j]!)
         }
         return matched.part
       })
@@ -278,9 +290,8 @@ export const make = (
     /** Scores all rows of one snapshot that match, in bounded memory. */
     const scanSnapshot = (search: Search) =>
       Effect.gen(function* () {
-        const { at, collection, filter, k, minScore, vector } = search
+        const { at, collection, filter, k, minScore, score } = search
         const best = TopK.make(k, minScore)
-        const score = Distance.scorer(collection.metric, vector)
         const condition = SqliteFilter.compile(filter ?? Filter.everything)
         let seq = collection.seq
         const rows = client.stream(
@@ -289,9 +300,9 @@ export const make = (
           [collection.id, collection.id, ...condition.params]
         )
         const visit = (row: Row) =>
-          Effect.map(Rows.readVector(row, collection, at), (stored) => {
+          Effect.map(Rows.readScore(row, score, collection, at), (score) => {
             seq = row.head as number
-            best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
+            best.offer({ key: row.row_id as number, id: row.id as string, score })
           })
         yield* Rows.explained(client, collection, at)(Stream.runForEach(rows, visit))
         return yield* hits(search, best.result(), seq)
@@ -300,17 +311,16 @@ export const make = (
     /** Scores all rows that match as the fiber's transaction sees them. */
     const scanTransaction = (search: Search) =>
       Effect.gen(function* () {
-        const { at, collection, filter, k, minScore, vector } = search
+        const { at, collection, filter, k, minScore } = search
         const best = TopK.make(k, minScore)
-        const score = Distance.scorer(collection.metric, vector)
         const matches = filter === undefined ? undefined : Filter.matches(filter)
         let last = Rows.after(0)
         while (true) {
           const rows = yield* client.query(scanPage, Rows.pageParameters(collection, last))
           for (const row of rows) {
             if (matches?.(yield* Rows.readMetadata(row, collection, at)) === false) continue
-            const stored = yield* Rows.readVector(row, collection, at)
-            best.offer({ key: row.row_id as number, id: row.id as string, score: score(stored) })
+            const score = yield* Rows.readScore(row, search.score, collection, at)
+            best.offer({ key: row.row_id as number, id: row.id as string, score })
           }
           if (rows.length < scanRows) return yield* hits(search, best.result(), collection.seq)
           last = rows[rows.length - 1] as unknown as Rows.Cursor
@@ -319,14 +329,21 @@ export const make = (
 
     const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) => {
       const once = (
-        reader: Rows.Reader,
+        found: Effect.Effect<Rows.Collection, DbError>,
         body: (search: Search) => Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>
       ): Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved> =>
-        AtOnce.flatMap(Rows.getCollection(reader, name, at), (collection) => {
+        AtOnce.flatMap(found, (collection) => {
           const vector = Records.parseVector(input, "vector", collection, at)
           return Either.isLeft(vector)
             ? Effect.fail(vector.left)
-            : body({ ...options, collection, vector: vector.right, at, read: new Map() })
+            : body({
+                ...options,
+                collection,
+                vector: vector.right,
+                score: Distance.scorer(collection.metric, vector.right),
+                at,
+                read: new Map()
+              })
         })
       const byIndex = (search: Search) =>
         Effect.catchAll(
@@ -336,11 +353,11 @@ export const make = (
               ? scanSnapshot({ ...search, read: new Map() })
               : Effect.fail(error)
         )
-      const within = once(client, scanTransaction)
+      const within = () => once(Rows.getCollection(client, name, at), scanTransaction)
       const attempt = (restarts: number, inside: boolean): Effect.Effect<ReadonlyArray<SearchHit>, DbError> =>
-        Effect.catchTag(inside ? within : once(outside, byIndex), "Moved", () => {
+        Effect.catchTag(inside ? within() : once(collectionOutside(name, at), byIndex), "Moved", () => {
           if (restarts > 0) return attempt(restarts - 1, inside)
-          return Effect.catchTag(client.transaction(within), "Moved", () => Effect.fail(changedWithin(at)))
+          return Effect.catchTag(client.transaction(within()), "Moved", () => Effect.fail(changedWithin(at)))
         })
       return Effect.flatMap(client.inTransaction, (inside) => attempt(maxRestarts, inside))
     }
