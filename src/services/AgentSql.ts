@@ -112,6 +112,7 @@ export const limitsOf = (
       return Effect.fail(invalidInput("agentSql", name, "is no limit", "a whole number from 1", backend))
     }
   }
+  if (sql.trim() === "") return Effect.fail(invalidInput("agentSql", "sql", "is empty", "one statement", backend))
   return sql.length > maxSql
     ? Effect.fail(invalidInput("agentSql", "sql", "is too long", `at most ${maxSql} characters`, backend))
     : Effect.succeed(limits)

@@ -30,8 +30,10 @@ export interface Declaration<A = never> {
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 const text = (description: string) => Schema.String.annotations({ description })
+/** `Schema.Int` would become a reference, which not every client follows. */
+const integer = Schema.Number.pipe(Schema.int())
 const count = (description: string, from: number) =>
-  Schema.Int.pipe(Schema.greaterThanOrEqualTo(from)).annotations({ description, title: "" })
+  integer.pipe(Schema.greaterThanOrEqualTo(from)).annotations({ description, title: "" })
 
 const backend = optional(text("Backend name; default primary"))
 const params = optional(Schema.Array(Schema.Unknown).annotations({ description: "Values of the ? in order" }))
@@ -52,7 +54,7 @@ const documents = Schema.Array(Schema.Object)
 const rows = {
   columns: Schema.Array(Schema.String),
   rows: Schema.Array(Schema.Array(Schema.Unknown)),
-  row_count: Schema.Int,
+  row_count: integer,
   truncated: Schema.Boolean,
   reason: Schema.NullOr(Schema.String)
 }
@@ -60,7 +62,7 @@ const rows = {
 const written = {
   plan: optional(Schema.Object),
   code: optional(Schema.String),
-  rows_affected: optional(Schema.Int),
+  rows_affected: optional(integer),
   last_insert_id: optional(Schema.Unknown),
   rows: optional(rows.rows)
 }
@@ -152,8 +154,8 @@ export const tools = {
     "Bring the hub's own tables to a version; dry_run only lists the steps.",
     { backend, target: optional(count("Version; default the newest", 0)), dry_run: optional(Schema.Boolean) },
     {
-      current_version: Schema.Int,
-      previous_version: optional(Schema.Int),
+      current_version: integer,
+      previous_version: optional(integer),
       steps: optional(documents),
       applied: optional(documents)
     },
@@ -163,7 +165,7 @@ export const tools = {
     "admin",
     "Copy a live database to a new file in the backup folder, and check the copy.",
     { output: optional(text("File name below the backup folder")), backend },
-    { backup_path: Schema.String, size_bytes: Schema.Int },
+    { backup_path: Schema.String, size_bytes: integer },
     { readOnly: false, destructive: false, idempotent: false }
   ),
   db_hub_raw: declare(

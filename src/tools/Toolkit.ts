@@ -5,9 +5,11 @@
  */
 import * as NodeCrypto from "node:crypto"
 import * as NodePath from "node:path"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
@@ -24,7 +26,7 @@ import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { HubShape } from "../services/Hub.js"
 import * as Actions from "./Actions.js"
 import { outputFile } from "./backupFile.js"
-import { type Arguments, type Group, namesOf, type ToolName, tools } from "./Declarations.js"
+import { type Arguments, type Group, jsonSchemaOf, namesOf, type ToolName, tools } from "./Declarations.js"
 import { mayHoldPassword, redacted } from "./Redaction.js"
 import * as Searching from "./Searching.js"
 import * as Writes from "./Writes.js"
@@ -175,6 +177,23 @@ const lenient = (args: unknown): unknown => {
 /** Whether arguments are as they should be, which most are; what is wrong with the others, their schema tells. */
 const fits = new Map<ToolName, (args: unknown) => boolean>()
 
+/** The values of an argument, in words. */
+const kindOf = (property: Readonly<Record<string, unknown>>): string => {
+  const { enum: choices, minimum, type } = property
+  if (Array.isArray(choices)) return choices.join(", ")
+  return [type ?? "anything", ...(minimum === undefined ? [] : [`from ${minimum}`])].join(" ")
+}
+
+const wrong = (name: ToolName, issue: ParseResult.ArrayFormatterIssue | undefined): InvalidInput => {
+  const properties = jsonSchemaOf(name)["properties"] as Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  const all = Object.keys(properties).join(", ")
+  if (issue === undefined || issue.path.length === 0) return invalidInput(name, "arguments", "are no object", all)
+  const field = issue.path.map(String).join(".")
+  const property = properties[String(issue.path[0])]
+  if (property === undefined) return invalidInput(name, field, "is no argument of this tool", all)
+  return invalidInput(name, field, issue._tag === "Missing" ? "is missing" : "is not valid", kindOf(property))
+}
+
 const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either<Arguments<Name>, InvalidInput> => {
   const schema = tools[name].parameters as unknown as Schema.Schema<Arguments<Name>, unknown>
   const given = lenient(args)
@@ -185,17 +204,7 @@ const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either
   }
   if (fit(given)) return Either.right(given as Arguments<Name>)
   const decoded = Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(given)
-  return Either.mapLeft(decoded, (error) => {
-    const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
-    const field = issue === undefined || issue.path.length === 0 ? "arguments" : issue.path.map(String).join(".")
-    const { fields } = tools[name].parameters
-    return invalidInput(
-      name,
-      field,
-      "is missing, unknown or of the wrong type",
-      Object.keys(fields).join(", ") || "no arguments"
-    )
-  })
+  return Either.mapLeft(decoded, (error) => wrong(name, ParseResult.ArrayFormatter.formatErrorSync(error)[0]))
 }
 
 const hintOf = (error: DbError): string | undefined => {
@@ -204,7 +213,11 @@ const hintOf = (error: DbError): string | undefined => {
     case "DbQuery":
       return "db_hub_schema lists tables and columns"
     case "NotFound":
-      return error.entity === "backend" ? "db_hub_backends lists the backends" : "db_hub_schema lists the tables"
+      return error.entity === "backend"
+        ? "db_hub_backends lists the backends"
+        : error.entity === "table"
+          ? "db_hub_schema lists the tables"
+          : undefined
     case "MigrationError":
       return "db_hub_migrate brings the hub's tables up to date, where it is enabled"
     default:
@@ -221,6 +234,13 @@ const toolError = (error: DbError): ToolError => {
     ...(hint === undefined ? {} : { hint })
   }
 }
+
+const failureOf = (result: Exit.Exit<unknown, DbError>): DbError | undefined =>
+  Exit.isSuccess(result) ? undefined : Option.getOrUndefined(Cause.failureOption(result.cause))
+
+/** How a call ended that has not failed. */
+const endOf = (result: Exit.Exit<unknown, DbError>): string =>
+  Exit.isSuccess(result) ? "ok" : Exit.isInterrupted(result) ? "cancelled" : "fault"
 
 const documentOf = (args: unknown): Document => (typeof args === "object" && args !== null ? (args as Document) : {})
 
@@ -442,23 +462,20 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       args: unknown,
       caller: Caller,
       taken: number,
-      result: Either.Either<Document, DbError>
+      result: Exit.Exit<Document, DbError>
     ): (() => AuditRecord) => {
       const known = toolOf(name)
       const [statement, backend] = [statementOf(args), documentOf(args)["backend"]]
-      const error = Either.isLeft(result) ? result.left : undefined
-      const rows = Either.isRight(result) ? (result.right["row_count"] ?? result.right["rows_affected"]) : undefined
+      const error = failureOf(result)
+      const rows = Exit.isSuccess(result) ? (result.value["row_count"] ?? result.value["rows_affected"]) : undefined
+      const end = error !== undefined ? `${error._tag} ${error.code ?? ""}`.trim() : endOf(result)
       return () => ({
         tool: known ?? "unknown",
         caller: caller.name,
         level: known === undefined ? "read" : tools[known].group,
         allowed: error === undefined || !["DbReadOnly", "InvalidInput", "NotFound", "DbBusy"].includes(error._tag),
         argumentSummary: fingerprint(statement, backend),
-        resultSummary: [
-          error === undefined ? "ok" : `${error._tag} ${error.code ?? ""}`.trim(),
-          ...(rows === undefined ? [] : [`${rows} rows`]),
-          `${taken} ms`
-        ].join(", ")
+        resultSummary: [end, ...(rows === undefined ? [] : [`${rows} rows`]), `${taken} ms`].join(", ")
       })
     }
 
@@ -470,11 +487,14 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
 
     const recordWith = (...records: ReadonlyArray<AuditRecord>): Effect.Effect<void, DbError> =>
       recordingTurn.withPermits(1)(
-        Effect.suspend(() => {
-          const before = waiting.splice(0).map((record) => record())
-          const [first, ...others] = before.concat(records)
-          return audit === undefined || first === undefined ? Effect.void : audit([first, ...others])
-        })
+        // Who goes away takes no record of others along.
+        Effect.uninterruptible(
+          Effect.suspend(() => {
+            const before = waiting.splice(0).map((record) => record())
+            const [first, ...others] = before.concat(records)
+            return audit === undefined || first === undefined ? Effect.void : audit([first, ...others])
+          })
+        )
       )
     const recordWaiting = Effect.catchAll(recordWith(), (error) =>
       Effect.sync(() => {
@@ -482,14 +502,20 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       })
     )
     const recording = yield* FiberSet.make<void>()
-    yield* Effect.addFinalizer(() => recordWaiting)
+    const unrecordedAtEnd = Effect.suspend(() =>
+      unrecorded === undefined
+        ? Effect.void
+        : Effect.logError(`The last calls of tools are not in the audit log: ${unrecorded.message}`)
+    )
+    yield* Effect.addFinalizer(() => Effect.zipRight(recordWaiting, unrecordedAtEnd))
 
     /** The answer of a call that read does not wait for its row in the audit log, unless many do. */
     const recordLater = (record: () => AuditRecord): Effect.Effect<unknown> | undefined => {
       waiting.push(record)
       if (waiting.length >= maxTogether) return recordWaiting
       if (waiting.length > 1) return undefined
-      return FiberSet.run(recording, Effect.withClock(Effect.delay(recordWaiting, recordAfter), realClock))
+      const later = Effect.delay(recordWaiting, recordAfter)
+      return FiberSet.run(recording, Effect.interruptible(Effect.withClock(later, realClock)))
     }
 
     const onlyReads = (name: string): boolean => {
@@ -513,26 +539,35 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         return Effect.succeed(failed(error))
       }
       const started = performance.now()
-      const conclude = (result: Either.Either<Document, DbError>): Effect.Effect<ToolAnswer> => {
-        const answer = () => Either.match(result, { onLeft: failed, onRight: answerOf })
-        if (audit === undefined) return Effect.succeed(answer())
+      const conclude = (result: Exit.Exit<Document, DbError>): Effect.Effect<ToolAnswer> => {
+        const answer = (): Effect.Effect<ToolAnswer> => {
+          if (Exit.isSuccess(result)) return Effect.succeed(answerOf(result.value))
+          const error = failureOf(result)
+          return error === undefined
+            ? Effect.failCause(result.cause as Cause.Cause<never>)
+            : Effect.succeed(failed(error))
+        }
+        if (audit === undefined) return answer()
         const taken = Math.round(performance.now() - started)
         const record = recordOf(name, args, caller, taken, result)
-        if (Either.isLeft(result) || !onlyReads(name)) {
-          return Effect.match(recordWith(record()), { onFailure: failed, onSuccess: answer })
+        if (failureOf(result) !== undefined || !onlyReads(name)) {
+          return Effect.matchEffect(recordWith(record()), {
+            onFailure: (error) => Effect.succeed(failed(error)),
+            onSuccess: answer
+          })
         }
         const recorded = recordLater(record)
-        return recorded === undefined ? Effect.succeed(answer()) : Effect.map(recorded, answer)
+        return recorded === undefined ? answer() : Effect.zipRight(recorded, answer())
       }
-      return Effect.matchEffect(run(name, args, caller), {
-        onFailure: (error) => conclude(Either.left(error)),
-        onSuccess: (value) => conclude(Either.right(value))
-      })
+      // Who goes away is recorded, too.
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.exit(restore(run(name, args, caller))), conclude)
+      )
     }
 
-    /** Who reads the log reads the calls before. */
+    /** Who reads the log reads the calls before, also those that are being recorded. */
     const inOrder = (name: string, args: unknown, caller: Caller): Effect.Effect<ToolAnswer> =>
-      waiting.length > 0 && /db_hub_audit/i.test(statementOf(args) ?? "")
+      audit !== undefined && /db_hub_audit/i.test(statementOf(args) ?? "")
         ? Effect.flatMap(recordWaiting, () => call(name, args, caller))
         : call(name, args, caller)
 

@@ -153,6 +153,9 @@ export const make = (options: {
 
   const refusal = (write: Write, raw: boolean): DbError | undefined => {
     const shape = shapeOf(write.sql, write.backend.dialect.lexical)
+    if (shape.verb === "" && write.sql.trim() === "") {
+      return invalidInput("db_hub_execute", "sql", "is empty", "one statement", write.backend.name)
+    }
     if (allowed(shape, options.dmlOnly) || (raw && !options.dmlOnly)) return undefined
     return new DbReadOnly({
       backend: write.backend.name,

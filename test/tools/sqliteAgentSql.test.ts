@@ -2,10 +2,12 @@ import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import Database from "better-sqlite3"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import type { AgentSqlOptions } from "../../src/services/AgentSql.js"
-import { elapsed, failureOf, temporaryFolder } from "../support/index.js"
+import { childrenOf, elapsed, failureOf, temporaryFolder } from "../support/index.js"
 
 const opened = (options?: AgentSqlOptions) =>
   Effect.gen(function* () {
@@ -41,6 +43,23 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
       }),
     // A machine that is busy may be late.
     { retry: 5 }
+  )
+
+  it.scopedLive("whoever waits when the door closes is told so, and who asks afterwards", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { door } = yield* Scope.extend(opened({ concurrency: 1, deadline: "1 minute" }), scope)
+      yield* door.query("SELECT 1")
+      const asked = yield* Effect.all([1, 2, 3].map(() => Effect.fork(failureOf(door.query(endless)))))
+      yield* Effect.yieldNow()
+      yield* Scope.close(scope, Exit.void)
+      for (const fiber of asked) assert.strictEqual((yield* Fiber.join(fiber))._tag, "DbConnection")
+      const before = childrenOf(process.pid).length
+      for (const late of [door.query("SELECT 1"), door.execute!("DELETE FROM t")]) {
+        assert.strictEqual((yield* failureOf(late)).code, "HUB_CLOSED")
+      }
+      assert.isAtMost(childrenOf(process.pid).length, before)
+    })
   )
 
   it.scopedLive("a database in memory is read as it is at each statement", () =>

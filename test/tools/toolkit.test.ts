@@ -1,9 +1,12 @@
 import * as NodeFs from "node:fs"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { DbConnection } from "../../src/errors/index.js"
 import { factories } from "../../src/layers/HubLive.js"
@@ -328,6 +331,96 @@ describe("the tools", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("a call whose caller goes away is recorded, and what it did is", () =>
+    Effect.gen(function* () {
+      const records: Array<Toolkit.AuditRecord> = []
+      const entered = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { hub, kit } = yield* opened({
+        groups: ["read", "write"],
+        writes: "direct",
+        audit: (some) =>
+          Effect.gen(function* () {
+            if (some.some(({ tool }) => tool === "db_hub_execute")) {
+              yield* Deferred.succeed(entered, undefined)
+              yield* Deferred.await(go)
+            }
+            records.push(...some)
+          })
+      })
+      const gone = yield* Effect.fork(kit.call("db_hub_query", { query: endless.replace(/^.*?WITH/, "WITH") }, caller))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(gone)
+      // It has written, and goes away while that is recorded.
+      const written = yield* Effect.fork(kit.call("db_hub_execute", { statement: "DELETE FROM notes" }, caller))
+      yield* Deferred.await(entered)
+      const leaving = yield* Effect.fork(Fiber.interrupt(written))
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(go, undefined)
+      yield* Fiber.join(leaving)
+      assert.lengthOf(yield* hub.query("SELECT * FROM notes"), 0)
+      assert.deepStrictEqual(
+        records.map(({ resultSummary, tool }) => [tool, resultSummary.split(",")[0]]),
+        [
+          ["db_hub_query", "cancelled"],
+          ["db_hub_execute", "ok"]
+        ]
+      )
+    })
+  )
+
+  it.scopedLive("who reads the log waits for the calls that are being recorded", () =>
+    Effect.gen(function* () {
+      const entered = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { kit } = yield* opened({
+        reading: { concurrency: 1 },
+        audit: () => Effect.zipRight(Deferred.succeed(entered, undefined), Deferred.await(go))
+      })
+      const read = (query: string) => kit.call("db_hub_query", { query }, caller)
+      yield* read("SELECT 1")
+      yield* Deferred.await(entered)
+      const reading = yield* Effect.fork(read("SELECT 'db_hub_audit'"))
+      // Asked later, answered before.
+      for (const query of ["SELECT 2", "SELECT 3", "SELECT 4"]) yield* read(query)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(reading)))
+      yield* Deferred.succeed(go, undefined)
+      assert.isTrue((yield* Fiber.join(reading)).ok)
+    })
+  )
+
+  it.scoped("calls that are not recorded when the tools close are told to the log of the program", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      yield* Effect.gen(function* () {
+        const full = new DbConnection({ operation: "audit", message: "The disk is full" })
+        const { kit } = yield* opened({ audit: () => Effect.fail(full) })
+        yield* kit.call("db_hub_query", { query: "SELECT 1" }, caller)
+      }).pipe(Effect.scoped, Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+      assert.match(logged.join(), /not in the audit log: The disk is full/)
+    })
+  )
+
+  it.scopedLive("a wrong argument is named, with what is allowed", () =>
+    Effect.gen(function* () {
+      const { failed } = yield* opened(everything)
+      const message = (name: string, args: unknown) => Effect.map(failed(name, args), ({ message }) => message)
+      for (const [name, args, says] of [
+        ["db_hub_query", {}, "query is missing; allowed: string"],
+        ["db_hub_query", { query: "SELECT 1", max_rows: 0 }, "max_rows is not valid; allowed: integer from 1"],
+        ["db_hub_query", { query: "SELECT 1", limit: 3 }, "limit is no argument of this tool; allowed: query, params"],
+        ["db_hub_query", "SELECT 1", "arguments are no object; allowed: query, params"],
+        ["db_hub_query", { query: " " }, "sql is empty"],
+        ["db_hub_execute", { statement: "" }, "sql is empty"],
+        ["db_hub_search", { query: "x", mode: "fast" }, "mode is not valid; allowed: text, vector, hybrid"]
+      ] as const) {
+        assert.include(yield* message(name, args), says)
+      }
+      assert.isUndefined((yield* failed("db_hub_search", { query: "x", in: ["nowhere"] })).hint)
+    })
+  )
+
   it.scopedLive("calls that read are recorded together, in their order, by the time the tools close", () =>
     Effect.gen(function* () {
       const batches: Array<ReadonlyArray<Toolkit.AuditRecord>> = []
@@ -371,8 +464,12 @@ describe("the tools", { timeout: 60_000 }, () => {
     console.log(`tools/list, characters / 4: all ${Math.ceil(all)}, read ${Math.ceil(read)}`)
     assert.isBelow(all, 2500)
     assert.isBelow(read, 1200)
-    for (const name of namesOf(["read", "write", "admin"]))
-      assert.strictEqual(jsonSchemaOf(name)["type"], "object", name)
+    for (const name of namesOf(["read", "write", "admin"])) {
+      const schemas = [jsonSchemaOf(name), resultSchemaOf(name)]
+      for (const schema of schemas) assert.strictEqual(schema["type"], "object", name)
+      // Not every client follows references.
+      assert.notInclude(JSON.stringify(schemas), "$", name)
+    }
   })
 })
 

@@ -17,7 +17,7 @@ import {
   resultOf
 } from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
-import { distinct } from "../SqlTemplates.js"
+import { distinct, isClosed } from "../SqlTemplates.js"
 import { type Program, whyMissing } from "./ChildProgram.js"
 import type { Failed } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
@@ -75,7 +75,8 @@ export const make =
             concurrency: options.concurrency ?? 2,
             deadline,
             late: () => deadlineMet(deadline, context),
-            gone: () => gone("SqliteAgentWorker", false, context)
+            gone: () => gone("SqliteAgentWorker", false, context),
+            closed: () => isClosed(context)
           })
           opened.warm()
           return opened
@@ -124,7 +125,8 @@ export const make =
             concurrency: 1,
             deadline,
             late: (committing) => deadlineMet(deadline, context, committing),
-            gone: (committing) => gone("SqliteAgentWriter", committing, context)
+            gone: (committing) => gone("SqliteAgentWriter", committing, context),
+            closed: () => isClosed(context)
           })
         ),
         (opened) => Effect.sync(opened.close)

@@ -26,6 +26,8 @@ export interface Settings {
   /** What a task fails with that took too long, and one whose process ended: before it was let commit, or after. */
   readonly late: (committing: boolean) => DbError
   readonly gone: (committing: boolean) => DbError
+  /** What a task fails with that is asked after the end, or waits for its turn then. */
+  readonly closed: () => DbError
 }
 
 /**
@@ -37,7 +39,7 @@ export interface Processes<Task, Answer> {
   readonly warm: () => void
   /** Tells the answer of a task once; the function that it returns gives the task up, and then nothing is told. */
   readonly ask: (task: Task, tell: (answer: Either.Either<Answer, DbError>) => void) => () => void
-  /** Kills them all. */
+  /** Kills them all; nothing is asked of them any more. */
   readonly close: () => void
 }
 
@@ -82,6 +84,7 @@ const send = ({ pipe }: Child, task: unknown) => {
  * @category constructors
  */
 export const make = <Task, Answer>({
+  closed: isClosed,
   concurrency,
   deadline,
   gone,
@@ -184,7 +187,8 @@ export const make = <Task, Answer>({
     warm: () => void idle.push(spawn()),
     ask: (task, tell) => {
       const job: Job = { task, tell, committing: false, over: false }
-      if (working < concurrency) begin(job)
+      if (closed) settle(job, Either.left(isClosed()))
+      else if (working < concurrency) begin(job)
       else waiting.add(job)
       return () => {
         // Its process may work for another by now.
@@ -197,6 +201,8 @@ export const make = <Task, Answer>({
     close: () => {
       closed = true
       for (const child of children) kill(child)
+      for (const job of waiting) settle(job, Either.left(isClosed()))
+      waiting.clear()
     }
   }
 }
