@@ -83,12 +83,17 @@ const isNumber = ({ type }: Value): Fragment => fragment`${type} IN ('integer', 
 /** Integers of JSON are exact to 64 bits in SQLite but floats in JSON's other readers. */
 const asNumber = ({ value }: Value): Fragment => fragment`CAST(${value} AS REAL)`
 
+/** The test of the value comes first: few pass, and the type is another look into the document. */
+const ofType = (type: Fragment, test: Fragment): Fragment => fragment`(${test} AND ${type})`
+
+const isText = ({ type }: Value): Fragment => fragment`${type} = 'text'`
+
 const equals = (found: Value, value: JsonScalar): Fragment => {
   switch (typeof value) {
     case "string":
-      return fragment`(${found.type} = 'text' AND ${found.value} = ${bind(value)})`
+      return ofType(isText(found), fragment`${found.value} = ${bind(value)}`)
     case "number":
-      return fragment`(${isNumber(found)} AND ${asNumber(found)} = ${bind(value)})`
+      return ofType(isNumber(found), fragment`${asNumber(found)} = ${bind(value)}`)
     case "boolean":
       return fragment`(${found.type} = ${bind(String(value))})`
     default:
@@ -103,13 +108,11 @@ const isIn = (found: Value, values: ReadonlyArray<JsonScalar>): Fragment => {
   const others = [true, false, null].filter((value) => values.includes(value)).map((value) => equals(found, value))
   const list = (items: ReadonlyArray<JsonScalar>) => bind(JSON.stringify(items))
   if (strings.length > 0) {
-    others.push(
-      fragment`(${found.type} = 'text' AND ${found.value} IN (SELECT value FROM json_each(${list(strings)})))`
-    )
+    others.push(ofType(isText(found), fragment`${found.value} IN (SELECT value FROM json_each(${list(strings)}))`))
   }
   if (numbers.length > 0) {
     const each = fragment`SELECT CAST(value AS REAL) FROM json_each(${list(numbers)})`
-    others.push(fragment`(${isNumber(found)} AND ${asNumber(found)} IN (${each}))`)
+    others.push(ofType(isNumber(found), fragment`${asNumber(found)} IN (${each})`))
   }
   return join(others, "OR")
 }
@@ -142,8 +145,8 @@ export const compile = (filter: Filter.Filter, columnName = "metadata"): Fragmen
         const symbol = raw(symbols[filter.operator])
         return at(column, filter.path, false, (found) =>
           typeof filter.value === "string"
-            ? fragment`(${found.type} = 'text' AND ${found.value} ${symbol} ${bind(filter.value)})`
-            : fragment`(${isNumber(found)} AND ${asNumber(found)} ${symbol} ${bind(filter.value)})`
+            ? ofType(isText(found), fragment`${found.value} ${symbol} ${bind(filter.value)}`)
+            : ofType(isNumber(found), fragment`${asNumber(found)} ${symbol} ${bind(filter.value)}`)
         )
       }
       case "Contains":
@@ -152,7 +155,7 @@ export const compile = (filter: Filter.Filter, columnName = "metadata"): Fragmen
           const element = equals({ type: raw("e.type"), value: raw("e.value") }, filter.value)
           const within = fragment`EXISTS (SELECT 1 FROM ${elements} WHERE ${element})`
           return typeof filter.value === "string"
-            ? fragment`(${within} OR (${found.type} = 'text' AND instr(${found.value}, ${bind(filter.value)}) > 0))`
+            ? fragment`(${within} OR ${ofType(isText(found), fragment`instr(${found.value}, ${bind(filter.value)}) > 0`)})`
             : within
         })
     }
