@@ -201,11 +201,15 @@ export const sandboxSuite: Suite = {
     const [job, other] = [yield* aJob(user), yield* aJob(user)]
     const add = (data: number) => sandbox.addEvent({ user, job, eventType: "message", data })
     yield* (yield* Backend).transaction(Effect.forEach(range(1, 600), add))
-    const all = yield* Effect.fork(Stream.runCollect(Stream.take(sandbox.tail(user, job), 640)))
+    const seen = yield* Deferred.make<void>()
+    const told = Stream.tap(sandbox.tail(user, job), ({ id }) =>
+      id === 620 ? Deferred.succeed(seen, undefined) : Effect.void
+    )
+    const all = yield* Effect.fork(Stream.runCollect(Stream.take(told, 640)))
     const rest = yield* Effect.fork(Stream.runCollect(Stream.take(sandbox.tail(user, job, 598), 42)))
     yield* Effect.all(range(601, 620).map(add), { concurrency: "unbounded" })
     yield* sandbox.addEvent({ user, job: other, eventType: "message", data: "of another job" })
-    yield* Effect.sleep("150 millis")
+    yield* Deferred.await(seen)
     yield* Effect.forEach(range(621, 640), add)
     const idsOf = (events: Iterable<{ readonly id: number }>) => Array.from(events, ({ id }) => id)
     yield* equal(idsOf(Chunk.toReadonlyArray(yield* Fiber.join(all))), range(1, 640))

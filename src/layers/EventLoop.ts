@@ -11,6 +11,14 @@ import * as Effect from "effect/Effect"
 const slice = 8
 
 /**
+ * Milliseconds: a timer that is set for longer fires at once.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const longestTimer = 2 ** 31 - 1
+
+/**
  * @since 0.1.0
  * @category models
  */

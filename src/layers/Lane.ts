@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import type * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import { DbBusy, DbLocked, type ErrorContext } from "../errors/index.js"
+import { longestTimer } from "./EventLoop.js"
 
 /**
  * Makes an effect interruptible again.
@@ -17,9 +18,6 @@ import { DbBusy, DbLocked, type ErrorContext } from "../errors/index.js"
  * @category models
  */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-/** A timer that is set for longer fires at once. */
-const longestTimer = 2 ** 31 - 1
 
 interface Waiter {
   granted: boolean

@@ -118,6 +118,9 @@ export const limitsOf = (
     : Effect.succeed(limits)
 }
 
+/** Milliseconds; timers are set for 24 days at most. */
+const longestDeadline = 24 * 24 * 3_600_000
+
 /**
  * How long a statement may run, in milliseconds.
  *
@@ -125,7 +128,7 @@ export const limitsOf = (
  * @category conversions
  */
 export const deadlineOf = ({ deadline = "10 seconds" }: Pick<AgentSqlOptions, "deadline">): number =>
-  Math.max(1, Math.round(Duration.toMillis(deadline)))
+  Math.min(longestDeadline, Math.max(1, Math.round(Duration.toMillis(deadline))))
 
 /**
  * What ends a statement at its deadline.

@@ -62,6 +62,14 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("without a deadline a statement has all the time that it needs", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ deadline: Number.POSITIVE_INFINITY })
+      assert.deepStrictEqual((yield* door.query(numbers(300_000), { maxRows: 1 })).rows, [[1]])
+      assert.strictEqual((yield* door.execute!("DELETE FROM t")).rowsAffected, 3)
+    })
+  )
+
   it.scopedLive("a database in memory is read as it is at each statement", () =>
     Effect.gen(function* () {
       const backend = yield* Sqlite.make({ path: ":memory:", migrate: false })

@@ -378,6 +378,7 @@ describe("the tools", { timeout: 60_000 }, () => {
         audit: () => Effect.zipRight(Deferred.succeed(entered, undefined), Deferred.await(go))
       })
       const read = (query: string) => kit.call("db_hub_query", { query }, caller)
+      yield* Effect.addFinalizer(() => Deferred.succeed(go, undefined))
       yield* read("SELECT 1")
       yield* Deferred.await(entered)
       const reading = yield* Effect.fork(read("SELECT 'db_hub_audit'"))

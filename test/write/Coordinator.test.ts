@@ -73,6 +73,22 @@ describe("Coordinator", () => {
     })
   )
 
+  it.scopedLive("a write that has all the time in the world waits for its turn", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const waiting = yield* Effect.forEach([Number.POSITIVE_INFINITY, 30 * 24 * 3_600_000], (millis) =>
+        Effect.fork(submit("one", insert("patient"), millis))
+      )
+      yield* untilDepth(coordinator, 2)
+      // Timers that are due have fired by then.
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 5)))
+      yield* open
+      yield* Effect.forEach(waiting, Fiber.join)
+      assert.deepStrictEqual(yield* names, ["patient", "patient"])
+    })
+  )
+
   it.scopedLive("a write whose time has passed, or whose sender has gone, is not begun", () =>
     Effect.gen(function* () {
       const { block, coordinator, insert, names, open, submit } = yield* setup()

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Pg from "pg"
 import { DbBusy, DbConnection, type ErrorContext, isServerError } from "../../errors/index.js"
+import { longestTimer } from "../EventLoop.js"
 import { Connection, type ConnectionConfig } from "./PostgresConnection.js"
 import { type ResolvedPostgresOptions, tlsOf } from "./PostgresOptions.js"
 import * as Values from "./PostgresValues.js"
@@ -218,7 +219,8 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
       }
     }
     // A real timer, not the Clock service: what is waited for lives outside of any test's clock.
-    const timer = setTimeout(() => waiter.refuse(tooBusy(context, budget, options.maxOpenConns)), budget)
+    const late = () => waiter.refuse(tooBusy(context, budget, options.maxOpenConns))
+    const timer = setTimeout(late, Math.min(budget, longestTimer))
     waiters.add(waiter)
     return () => {
       given = true

@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
-import { nextTurn, realClock } from "../EventLoop.js"
+import { longestTimer, nextTurn, realClock } from "../EventLoop.js"
 
 /**
  * @since 0.1.0
@@ -318,7 +318,7 @@ export const make = (
             () => {
               if (remove(job)) drop(job, late(operation))
             },
-            Math.max(0, job.deadline - Date.now())
+            Math.min(longestTimer, Math.max(0, job.deadline - Date.now()))
           )
           isIdle = false
           idle.unsafeClose()
