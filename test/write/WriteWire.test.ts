@@ -168,6 +168,18 @@ describe("the wire of forwarded writes", () => {
     })
   )
 
+  it.scopedLive(
+    "a write that was only interrupted in the primary is unknown, so that it is sent again; one that died is not",
+    () =>
+      Effect.gen(function* () {
+        const { client } = yield* setup(({ key }) => (key === "k" ? Effect.interrupt : Effect.die("a defect")))
+        const interrupted = yield* failureOf(client.forward(write({})))
+        assert.deepStrictEqual([interrupted._tag, interrupted.applied], ["PrimaryUnreachable", "unknown"])
+        const died = yield* failureOf(client.forward({ ...write({}), key: "other" }))
+        assert.strictEqual(died.code, "HUB_HANDLER_DIED")
+      })
+  )
+
   it.scopedLive("an answer that a broken connection swallowed is unknown, and slow writes hold up no status", () =>
     Effect.gen(function* () {
       const { client, record } = yield* setup(() => Effect.never)

@@ -173,23 +173,28 @@ const sameSecret = (given: string | undefined, secret: string): boolean => {
   return a.length === b.length && NodeCrypto.timingSafeEqual(a, b)
 }
 
-/** A defect of one handler must not look like a connection that broke: that would take every other write with it. */
+/**
+ * A defect of one handler must not look like a connection that broke: that would take every other write with it. One
+ * that was only interrupted may look so: nobody knows how far it came, and under its key it is safe to send again.
+ */
 const handlerDied =
   (operation: string) =>
   (cause: Cause.Cause<DbError>): Effect.Effect<never, DbError> =>
     Option.match(Cause.failureOption(cause), {
       onSome: Effect.fail,
       onNone: () =>
-        Effect.zipRight(
-          Effect.logError(`The handler of ${operation} died`, cause),
-          Effect.fail(
-            new DbQuery({
-              operation,
-              code: "HUB_HANDLER_DIED",
-              message: "The handler of this write died in the primary process, whose log says why"
-            })
-          )
-        )
+        Cause.isInterruptedOnly(cause)
+          ? Effect.fail(lost(operation))
+          : Effect.zipRight(
+              Effect.logError(`The handler of ${operation} died`, cause),
+              Effect.fail(
+                new DbQuery({
+                  operation,
+                  code: "HUB_HANDLER_DIED",
+                  message: "The handler of this write died in the primary process, whose log says why"
+                })
+              )
+            )
     })
 
 /**
