@@ -18,17 +18,30 @@ import { Hub } from "../../services/Hub.js"
 import type { BackendConfig, HubConfig } from "../../services/HubConfig.js"
 import { MemoryStore } from "../../services/MemoryStore.js"
 import { type Group, tools } from "../../tools/Declarations.js"
+import type { Toolkit } from "../../tools/Toolkit.js"
 import { all, backupFolderOf, configuration, settingsOf } from "../Backends.js"
 import { common, describe } from "../options.js"
 import { note } from "../report.js"
 import { version } from "../version.js"
 
 /**
- * Agents make few calls, and Node before 22 has no compiler for code that is called some hundred times: its only one is
- * asked sooner, and a call takes two thirds of the time.
+ * Agents make few calls, and Node before 22 compiles what is called thousands of times only: told to do so sooner, it
+ * takes two thirds of the time for a call. Not before the first one: starting would take longer.
  */
-const compileSoon = () => {
-  if (Number.parseInt(process.versions.node, 10) < 22) NodeV8.setFlagsFromString("--interrupt-budget=8000")
+const compiledSoon = (kit: Toolkit): Toolkit => {
+  let told = Number.parseInt(process.versions.node, 10) >= 22
+  const tell = () => {
+    if (!told) NodeV8.setFlagsFromString("--interrupt-budget=8000")
+    told = true
+  }
+  return {
+    ...kit,
+    call: (...call) =>
+      Effect.map(kit.call(...call), (answer) => {
+        tell()
+        return answer
+      })
+  }
 }
 
 /** The hub, and where calls are recorded: in its primary, unless nothing can be written there. */
@@ -140,7 +153,6 @@ export const mcp = Command.make(
         Effect.promise(() => Promise.all([import("../../tools/Mcp.js"), import("../../tools/Toolkit.js")]))
       )
       const serve = Effect.gen(function* () {
-        compileSoon()
         const [server, toolkit] = yield* Fiber.join(modules)
         const hub = yield* Hub
         const log = yield* AuditLog
@@ -160,14 +172,14 @@ export const mcp = Command.make(
             ? { audit: (entries) => Effect.asVoid(log.recordAll({ entries })) }
             : {})
         })
-        if (Option.isNone(http)) return yield* server.stdio(kit, version)
+        if (Option.isNone(http)) return yield* server.stdio(compiledSoon(kit), version)
         const key = "DB_HUB_MCP_TOKEN"
         const given = yield* Effect.mapError(
           Config.option(Config.redacted(Config.nonEmptyString(key))),
           () => new ConfigError({ operation: "cli.mcp", key, message: `${key} cannot be read` })
         )
         const token = Option.getOrElse(given, () => Redacted.make(NodeCrypto.randomBytes(24).toString("base64url")))
-        const port = yield* server.http(kit, version, { port: http.value, token })
+        const port = yield* server.http(compiledSoon(kit), version, { port: http.value, token })
         yield* note(`serving http://127.0.0.1:${port}/mcp`)
         if (Option.isNone(given)) yield* note(`the token, of this process alone, is ${Redacted.value(token)}`)
         return yield* Effect.never

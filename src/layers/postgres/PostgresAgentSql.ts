@@ -84,10 +84,15 @@ export const make =
             (opened) => opened.close
           )
         : client.pool
-      // A connection is made while the parser is loaded; why it could not be, the first statement tells.
-      pool.acquire(context, client.options.acquireTimeout, (_refused, connection) => {
-        if (connection !== undefined) pool.release(connection)
+      // Made before the parser is loaded, which holds up all else meanwhile; why it could not be, the first statement tells.
+      const connected = Effect.async<void>((resume) => {
+        const giveUp = pool.acquire(context, client.options.acquireTimeout, (_refused, connection) => {
+          if (connection !== undefined) pool.release(connection)
+          resume(Effect.void)
+        })
+        return Effect.sync(giveUp)
       })
+      if (own) yield* connected
       const parse = yield* AllowList.parser(context)
 
       const settings = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
