@@ -1,7 +1,8 @@
 /**
  * `db-hub mcp` beside `@bytebase/dbhub` (on the Node 24 that it asks for), both driven over stdio by the official client:
  * the time to start up to the first answer, the time of a call, what the list of tools costs a model. A tool of the same
- * SDK that does nothing tells how much of a call is the protocol's.
+ * SDK that does nothing tells how much of a call is the protocol's. It and `db-hub` run on the Node that runs the bench:
+ * run it on Node 24 to compare both on the same.
  */
 import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
