@@ -23,14 +23,20 @@ const run = (command, args, env) =>
   spawnSync(command, args, { stdio: "inherit", env, shell: process.platform === "win32" }).status ?? 1
 
 if (!fresh()) {
+  // better-sqlite3 12 crashes under Node 24.19 and later, and 13 under Node 20; npm chooses by itself only where it is not
+  // bound by package-lock.json.
+  const bundled = Number.parseInt(process.versions.node, 10) >= 22
   console.error(
-    "Installing dependencies (better-sqlite3 compiles if no prebuilt binary can be fetched: about a minute)"
+    bundled
+      ? "Installing dependencies"
+      : "Installing dependencies (better-sqlite3 compiles if no prebuilt binary can be fetched: about a minute)"
   )
   // Node's own headers, when they lie beside this Node, spare node-gyp a download.
   const prefix = dirname(dirname(process.execPath))
   const headers = existsSync(join(prefix, "include", "node", "node.h")) ? { npm_config_nodedir: prefix } : {}
   // Not `npm ci`: it refuses a lockfile written where another platform's optional binaries could not be looked up.
-  const status = run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
+  const driver = bundled ? ["better-sqlite3@13"] : []
+  const status = run("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", ...driver], {
     ...headers,
     ...process.env
   })
