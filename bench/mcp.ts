@@ -1,31 +1,21 @@
 /**
- * `db-hub mcp` beside `@bytebase/dbhub` (on the Node 24 that it asks for), both driven over stdio by the official client:
- * the time to start up to the first answer, the time of a call, what the list of tools costs a model. A tool of the same
- * SDK that does nothing tells how much of a call is the protocol's. It and `db-hub` run on the Node that runs the bench:
- * run it on Node 24 to compare both on the same.
+ * `db-hub mcp` beside `@bytebase/dbhub`, both as npm installs them and on the Node 24 that the peer asks for, driven over
+ * stdio by the official client: the time to start up to the first answer, the time of a call, what the list of tools costs
+ * a model. A tool of the same SDK that does nothing tells how much of a call is the protocol's.
  */
-import { execFileSync } from "node:child_process"
+import * as NodePath from "node:path"
 import { fileURLToPath } from "node:url"
 import { Client } from "@modelcontextprotocol/client"
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio"
 import Database from "better-sqlite3"
 import * as Pg from "pg"
 import { startPostgres } from "../scripts/engines/postgres.mjs"
+import { installPacked } from "../scripts/packed.mjs"
 import { median, temporaryFolder } from "./support.js"
 
 const starts = 9
 const rounds = 6
 const calls = 150
-
-/** Where npx keeps the peer and its Node, so that npx itself is not measured. */
-const installed = (): ReadonlyArray<string> => {
-  const script = `
-    const { dirname, join } = require("node:path")
-    const bin = process.env.PATH.split(require("node:path").delimiter)[0]
-    console.log(JSON.stringify([process.execPath, require("node:fs").realpathSync(join(bin, "dbhub"))]))`
-  const packages = ["-y", "-p", "node@24", "-p", "@bytebase/dbhub@1.4.0"]
-  return JSON.parse(execFileSync("npx", [...packages, "node", "-e", script], { encoding: "utf8" }).trim())
-}
 
 interface Server {
   readonly name: string
@@ -112,21 +102,21 @@ const compare = async (title: string, [ours, theirs]: readonly [Server, Server])
 
 const folder = temporaryFolder()
 const rows = Array.from({ length: 1000 }, (_, i) => [i + 1, `note ${i + 1}`, "2026-01-01"])
-const [node24, dbhub] = installed() as [string, string]
-// What `bin/db-hub` runs where the package is installed.
-const bin = fileURLToPath(new URL("../dist/bundle/main.js", import.meta.url))
+const program = temporaryFolder()
+const postgresDrivers = ["pg", "pg-cursor", "@effect/sql-pg", "libpg-query"]
+const { command, node } = installPacked(program, [...postgresDrivers, "@bytebase/dbhub@1.4.0"])
 const ours = (rest: Partial<Server>): Server => ({
   name: "db-hub mcp",
-  command: process.execPath,
-  args: [bin, "mcp"],
+  command: node,
+  args: [command, "mcp"],
   tool: "db_hub_query",
   argumentsOf: (query) => ({ query }),
   ...rest
 })
 const theirs = (dsn: string): Server => ({
   name: "@bytebase/dbhub 1.4.0",
-  command: node24,
-  args: [dbhub, "--transport", "stdio", "--dsn", dsn],
+  command: node,
+  args: [NodePath.join(program, "node_modules/.bin/dbhub"), "--transport", "stdio", "--dsn", dsn],
   cwd: folder,
   tool: "execute_sql",
   argumentsOf: (statement) => ({ sql: statement })
@@ -134,7 +124,7 @@ const theirs = (dsn: string): Server => ({
 
 const floor: Server = {
   name: "a tool that does nothing",
-  command: process.execPath,
+  command: node,
   args: [fileURLToPath(new URL("./mcp.child.js", import.meta.url))],
   tool: "nothing",
   argumentsOf: (query) => ({ query })

@@ -1,13 +1,10 @@
-// What a user gets: packs the package, installs it in an empty folder under a Node 24 that npx brings, and runs a program
-// and the command there. The checkout alone does not show what npm chooses, nor a native driver that another Node breaks:
-// whatever is collected as garbage goes through it.
-import { execFileSync } from "node:child_process"
+// What a user gets: a program and the command, run where the package was installed under Node 24. The checkout alone does
+// not show what npm chooses, nor a native driver that another Node breaks: whatever is collected as garbage goes through it.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { join } from "node:path"
+import { installPacked } from "./packed.mjs"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), "effect-db-hub-installed-"))
 
 const program = `
@@ -35,21 +32,12 @@ await Effect.runPromise(Effect.scoped(Effect.provide(run, SqliteLive)))
 `
 
 try {
-  const options = { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }
-  const run = (command, args, more) =>
-    execFileSync(command, args, { ...options, shell: process.platform === "win32", ...more })
-  const node = run("npx", ["-y", "-p", "node@24", "node", "-p", "process.execPath"]).trim()
-  const env = { ...process.env, PATH: dirname(node) + delimiter + process.env.PATH }
-  const [{ filename }] = JSON.parse(
-    run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: root })
-  )
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
-  run("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", `./${filename}`, "effect"], { env })
+  const { command, node, run } = installPacked(folder)
   writeFileSync(join(folder, "program.js"), program)
-  run(node, ["--expose-gc", "program.js"], { env })
-  const counted = run("npx", ["db-hub", "query", "SELECT count(*) AS n FROM notes", "--json"], { env })
+  run(node, "--expose-gc", "program.js")
+  const counted = run(node, command, "query", "SELECT count(*) AS n FROM notes", "--json")
   if (JSON.parse(counted).rows[0].n !== 500) throw new Error(`The command answers ${counted}`)
-  console.log(`Installed and run under Node ${run(node, ["--version"]).trim()}`)
+  console.log(`Installed and run under Node ${run(node, "--version")}`)
 } finally {
   rmSync(folder, { recursive: true, force: true })
 }
