@@ -4,6 +4,10 @@
  * @since 0.1.0
  */
 export { type StoreServices, StoresLive, StoresShared } from "./layers/stores/index.js"
+export {
+  background as StoreEmbeddingBackground,
+  layer as StoreEmbeddingLive
+} from "./layers/stores/StoreEmbedding.js"
 export * as UserScopeLive from "./layers/stores/UserScope.js"
 export * as ForwardingWrites from "./layers/write/ForwardingWrites.js"
 export * from "./services/AuditLog.js"
@@ -23,6 +27,7 @@ export * from "./services/SessionScoreStore.js"
 export * from "./services/SettingsStore.js"
 export * from "./services/SkillStore.js"
 export * from "./services/StatementBatch.js"
+export * from "./services/StoreEmbedding.js"
 export * from "./services/ToolFailureStore.js"
 export * from "./services/UserScope.js"
 export * from "./services/WorkspaceStore.js"

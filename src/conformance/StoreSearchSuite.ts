@@ -3,11 +3,16 @@
  */
 import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as StoreEmbeddingLive from "../layers/stores/StoreEmbedding.js"
 import { Backend } from "../services/Backend.js"
 import { ConversationStore } from "../services/ConversationStore.js"
+import { Embeddings } from "../services/Embeddings.js"
 import { MemoryStore, type SearchMemoriesRequest } from "../services/MemoryStore.js"
+import { StoreEmbedding } from "../services/StoreEmbedding.js"
 import { type SearchDocumentsRequest, WorkspaceStore, WorkspaceStoreAdmin } from "../services/WorkspaceStore.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
+import { type Scripted, scripted, vectorOf } from "./Scripted.js"
 
 const setup = Effect.gen(function* () {
   const [memories, conversations, workspace] = [yield* MemoryStore, yield* ConversationStore, yield* WorkspaceStore]
@@ -30,8 +35,8 @@ const setup = Effect.gen(function* () {
     /** The contents of the messages that are found. */
     messagesOf: (user: string, text: string, conversation?: string) =>
       Effect.map(
-        conversations.searchMessages(user, text, conversation === undefined ? {} : { conversation }),
-        (found) => found.map(({ message }) => message.content)
+        conversations.searchMessages(user, { text, ...(conversation === undefined ? {} : { conversation }) }),
+        ({ results }) => results.map(({ message }) => message.content)
       ),
     /** The texts of the chunks that are found. */
     chunksOf: (user: string, request: SearchDocumentsRequest) =>
@@ -39,6 +44,40 @@ const setup = Effect.gen(function* () {
         NodeAssert.deepEqual(failed, [])
         return results.map(({ chunk }) => chunk.text)
       })
+  }
+})
+
+/** The same with a model at hand. */
+const withModel = Effect.gen(function* () {
+  const place = yield* setup
+  const model = yield* Effect.map(fresh("model"), scripted)
+  const { conversations, user } = place
+  const embeddingOf = (text: string, { embeddings: { dimension, model: name } }: Scripted = model) => ({
+    model: name,
+    vector: Array.from(vectorOf(text, dimension))
+  })
+  const embedding = (by: Scripted = model) =>
+    Effect.provide(StoreEmbedding, Layer.provide(StoreEmbeddingLive.layer, Layer.succeed(Embeddings, by.embeddings)))
+  return {
+    ...place,
+    model,
+    embeddingOf,
+    conversation: yield* conversations.create({ user, channel: "web" }),
+    embed: (by?: Scripted) => Effect.flatMap(embedding(by), (service) => service.embedPending({ user })),
+    pending: (by?: Scripted) => Effect.flatMap(embedding(by), (service) => service.pending({ user })),
+    /** The contents of the messages that are found by a vector, the nearest first. */
+    nearest: (text: string, by?: Scripted, conversation?: string) =>
+      Effect.map(
+        conversations.searchMessages(user, {
+          embedding: embeddingOf(text, by),
+          mode: "vector",
+          ...(conversation === undefined ? {} : { conversation })
+        }),
+        ({ failed, results }) => {
+          NodeAssert.deepEqual(failed, [])
+          return results.map(({ message }) => message.content)
+        }
+      )
   }
 })
 
@@ -87,7 +126,7 @@ export const storeSearchSuite: Suite = {
     for (const text of hostile) {
       for (const syntax of ["plain", "advanced"] as const) {
         yield* memories.search(user, { text, syntax })
-        yield* conversations.searchMessages(user, text, { syntax })
+        yield* conversations.searchMessages(user, { text, syntax })
         yield* workspace.search(user, { text, syntax })
       }
     }
@@ -137,7 +176,7 @@ export const storeSearchSuite: Suite = {
         yield* equal((yield* chunksOf(user, request)).toSorted(), expected)
       }
       yield* equal((yield* messagesOf(user, "needle")).toSorted(), expected)
-      yield* failsWith("NotFound", conversations.searchMessages(user, "needle", { conversation: theirs }))
+      yield* failsWith("NotFound", conversations.searchMessages(user, { text: "needle", conversation: theirs }))
       yield* equal((yield* messagesOf(other, "hay")).length, 0)
     }
   ),
@@ -205,8 +244,8 @@ export const storeSearchSuite: Suite = {
     }
     for (const limit of [5, 20, 100]) {
       yield* equal((yield* memoriesOf(user, { text: "word", limit })).length, Math.min(limit, 20))
-      const found = yield* conversations.searchMessages(user, "word", { limit })
-      yield* equal(found.length, Math.min(limit, 20))
+      const found = yield* conversations.searchMessages(user, { text: "word", limit })
+      yield* equal(found.results.length, Math.min(limit, 20))
     }
     yield* equal((yield* messagesOf(user, "word")).length, 10)
   }),
@@ -246,9 +285,9 @@ export const storeSearchSuite: Suite = {
       yield* add(two, "harbours at night")
       yield* equal((yield* messagesOf(user, "harbour")).length, 3)
       yield* equal(yield* messagesOf(user, "harbour", two), ["harbours at night"])
-      const byRole = yield* conversations.searchMessages(user, "harbour", { roles: ["assistant"] })
+      const byRole = yield* conversations.searchMessages(user, { text: "harbour", roles: ["assistant"] })
       yield* equal(
-        byRole.map(({ message }) => message),
+        byRole.results.map(({ message }) => message),
         [yield* conversations.getMessage(user, one, answer.id)]
       )
       const branch = yield* conversations.fork({ user, conversation: one, message: first.id })
@@ -277,6 +316,143 @@ export const storeSearchSuite: Suite = {
       yield* equal(yield* messagesOf(user, "gone"), [])
     }
   ),
+
+  "messages are found by their vectors once they are embedded, and by both as one ranking": Effect.gen(function* () {
+    const { conversation, conversations, embed, embeddingOf, model, nearest, pending, user } = yield* withModel
+    const add = (content: string, role = "user") => conversations.addMessage({ user, conversation, role, content })
+    yield* add("the harbour")
+    const answer = yield* add("the quay", "assistant")
+    yield* add("   ")
+    yield* equal(yield* nearest("the quay"), [])
+    yield* equal(yield* pending(), 3)
+    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal(model.asked, ["the harbour", "the quay"])
+    yield* equal(yield* nearest("the quay"), ["the quay", "the harbour"])
+    const { failed, results } = yield* conversations.searchMessages(user, {
+      text: "harbour",
+      embedding: embeddingOf("the quay"),
+      roles: ["user"]
+    })
+    yield* equal(failed, [])
+    yield* equal(
+      results.map(({ highlights, message, scoreKind, textRank, vectorRank }) => [
+        message.content,
+        scoreKind,
+        textRank,
+        vectorRank,
+        highlights.length
+      ]),
+      [["the harbour", "rrf", 1, 1, 1]]
+    )
+
+    yield* add("a boat")
+    yield* conversations.updateMessage({ user, conversation, id: answer.id, content: "the pier" })
+    yield* equal((yield* nearest("the quay")).toSorted(), ["the harbour"])
+    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal((yield* nearest("the pier"))[0], "the pier")
+    yield* conversations.updateMessage({ user, conversation, id: answer.id, finishedAt: new Date(0) })
+    yield* equal(yield* embed(), { embedded: 0, pending: 0 })
+  }),
+
+  "nothing of a message stays behind in what is searched by vectors": Effect.gen(function* () {
+    const { conversation, conversations, embed, model, nearest, user } = yield* withModel
+    const add = (conversation: string, content: string) =>
+      conversations.addMessage({ user, conversation, role: "user", content })
+    const first = yield* add(conversation, "one")
+    const second = yield* add(conversation, "two")
+    yield* embed()
+    const branch = yield* conversations.fork({ user, conversation, message: second.id })
+    yield* equal(yield* nearest("one", model, branch), [])
+    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal(yield* nearest("one", model, branch), ["one", "two"])
+    yield* conversations.deleteMessage({ user, conversation: branch, id: first.id })
+    yield* equal(yield* nearest("one", model, branch), ["two"])
+    yield* conversations.rotate({ user, conversation: branch, keep: 0 })
+    yield* equal(yield* nearest("one", model, branch), [])
+    yield* conversations.delete({ user, id: conversation })
+    yield* equal(yield* nearest("one"), [])
+    const { vector } = yield* Backend
+    const [collection] = (yield* vector.collections).filter(({ model: name }) => name === model.embeddings.model)
+    yield* equal(collection?.count, 0)
+  }),
+
+  "nobody finds messages of others by vectors": Effect.gen(function* () {
+    const { conversation, conversations, embed, embeddingOf, other, user } = yield* withModel
+    yield* conversations.addMessage({ user, conversation, role: "user", content: "the harbour" })
+    yield* embed()
+    const found = yield* conversations.searchMessages(other, { embedding: embeddingOf("the harbour") })
+    yield* equal(found.results, [])
+  }),
+
+  "what waits for its vector gets it, whatever the store, and a model that fails loses nothing": Effect.gen(
+    function* () {
+      const { conversation, conversations, embed, embeddingOf, memories, memoriesOf, model, pending, user, workspace } =
+        yield* withModel
+      const { id } = yield* memories.store({ user, content: "likes tea" })
+      yield* memories.store({ user, content: "gone", supersedes: (yield* memories.store({ user, content: "old" })).id })
+      yield* conversations.addMessage({ user, conversation, role: "user", content: "the harbour" })
+      yield* workspace.write({ user, path: "a.md", content: "a quay", chunks: [{ text: "a quay" }] })
+      model.fails = () => "unavailable"
+      const failing = yield* embed()
+      yield* equal([failing.embedded, failing.pending, failing.failed?.reason], [0, 4, "unavailable"])
+      model.fails = (text) => (text === "the harbour" ? "refused" : undefined)
+      const refusing = yield* embed()
+      yield* equal([refusing.embedded, refusing.pending, refusing.failed?.reason], [3, 1, "refused"])
+      const before = yield* memories.get(user, id)
+      yield* equal([before.embeddingModel, before.updatedAt], [model.embeddings.model, before.createdAt])
+      yield* equal((yield* memoriesOf(user, { embedding: embeddingOf("likes tea") }))[0], "likes tea")
+      const [chunk] = (yield* workspace.search(user, { embedding: embeddingOf("a quay") })).results
+      yield* equal(chunk?.chunk.text, "a quay")
+      model.fails = () => undefined
+      yield* equal(yield* embed(), { embedded: 1, pending: 0 })
+      model.asked.length = 0
+      yield* equal(yield* embed(), { embedded: 0, pending: 0 })
+      yield* equal([model.asked, yield* pending()], [[], 0])
+    }
+  ),
+
+  "what is changed or deleted while it is embedded is not overwritten": Effect.gen(function* () {
+    const { conversation, conversations, embed, memories, memoriesOf, embeddingOf, model, nearest, user } =
+      yield* withModel
+    const add = (content: string) => conversations.addMessage({ user, conversation, role: "user", content })
+    const [changed, deleted] = [yield* add("first words"), yield* add("to be deleted")]
+    const memory = yield* memories.store({ user, content: "likes tea" })
+    const forgotten = yield* memories.store({ user, content: "forgotten" })
+    model.meanwhile = Effect.gen(function* () {
+      model.meanwhile = Effect.void
+      yield* conversations.updateMessage({ user, conversation, id: changed.id, content: "other words" })
+      yield* conversations.deleteMessage({ user, conversation, id: deleted.id })
+      yield* memories.update({ user, id: memory.id, content: "likes coffee" })
+      yield* memories.delete({ user, id: forgotten.id })
+    })
+    // Memories are first, messages are embedded as they are by then.
+    yield* equal(yield* embed(), { embedded: 1, pending: 1 })
+    yield* equal(yield* embed(), { embedded: 1, pending: 0 })
+    yield* equal(yield* nearest("other words"), ["other words"])
+    yield* equal(yield* memoriesOf(user, { embedding: embeddingOf("likes coffee") }), ["likes coffee"])
+
+    const late = yield* add("late words")
+    model.meanwhile = Effect.suspend(() => {
+      model.meanwhile = Effect.void
+      return conversations.updateMessage({ user, conversation, id: late.id, content: "later words" })
+    })
+    yield* equal(yield* embed(), { embedded: 0, pending: 1 })
+    yield* embed()
+    yield* equal((yield* nearest("later words"))[0], "later words")
+  }),
+
+  "another model embeds all anew, and until then the old vectors answer the old model": Effect.gen(function* () {
+    const { conversation, conversations, embed, nearest, pending, user } = yield* withModel
+    const newer = scripted(yield* fresh("newer"), 24)
+    for (const content of ["one", "two"]) {
+      yield* conversations.addMessage({ user, conversation, role: "user", content })
+    }
+    yield* embed()
+    yield* equal([yield* nearest("two"), yield* nearest("two", newer)], [["two", "one"], []])
+    yield* equal(yield* pending(newer), 2)
+    yield* equal(yield* embed(newer), { embedded: 2, pending: 0 })
+    yield* equal([yield* nearest("two"), yield* nearest("two", newer)], [[], ["two", "one"]])
+  }),
 
   "chunks are found with their documents, and replaced ones leave no hit": Effect.gen(function* () {
     const { chunksOf, embed, user, workspace } = yield* setup
@@ -409,7 +585,7 @@ export const storeSearchSuite: Suite = {
     yield* equal(yield* memoriesOf(user, { text: "quay" }), ["quay"])
     yield* equal(yield* memoriesOf(user, { text: "night", tags: ["night"] }), ["quay"])
     yield* equal(yield* messagesOf(user, "number599"), ["number599 harbour"])
-    yield* equal((yield* conversations.searchMessages(user, "harbour", { limit: 1000 })).length, 600)
+    yield* equal((yield* conversations.searchMessages(user, { text: "harbour", limit: 1000 })).results.length, 600)
     yield* equal(yield* chunksOf(user, { text: "harbour" }), ["harbour"])
   })
 }

@@ -13,6 +13,7 @@ import { files } from "./files.js"
 import { ingestedFiles } from "./ingestedFiles.js"
 import { jobs } from "./jobs.js"
 import { memories } from "./memories.js"
+import { messageEmbeddings } from "./messageEmbeddings.js"
 import { primary } from "./primary.js"
 import { projects } from "./projects.js"
 import { promptTemplates } from "./promptTemplates.js"
@@ -64,5 +65,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   storeTexts,
   vectorGraphs,
   changeFeed,
-  secrets
+  secrets,
+  messageEmbeddings
 ].map((step, index) => ({ ...step, id: index + 1 }))

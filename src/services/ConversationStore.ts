@@ -8,7 +8,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { DbError } from "../errors/index.js"
-import type { Highlight } from "../vector/index.js"
+import { Embedding } from "./MemoryStore.js"
 import {
   Cost,
   Count,
@@ -23,7 +23,7 @@ import {
   Timestamp,
   UserId
 } from "./Model.js"
-import type { StoreSearchRequest } from "./Search.js"
+import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
@@ -417,10 +417,33 @@ export const RotateConversation = operation("ConversationStore.rotate", {
 export const ClearConversation = operation("ConversationStore.clear", { payload: within, success: Count })
 
 /**
+ * Gives entries their vectors, which are of the contents with these hashes (SHA-256, in hexadecimal); null where there is
+ * nothing to embed. What was changed or deleted meanwhile is passed over. Succeeds with how many were not.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const EmbedMessages = operation("ConversationStore.embedMessages", {
+  payload: {
+    user: UserId,
+    model: Embedding.fields.model,
+    embeddings: Schema.Array(
+      Schema.Struct({
+        conversation: Id,
+        seq: Count,
+        contentHash: Key,
+        vector: Schema.NullOr(Embedding.fields.vector)
+      })
+    ).pipe(Schema.maxItems(1000))
+  },
+  success: Count
+})
+
+/**
  * @since 0.1.0
  * @category models
  */
-export interface SearchMessagesOptions extends Pick<StoreSearchRequest, "syntax" | "limit"> {
+export interface SearchMessagesRequest extends StoreSearchRequest {
   /** Those of one conversation. */
   readonly conversation?: string
   /** Those of these roles. */
@@ -428,17 +451,13 @@ export interface SearchMessagesOptions extends Pick<StoreSearchRequest, "syntax"
 }
 
 /**
- * An entry that was found by its content.
+ * An entry that was found by its content; highlights are places in it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface FoundMessage {
   readonly message: Message
-  /** The greater, the better; comparable within one search only. */
-  readonly bm25: number
-  /** The parts of the content that were looked for. */
-  readonly highlights: ReadonlyArray<Highlight.Range>
 }
 
 /**
@@ -467,6 +486,7 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
     readonly addMessages: Submit<typeof AddMessages>
     readonly updateMessage: Submit<typeof UpdateMessage>
     readonly deleteMessage: Submit<typeof DeleteMessage>
+    readonly embedMessages: Submit<typeof EmbedMessages>
     readonly compact: Submit<typeof CompactConversation>
     readonly dropCompacted: Submit<typeof DropCompacted>
     readonly rotate: Submit<typeof RotateConversation>
@@ -494,12 +514,14 @@ export class ConversationStore extends Context.Tag("effect-db-hub/ConversationSt
     ) => Effect.Effect<Page<ConversationSummary>, DbError>
     /** In the order in which they were set. */
     readonly facts: (user: string, id: string) => Effect.Effect<ReadonlyArray<Fact>, DbError>
-    /** The user's entries, compactions too, whose content has some of the words of a text, the best first. */
+    /**
+     * The user's entries, compactions too, found by the words of their contents, by an embedding, or by both, as one
+     * ranking. An entry has a vector once `StoreEmbedding`, or a program by `embedMessages`, has given it one.
+     */
     readonly searchMessages: (
       user: string,
-      text: string,
-      options?: SearchMessagesOptions
-    ) => Effect.Effect<ReadonlyArray<FoundMessage>, DbError>
+      request: SearchMessagesRequest
+    ) => Effect.Effect<StoreSearchAnswer<FoundMessage>, DbError>
     /** One entry of a conversation; `NotFound` if there is none. */
     readonly getMessage: (user: string, conversation: string, id: string) => Effect.Effect<Message, DbError>
     /**

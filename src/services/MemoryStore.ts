@@ -172,6 +172,24 @@ export const MergeMemoryMetadata = operation("MemoryStore.mergeMetadata", {
 })
 
 /**
+ * Gives memories their vectors, which are of the contents with these hashes (SHA-256, in hexadecimal). What was reworded,
+ * superseded or deleted meanwhile is passed over. It makes no memory younger. Succeeds with how many.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const EmbedMemories = operation("MemoryStore.embed", {
+  payload: {
+    user: UserId,
+    model: Embedding.fields.model,
+    embeddings: Schema.Array(Schema.Struct({ id: Id, contentHash: Key, vector: Embedding.fields.vector })).pipe(
+      Schema.maxItems(1000)
+    )
+  },
+  success: Count
+})
+
+/**
  * Deletes a memory and its vector.
  *
  * @since 0.1.0
@@ -292,6 +310,7 @@ export class MemoryStore extends Context.Tag("effect-db-hub/MemoryStore")<
     readonly update: Submit<typeof UpdateMemory>
     readonly setField: Submit<typeof SetMemoryField>
     readonly mergeMetadata: Submit<typeof MergeMemoryMetadata>
+    readonly embed: Submit<typeof EmbedMemories>
     readonly delete: Submit<typeof DeleteMemory>
     readonly recordAccess: Submit<typeof RecordMemoryAccess>
     readonly prune: Submit<typeof PruneMemories>

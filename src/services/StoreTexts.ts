@@ -21,8 +21,13 @@ export const collections = {
   chunks: "db_hub_chunks"
 } as const
 
-/** A store takes longer texts than a text collection: of those, the beginning is found. */
-const beginning = (text: string): string => {
+/**
+ * A store takes longer texts than a text collection: of those, the beginning is found.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const beginning = (text: string): string => {
   const bytes = Buffer.from(text)
   if (bytes.length <= Records.longestText) return text
   // A character that was cut in two is left out.
@@ -87,6 +92,17 @@ export const messageId = ({ conversationId, seq }: Pick<Message, "conversationId
   `${seq}:${conversationId}`
 
 /**
+ * What a message may be left out by, in the text and in the vector store.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const messageMetadata = (
+  user: string,
+  { conversationId, kind, role, seq }: Pick<Message, "conversationId" | "seq" | "kind" | "role">
+) => ({ user, conversation: conversationId, seq, kind, role })
+
+/**
  * @since 0.1.0
  * @category constructors
  */
@@ -96,13 +112,7 @@ export const ofMessage = (
 ): TextRecord => ({
   id: messageId(message),
   text: beginning(message.content),
-  metadata: {
-    user,
-    conversation: message.conversationId,
-    seq: message.seq,
-    kind: message.kind,
-    role: message.role
-  }
+  metadata: messageMetadata(user, message)
 })
 
 /**

@@ -7,22 +7,21 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import {
-  type DbError,
-  DbUnsupported,
-  DimensionMismatch,
-  type EmbeddingError,
-  ModelMismatch,
-  NotFound
-} from "../../errors/index.js"
+import { type DbError, DbUnsupported, DimensionMismatch, ModelMismatch, NotFound } from "../../errors/index.js"
 import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
 import type { EmbeddingsShape } from "../../services/Embeddings.js"
-import type { EmbeddingReport, EmbedProgress, ReembedReport, SearchRecord } from "../../services/Search.js"
+import type { EmbeddingReport, ReembedReport, SearchRecord } from "../../services/Search.js"
 import type { CollectionOptions } from "../../services/VectorStore.js"
 import { type Origin, Records } from "../../vector/index.js"
 import { marks } from "../Marks.js"
+import * as EmbeddingPass from "./EmbeddingPass.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
+
+const { isEmbeddingError } = EmbeddingPass
+
+type OnProgress = EmbeddingPass.OnProgress
+
+type Pass = EmbeddingPass.Pass
 
 /** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
 interface Reembedding {
@@ -30,25 +29,8 @@ interface Reembedding {
   readonly model: string
 }
 
-/** What came of going through what is pending. */
-interface Pass {
-  readonly embedded: number
-  /** Keys of the records whose texts the model refuses. */
-  readonly refused: ReadonlyArray<string>
-  readonly failed?: EmbeddingError
-}
-
-const together = (a: Pass, b: Pass): Pass => ({
-  ...a,
-  ...b,
-  embedded: a.embedded + b.embedded,
-  refused: [...a.refused, ...b.refused]
-})
-
 /** Tells one text of a record from a later one. */
 const keyOf = ({ id, token }: { readonly id: string; readonly token: string }): string => `${token} ${id}`
-
-type OnProgress = (progress: EmbedProgress) => Effect.Effect<void>
 
 /** Ids in one statement. */
 const statementIds = 500
@@ -65,12 +47,6 @@ const pendingBatch = 256
 export const onConflict: TransactionOptions = { retryConflicts: 5 }
 
 const isBlank = (text: string): boolean => text.trim() === ""
-
-/** Whether a model may have refused one of several texts rather than all of them. */
-const isOfOneText = ({ reason, status = 0 }: EmbeddingError): boolean =>
-  reason === "bad-answer" || (reason === "refused" && [400, 413, 422].includes(status))
-
-const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
 
 /**
  * With the `Embeddings` at hand, if there are any.
@@ -305,10 +281,9 @@ export const make = (
       ([row]) => Number(row?.["n"])
     )
 
-  interface Waiting {
+  interface Waiting extends EmbeddingPass.Waiting {
     readonly id: string
     readonly token: string
-    readonly text: string
     readonly metadata: SearchRecord["metadata"]
   }
 
@@ -336,75 +311,43 @@ export const make = (
       onConflict
     )
 
-  /** Embeds texts together, or, where the model refuses one of them, in halves; succeeds with the refused ones. */
-  const embedWaiting = (
-    embedder: EmbeddingsShape,
-    into: string,
-    waiting: ReadonlyArray<Waiting>
-  ): Effect.Effect<Pass, DbError> =>
-    embedder.embedMany(waiting.map(({ text }) => text)).pipe(
-      Effect.flatMap((made) => fill(into, waiting, made)),
-      Effect.map((embedded) => ({ embedded, refused: [] })),
-      Effect.catchIf(
-        (error) => isEmbeddingError(error) && isOfOneText(error),
-        (error) => {
-          if (waiting.length === 1) {
-            return Effect.succeed({ embedded: 0, refused: waiting.map(keyOf), failed: error as EmbeddingError })
-          }
-          const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
-          return Effect.zipWith(embedWaiting(embedder, into, first), embedWaiting(embedder, into, second), together)
-        }
-      )
-    )
-
-  /**
-   * Goes once through what is pending for the vector collection `into`, but for some keys. Stops where the model fails,
-   * and `stopped` is true then; goes on where it refuses single texts.
-   */
+  /** Goes once through what is pending for the vector collection `into`, but for some keys. */
   const embedAll = (
     collection: string,
     into: string,
     embedder: EmbeddingsShape,
     skip: ReadonlySet<string>,
     onProgress: OnProgress
-  ): Effect.Effect<Pass & { readonly stopped: boolean }, DbError> =>
-    Effect.gen(function* () {
-      let [after, done] = ["", 0]
-      let pass: Pass = { embedded: 0, refused: [] }
-      const total = yield* pending(into)
-      while (true) {
-        const rows = yield* backend.query(
-          `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? AND id > ?
-            ORDER BY id LIMIT ${pendingBatch}`,
-          [into, after]
-        )
-        const last = rows[rows.length - 1]
-        if (last === undefined) return { ...pass, stopped: false }
-        after = String(last["id"])
-        // Texts are read after the tokens: one that is changed in between has another token, and is not taken for this.
-        const tokens = new Map(rows.map(({ id, token }) => [String(id), String(token)]))
-        const there = yield* texts.get(collection, Array.from(tokens.keys()))
-        const found = there.map((text) => ({ ...text, token: tokens.get(text.id) ?? "" }))
-        const wanted = found.filter(({ text }) => !isBlank(text))
-        const ids = new Set(wanted.map(({ id }) => id))
-        yield* settle(
-          into,
-          Array.from(tokens.keys()).filter((id) => !ids.has(id))
-        )
-        const waiting = wanted.filter((one) => !skip.has(keyOf(one)))
-        if (waiting.length > 0) {
-          const next = yield* Effect.either(embedWaiting(embedder, into, waiting))
-          if (Either.isLeft(next)) {
-            return isEmbeddingError(next.left)
-              ? { ...pass, failed: next.left, stopped: true }
-              : yield* Effect.fail(next.left)
-          }
-          pass = together(pass, next.right)
-        }
-        done += rows.length
-        yield* onProgress({ done, total: Math.max(total, done) })
-      }
+  ): Effect.Effect<Pass, DbError> => {
+    let after = ""
+    const next = Effect.gen(function* () {
+      const rows = yield* backend.query(
+        `SELECT id, token FROM db_hub_pending_embeddings WHERE collection = ? AND id > ?
+          ORDER BY id LIMIT ${pendingBatch}`,
+        [into, after]
+      )
+      const last = rows[rows.length - 1]
+      if (last === undefined) return undefined
+      after = String(last["id"])
+      // Texts are read after the tokens: one that is changed in between has another token, and is not taken for this.
+      const tokens = new Map(rows.map(({ id, token }) => [String(id), String(token)]))
+      const there = yield* texts.get(collection, Array.from(tokens.keys()))
+      const waiting = there
+        .filter(({ text }) => !isBlank(text))
+        .map((found): Waiting => {
+          const token = tokens.get(found.id) ?? ""
+          return { ...found, token, key: keyOf({ id: found.id, token }) }
+        })
+      const ids = new Set(waiting.map(({ id }) => id))
+      yield* settle(
+        into,
+        Array.from(tokens.keys()).filter((id) => !ids.has(id))
+      )
+      return { seen: rows.length, waiting }
     })
+    const fillInto = (waiting: ReadonlyArray<Waiting>, made: ReadonlyArray<Float32Array>) => fill(into, waiting, made)
+    return EmbeddingPass.run(embedder, { total: pending(into), next, fill: fillInto }, skip, onProgress)
+  }
 
   const embedPending = (
     collection: string,
@@ -494,10 +437,10 @@ export const make = (
       embedders.set(to.model, to)
       if (target === undefined) return { ...(yield* embedPending(collection, onProgress, at)), moved: true }
       const refused = new Set<string>()
-      let all: Pass = { embedded: 0, refused: [] }
+      let all = EmbeddingPass.nothing
       while (true) {
         const pass = yield* embedAll(collection, target, to, refused, onProgress)
-        all = together(all, pass)
+        all = EmbeddingPass.together(all, pass)
         if (pass.stopped) return { ...(yield* reportOf(target, all)), moved: false }
         for (const key of pass.refused) refused.add(key)
         // What others wrote meanwhile is done in another pass.

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
-import { Backend, Json, type SqlValue } from "../../services/Backend.js"
+import { Backend, Json, type Row, type SqlValue } from "../../services/Backend.js"
 import {
   AddConversationUsage,
   AddMessage,
@@ -22,6 +22,7 @@ import {
   DeleteConversation,
   DeleteMessage,
   DropCompacted,
+  EmbedMessages,
   EnsureConversation,
   Fact,
   ForkConversation,
@@ -41,12 +42,22 @@ import {
 import type { PageOptions } from "../../services/Model.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { type JsonObject, JsonPatch, type JsonValue, type Origin, parseJsonObject, refuse } from "../../vector/index.js"
+import {
+  compareCodePoints,
+  type JsonObject,
+  JsonPatch,
+  type JsonValue,
+  type Origin,
+  parseJsonObject,
+  refuse
+} from "../../vector/index.js"
+import { marks } from "../Marks.js"
 import { given, json, type Optional } from "./Fields.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
+import * as StoreSearch from "./StoreSearch.js"
 import * as Table from "./Table.js"
 import * as Totals from "./Totals.js"
 
@@ -54,6 +65,13 @@ import * as Totals from "./Totals.js"
 const entryColumns = Table.columnsOf(Message).replace("conversation_id, ", "")
 
 const previewLength = 100
+
+/** Entries that are looked up in one statement. */
+const lookupSize = 100
+
+/** In place of the collection that the vector of an entry is in. */
+const waiting = ""
+const nothingToEmbed = "none"
 
 /** Entries that `allMessages` reads at once. */
 const streamPage = 500
@@ -180,18 +198,39 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       return records.length === 0 ? Effect.void : backend.text.add(texts, records)
     }
 
-    const dropTexts = (conversationId: string, matching: string, params: ReadonlyArray<SqlValue>) =>
-      Effect.flatMap(
-        backend.query(`SELECT seq FROM db_hub_messages WHERE conversation_id = ? AND ${matching}`, [
-          conversationId,
-          ...params
-        ]),
-        (found) =>
-          backend.text.delete(
-            texts,
-            found.map(({ seq }) => StoreTexts.messageId({ conversationId, seq: Number(seq) }))
-          )
+    const idOf = ({ conversation_id: conversationId, seq }: Row): string =>
+      StoreTexts.messageId({ conversationId: String(conversationId), seq: Number(seq) })
+
+    /** Takes the vectors of entries away, which nobody else changes before the end of the transaction. */
+    const dropVectors = (found: ReadonlyArray<Row>) =>
+      Effect.forEach(
+        Object.entries(Arr.groupBy(found, ({ embedded_in: collection }) => String(collection))),
+        ([collection, rows]) =>
+          collection === waiting || collection === nothingToEmbed
+            ? Effect.void
+            : // Somebody dropped the collection: then they are gone.
+              Effect.catchTag(backend.vector.delete(collection, rows.map(idOf)), "NotFound", () => Effect.void),
+        { discard: true }
       )
+
+    /** Entries are no longer found. */
+    const dropTexts = (conversationId: string, matching: string, params: ReadonlyArray<SqlValue>) =>
+      Effect.gen(function* () {
+        const found = yield* backend.query(
+          `SELECT conversation_id, seq, embedded_in FROM db_hub_messages
+            WHERE conversation_id = ? AND ${matching} ORDER BY seq${dialect.forUpdate}`,
+          [conversationId, ...params]
+        )
+        yield* dropVectors(found)
+        yield* backend.text.delete(texts, found.map(idOf))
+      })
+
+    const searchAll = StoreSearch.make(backend)
+
+    /** The rows of entries of a user, by their ids in what is searched. */
+    const pairs = (wanted: ReadonlyArray<unknown>) => wanted.map(() => "(conversation_id = ? AND seq = ?)").join(" OR ")
+
+    const ownConversations = "conversation_id IN (SELECT id FROM db_hub_conversations WHERE user_id = ?)"
 
     /** Adds entries at the end of a conversation that is held. */
     const append = (
@@ -477,19 +516,20 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const { conversation, id, user, ...fields } = payload
           yield* owned(user, conversation, "updateMessage")
           const entry = yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
+          const { content = entry.content } = fields
+          const reworded = content !== entry.content
+          if (reworded) yield* dropTexts(conversation, "id = ?", [id])
           const changes = given({
             ...fields,
             toolCalls: json(fields.toolCalls),
             toolResults: json(fields.toolResults),
-            metadata: json(fields.metadata)
+            metadata: json(fields.metadata),
+            embeddedIn: reworded ? waiting : undefined
           })
           if (Object.keys(changes).length > 0) {
             yield* entries.update(changes, "conversation_id = ? AND id = ?", [conversation, id])
           }
-          if (fields.content !== undefined && fields.content !== entry.content) {
-            yield* backend.text.delete(texts, [StoreTexts.messageId(entry)])
-            yield* putTexts(user, [{ ...entry, content: fields.content }])
-          }
+          if (reworded) yield* putTexts(user, [{ ...entry, content }])
           return { result: undefined, ids: [conversation] }
         })
       ),
@@ -500,6 +540,55 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           yield* findEntry(conversation, id, "deleteMessage")
           const { ids } = yield* removeEntries(held, "id = ?", [id])
           return { result: undefined, ids }
+        })
+      ),
+
+      embedMessages: channel.handle(EmbedMessages, ({ embeddings, model, user }) =>
+        Effect.gen(function* () {
+          // Whoever locks the same entries locks them in the same order.
+          const ordered = Array.from(embeddings).sort(
+            (a, b) => compareCodePoints(a.conversation, b.conversation) || a.seq - b.seq
+          )
+          const ids = new Set<string>()
+          let result = 0
+          for (const piece of Arr.chunksOf(ordered, lookupSize)) {
+            const rows = yield* backend.query(
+              `SELECT conversation_id, seq, kind, role, content, embedded_in FROM db_hub_messages
+                WHERE (${pairs(piece)}) AND ${ownConversations} ORDER BY conversation_id, seq${dialect.forUpdate}`,
+              [...piece.flatMap(({ conversation, seq }) => [conversation, seq]), user]
+            )
+            const byId = new Map(rows.map((row) => [idOf(row), row]))
+            const settled = piece.flatMap(({ contentHash, conversation, seq, vector }) => {
+              const row = byId.get(StoreTexts.messageId({ conversationId: conversation, seq }))
+              if (row === undefined || StoreSearch.sha256(String(row["content"])) !== contentHash) return []
+              const into = vector === null ? nothingToEmbed : StoreSearch.vectorsOf(texts, model, vector.length)
+              return [{ row, conversation, seq, vector, into }]
+            })
+            yield* dropVectors(settled.map(({ row }) => row))
+            for (const [into, some] of Object.entries(Arr.groupBy(settled, ({ into }) => into))) {
+              const records = some.flatMap(({ conversation, row, seq, vector }) => {
+                const entry = { conversationId: conversation, seq, kind: row["kind"], role: row["role"] } as Message
+                return vector === null
+                  ? []
+                  : [{ id: idOf(row), vector, metadata: StoreTexts.messageMetadata(user, entry) }]
+              })
+              const [first] = records
+              if (first !== undefined) {
+                const dimension = first.vector.length
+                yield* backend.vector.createCollection(into, { dimension, metric: "cosine", model })
+                yield* backend.vector.insertMany(into, records)
+              }
+              for (const [conversation, those] of Object.entries(Arr.groupBy(some, (each) => each.conversation))) {
+                yield* backend.enqueue(
+                  `UPDATE db_hub_messages SET embedded_in = ? WHERE conversation_id = ? AND seq IN (${marks(those)})`,
+                  [into, conversation, ...those.map(({ seq }) => seq)]
+                )
+                ids.add(conversation)
+              }
+            }
+            result += settled.length
+          }
+          return { result, ids: Array.from(ids) }
         })
       ),
 
@@ -578,31 +667,33 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
-      searchMessages: (user, text, { conversation, roles, ...options } = {}) =>
+      searchMessages: (user, { conversation, roles, ...request }) =>
         Effect.gen(function* () {
           if (conversation !== undefined) yield* owned(user, conversation, "searchMessages")
-          const hits = yield* backend.text.search(texts, text, {
-            ...options,
-            filter: {
+          const answer = yield* searchAll(
+            texts,
+            ({ model, vector }) => StoreSearch.vectorsOf(texts, model, vector.length),
+            request,
+            {
               $and: [
                 { user },
                 ...(conversation === undefined ? [] : [{ conversation }]),
                 ...(roles === undefined ? [] : [{ role: { $in: roles } }])
               ]
-            }
-          })
+            },
+            { backend: backend.name, operation: "ConversationStore.searchMessages" }
+          )
           const found = new Map<string, Message>()
-          for (const piece of Arr.chunksOf(hits, 100)) {
-            const wanted = piece.map(() => "(conversation_id = ? AND seq = ?)").join(" OR ")
-            const rows = yield* entries.all(
-              `WHERE (${wanted}) AND conversation_id IN (SELECT id FROM db_hub_conversations WHERE user_id = ?)`,
-              [...piece.flatMap(({ metadata }) => [String(metadata["conversation"]), Number(metadata["seq"])]), user]
-            )
+          for (const piece of Arr.chunksOf(answer.results, lookupSize)) {
+            const rows = yield* entries.all(`WHERE (${pairs(piece)}) AND ${ownConversations}`, [
+              ...piece.flatMap(({ metadata }) => [String(metadata["conversation"]), Number(metadata["seq"])]),
+              user
+            ])
             for (const message of rows) found.set(StoreTexts.messageId(message), message)
           }
-          return hits.flatMap(({ bm25, highlights, id }) => {
+          return StoreSearch.withFound(answer, ({ id }) => {
             const message = found.get(id)
-            return message === undefined ? [] : [{ message, bm25, highlights }]
+            return message && { message }
           })
         }),
       getMessage: (user, conversation, id) =>

@@ -1,7 +1,6 @@
 /**
  * @since 0.1.0
  */
-import * as NodeCrypto from "node:crypto"
 import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,6 +9,7 @@ import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   DeleteMemory,
   type Embedding,
+  EmbedMemories,
   Memory,
   type MemoryRanking,
   MemoryStore,
@@ -313,6 +313,25 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         )
       ),
 
+      embed: channel.handle(EmbedMemories, ({ embeddings, model, user }) =>
+        Effect.gen(function* () {
+          yield* hold(user)
+          const embedded: Array<string> = []
+          const now = yield* Fresh.now
+          const found = yield* rowsOf(user, embeddings)
+          for (const { contentHash, id, vector } of embeddings) {
+            const memory = found.get(id)
+            if (memory === undefined || memory.supersededBy !== null || hasExpired(memory, now)) continue
+            if (StoreSearch.sha256(memory.content) !== contentHash) continue
+            yield* dropVector(memory)
+            yield* putVector(memory, { model, vector })
+            yield* memories.set(id, { embeddingModel: model, dimension: vector.length })
+            embedded.push(id)
+          }
+          return { result: embedded.length, ids: embedded }
+        })
+      ),
+
       delete: channel.handle(DeleteMemory, ({ id, user }) =>
         Effect.gen(function* () {
           yield* hold(user)
@@ -457,13 +476,10 @@ const filterOf = (
   ]
 })
 
-const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
+const hashOf = (content: string): string => StoreSearch.sha256(content.normalize("NFC").trim().replaceAll(/\s+/g, " "))
 
-const hashOf = (content: string): string => sha256(content.normalize("NFC").trim().replaceAll(/\s+/g, " "))
-
-/** Vectors of one model and dimension lie together. */
 const collectionOf = (model: string, dimension: number): string =>
-  `db_hub_memories_${dimension}_${sha256(model).slice(0, 32)}`
+  StoreSearch.vectorsOf(StoreTexts.collections.memories, model, dimension)
 
 const hasExpired = ({ expiresAt }: Memory, now: Date): boolean => expiresAt !== null && expiresAt <= now
 

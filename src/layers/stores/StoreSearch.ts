@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as NodeCrypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
@@ -14,6 +15,21 @@ import * as HybridSearch from "../search/HybridSearch.js"
 const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks => ranks
 
 /**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
+
+/**
+ * The vector collection of what is in a text collection: vectors of one model and dimension lie together.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const vectorsOf = (texts: string, model: string, dimension: number): string =>
+  `${texts}_${dimension}_${sha256(model).slice(0, 32)}`
+
+/**
  * Searches a text collection, and the vector collection of the model of the request's embedding, under a filter.
  *
  * @since 0.1.0
@@ -23,7 +39,7 @@ export const make = (backend: Pick<BackendShape, "query" | "text" | "vector">) =
   const hybrid = HybridSearch.make(backend)
   return <Embedding extends NonNullable<StoreSearchRequest["embedding"]>>(
     texts: string,
-    vectorsOf: (embedding: Embedding) => string,
+    vectorCollection: (embedding: Embedding) => string,
     { embedding, ...request }: Omit<StoreSearchRequest, "embedding"> & { readonly embedding?: Embedding },
     filter: FilterInput,
     at: Origin
@@ -31,7 +47,7 @@ export const make = (backend: Pick<BackendShape, "query" | "text" | "vector">) =
     Effect.gen(function* () {
       const vector = embedding === undefined ? {} : { vector: embedding.vector }
       const checked = yield* HybridSearch.check({ ...request, ...vector, filter }, at)
-      const vectors = embedding === undefined ? texts : vectorsOf(embedding)
+      const vectors = embedding === undefined ? texts : vectorCollection(embedding)
       return yield* hybrid([{ name: texts, texts, vectors, maybeNoVectors: true }], checked, at)
     })
 }

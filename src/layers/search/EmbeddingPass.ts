@@ -1,0 +1,141 @@
+/**
+ * Going through texts that wait for their vectors, batch by batch.
+ *
+ * @since 0.1.0
+ */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { DbError, EmbeddingError } from "../../errors/index.js"
+import type { EmbeddingsShape } from "../../services/Embeddings.js"
+import type { EmbedProgress } from "../../services/Search.js"
+
+/**
+ * A text that waits.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Waiting {
+  /** Tells one text from a later one in its place. */
+  readonly key: string
+  readonly text: string
+}
+
+/**
+ * What came of going through what waits.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Pass {
+  readonly embedded: number
+  /** Keys of what the model refuses. */
+  readonly refused: ReadonlyArray<string>
+  /** Whether the model failed before all was looked at. */
+  readonly stopped: boolean
+  readonly failed?: EmbeddingError
+}
+
+/**
+ * Where texts wait, and where their vectors go.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Source<W extends Waiting> {
+  /** How many wait. */
+  readonly total: Effect.Effect<number, DbError>
+  /** The next of them, and how many were looked at for these; undefined after the last. */
+  readonly next: Effect.Effect<{ readonly seen: number; readonly waiting: ReadonlyArray<W> } | undefined, DbError>
+  /** Writes the vectors of texts that nobody has changed since; succeeds with their number. */
+  readonly fill: (waiting: ReadonlyArray<W>, vectors: ReadonlyArray<Float32Array>) => Effect.Effect<number, DbError>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type OnProgress = (progress: EmbedProgress) => Effect.Effect<void>
+
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const nothing: Pass = { embedded: 0, refused: [], stopped: false }
+
+/**
+ * One pass after another.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const together = (a: Pass, b: Pass): Pass => ({
+  ...a,
+  ...b,
+  embedded: a.embedded + b.embedded,
+  refused: [...a.refused, ...b.refused]
+})
+
+/**
+ * @since 0.1.0
+ * @category guards
+ */
+export const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
+
+/** Whether a model may have refused one of several texts rather than all of them. */
+const isOfOneText = ({ reason, status = 0 }: EmbeddingError): boolean =>
+  reason === "bad-answer" || (reason === "refused" && [400, 413, 422].includes(status))
+
+/** Embeds texts together, or, where the model refuses one of them, in halves. */
+const embed = <W extends Waiting>(
+  embedder: EmbeddingsShape,
+  fill: Source<W>["fill"],
+  waiting: ReadonlyArray<W>
+): Effect.Effect<Pass, DbError> =>
+  embedder.embedMany(waiting.map(({ text }) => text)).pipe(
+    Effect.flatMap((made) => fill(waiting, made)),
+    Effect.map((embedded): Pass => ({ ...nothing, embedded })),
+    Effect.catchIf(
+      (error): error is EmbeddingError => isEmbeddingError(error) && isOfOneText(error),
+      (failed) => {
+        if (waiting.length === 1) {
+          return Effect.succeed({ ...nothing, refused: waiting.map(({ key }) => key), failed })
+        }
+        const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
+        return Effect.zipWith(embed(embedder, fill, first), embed(embedder, fill, second), together)
+      }
+    )
+  )
+
+/**
+ * Goes once through a source, but for some keys. Stops where the model fails; goes on where it refuses single texts.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const run = <W extends Waiting>(
+  embedder: EmbeddingsShape,
+  { fill, next, total }: Source<W>,
+  skip: ReadonlySet<string>,
+  onProgress: OnProgress
+): Effect.Effect<Pass, DbError> =>
+  Effect.gen(function* () {
+    let [pass, done] = [nothing, 0]
+    const all = yield* total
+    while (true) {
+      const batch = yield* next
+      if (batch === undefined) return pass
+      const waiting = batch.waiting.filter(({ key }) => !skip.has(key))
+      if (waiting.length > 0) {
+        const one = yield* Effect.either(embed(embedder, fill, waiting))
+        if (Either.isLeft(one)) {
+          if (!isEmbeddingError(one.left)) return yield* Effect.fail(one.left)
+          return { ...pass, failed: one.left, stopped: true }
+        }
+        pass = together(pass, one.right)
+      }
+      done += batch.seen
+      yield* onProgress({ done, total: Math.max(all, done) })
+    }
+  })

@@ -1,0 +1,350 @@
+/**
+ * @since 0.1.0
+ */
+
+import * as Arr from "effect/Array"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { DbError } from "../../errors/index.js"
+import { Backend, type BackendShape, type Row, type SqlValue } from "../../services/Backend.js"
+import { ConversationStore } from "../../services/ConversationStore.js"
+import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
+import { MemoryStore } from "../../services/MemoryStore.js"
+import { StoreEmbedding, type StoreEmbeddingOptions } from "../../services/StoreEmbedding.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
+import { WorkspaceStore } from "../../services/WorkspaceStore.js"
+import * as EmbeddingPass from "../search/EmbeddingPass.js"
+import * as Fresh from "./Fresh.js"
+import * as StoreSearch from "./StoreSearch.js"
+
+/** Few at once, so that no write of somebody else waits long for theirs. */
+const batchSize = 64
+
+interface Waiting extends EmbeddingPass.Waiting {
+  readonly user: string
+  readonly row: Row
+  readonly contentHash: string
+}
+
+/** Without a vector where there is nothing to embed. */
+interface Embedded extends Waiting {
+  readonly vector: ReadonlyArray<number> | null
+}
+
+/** Things of one kind. An index has those that may lack a vector by `embeddedBy` and then by their key. */
+interface Kind {
+  readonly table: string
+  /** Joins that `user` needs. */
+  readonly join: string
+  readonly user: string
+  readonly text: string
+  readonly key: ReadonlyArray<string>
+  readonly embeddedBy: string
+  /** In `embeddedBy`: what waits, and what lacks nothing. Anything else is another model. */
+  readonly waiting: "" | null
+  readonly done: ReadonlyArray<string>
+  readonly where: string
+  readonly params: ReadonlyArray<SqlValue>
+  /** Gives things of one user their vectors, and tells how many. */
+  readonly give: (user: string, embedded: ReadonlyArray<Embedded>) => Effect.Effect<number, DbError>
+}
+
+interface Stores {
+  readonly conversations: ConversationStore["Type"]
+  readonly memories: MemoryStore["Type"]
+  readonly workspace: WorkspaceStore["Type"]
+}
+
+const isBlank = (text: string): boolean => text.trim() === ""
+
+const kindsOf = (
+  { conversations, memories, workspace }: Stores,
+  { dimension, model }: EmbeddingsShape,
+  now: Date
+): ReadonlyArray<Kind> => [
+  {
+    table: "db_hub_memories AS t",
+    join: "",
+    user: "t.user_id",
+    text: "t.content",
+    key: ["t.id"],
+    embeddedBy: "t.embedding_model",
+    waiting: null,
+    done: [model],
+    where: "t.superseded_by IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    params: [now],
+    give: (user, embedded) =>
+      memories.embed({
+        user,
+        model,
+        embeddings: embedded.flatMap(({ contentHash, row, vector }) =>
+          vector === null ? [] : [{ id: String(row["id"]), contentHash, vector }]
+        )
+      })
+  },
+  {
+    table: "db_hub_messages AS t",
+    join: "JOIN db_hub_conversations AS c ON c.id = t.conversation_id",
+    user: "c.user_id",
+    text: "t.content",
+    key: ["t.conversation_id", "t.seq"],
+    embeddedBy: "t.embedded_in",
+    waiting: "",
+    done: ["none", StoreSearch.vectorsOf(StoreTexts.collections.messages, model, dimension)],
+    where: "1 = 1",
+    params: [],
+    give: (user, embedded) =>
+      conversations.embedMessages({
+        user,
+        model,
+        embeddings: embedded.map(({ contentHash, row, vector }) => ({
+          conversation: String(row["conversation_id"]),
+          seq: Number(row["seq"]),
+          contentHash,
+          vector
+        }))
+      })
+  },
+  {
+    table: "db_hub_document_chunks AS t",
+    join: "",
+    user: "t.user_id",
+    text: "t.text",
+    key: ["t.id"],
+    embeddedBy: "t.embedding_model",
+    waiting: "",
+    done: [model],
+    where: "1 = 1",
+    params: [],
+    give: (user, embedded) =>
+      Effect.map(
+        workspace.embedChunks({
+          user,
+          model,
+          embeddings: embedded.flatMap(({ row, vector }) =>
+            vector === null ? [] : [{ id: String(row["id"]), vector }]
+          )
+        }),
+        (ids) => ids.length
+      )
+  }
+]
+
+const make = (backend: Pick<BackendShape, "query">, stores: Stores, embeddings: EmbeddingsShape) => {
+  const kinds = Effect.map(Fresh.now, (now) => kindsOf(stores, embeddings, now))
+
+  /** Those of a kind that are embedded by one thing. */
+  const those = (kind: Kind, by: string | null, user: string | undefined) => {
+    const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<SqlValue>]> = [
+      by === null ? [`${kind.embeddedBy} IS NULL`] : [`${kind.embeddedBy} = ?`, by],
+      [kind.where, ...kind.params],
+      ...(user === undefined ? [] : [[`${kind.user} = ?`, user] as const])
+    ]
+    return {
+      where: conditions.map(([sql]) => sql).join(" AND "),
+      params: conditions.flatMap(([, ...params]) => params)
+    }
+  }
+
+  /** By what things of a kind are embedded, after one such thing; without what lacks nothing. */
+  const embeddedAfter = (
+    { done, embeddedBy, params, table, where }: Kind,
+    by: string | null
+  ): Effect.Effect<string | undefined, DbError> =>
+    Effect.gen(function* () {
+      let last = by ?? ""
+      while (true) {
+        const [row] = yield* backend.query(
+          `SELECT min(${embeddedBy}) AS found FROM ${table} WHERE ${where} AND ${embeddedBy} > ?`,
+          [...params, last]
+        )
+        const found = row?.["found"] ?? null
+        if (found === null) return undefined
+        last = String(found)
+        if (!done.includes(last)) return last
+      }
+    })
+
+  const pendingOf = (kind: Kind, user: string | undefined): Effect.Effect<number, DbError> =>
+    Effect.gen(function* () {
+      let total = 0
+      for (let by: string | null | undefined = kind.waiting; by !== undefined; by = yield* embeddedAfter(kind, by)) {
+        const { params, where } = those(kind, by, user)
+        const from = user === undefined ? kind.table : `${kind.table} ${kind.join}`
+        const [row] = yield* backend.query(`SELECT count(*) AS n FROM ${from} WHERE ${where}`, params)
+        total += Number(row?.["n"])
+      }
+      return total
+    })
+
+  const page = (kind: Kind, by: string | null, after: Row | undefined, user: string | undefined) => {
+    const { params, where } = those(kind, by, user)
+    const key = kind.key.join(", ")
+    const place = kind.key.map((column) => after?.[column.slice("t.".length)] as SqlValue)
+    const further = after === undefined ? "" : ` AND (${key}) > (${place.map(() => "?").join(", ")})`
+    return backend.query(
+      `SELECT ${key}, ${kind.user} AS user_id, ${kind.text} AS text FROM ${kind.table} ${kind.join}
+        WHERE ${where}${further} ORDER BY ${kind.embeddedBy}, ${key} LIMIT ${batchSize}`,
+      after === undefined ? params : [...params, ...place]
+    )
+  }
+
+  const give = (kind: Kind, embedded: ReadonlyArray<Embedded>): Effect.Effect<number, DbError> =>
+    Effect.map(
+      Effect.forEach(Object.entries(Arr.groupBy(embedded, ({ user }) => user)), ([user, some]) =>
+        kind.give(user, some)
+      ),
+      (counts) => counts.reduce((sum, count) => sum + count, 0)
+    )
+
+  const sourceOf = (kind: Kind, user: string | undefined): EmbeddingPass.Source<Waiting> => {
+    let by: string | null | undefined = kind.waiting
+    let after: Row | undefined
+    const next = Effect.gen(function* () {
+      while (by !== undefined) {
+        const rows = yield* page(kind, by, after, user)
+        after = rows[rows.length - 1]
+        if (after === undefined) {
+          by = yield* embeddedAfter(kind, by)
+          continue
+        }
+        const found = rows.map((row): Waiting => {
+          const text = String(row["text"])
+          const contentHash = StoreSearch.sha256(text)
+          const place = kind.key.map((column) => String(row[column.slice("t.".length)])).join(" ")
+          return {
+            key: `${contentHash} ${kind.table} ${place}`,
+            text: StoreTexts.beginning(text),
+            user: String(row["user_id"]),
+            row,
+            contentHash
+          }
+        })
+        const [waiting, blank] = Arr.partition(found, ({ text }) => isBlank(text))
+        yield* give(
+          kind,
+          blank.map((each) => ({ ...each, vector: null }))
+        )
+        return { seen: rows.length, waiting }
+      }
+      return undefined
+    })
+    return {
+      total: pendingOf(kind, user),
+      next,
+      fill: (waiting, vectors) =>
+        give(
+          kind,
+          waiting.map((each, i) => ({ ...each, vector: Array.from(vectors[i]!) }))
+        )
+    }
+  }
+
+  return {
+    pending: ({ user }: StoreEmbeddingOptions = {}) =>
+      Effect.flatMap(kinds, (all) =>
+        Effect.map(
+          Effect.forEach(all, (kind) => pendingOf(kind, user)),
+          (counts) => counts.reduce((sum, count) => sum + count, 0)
+        )
+      ),
+
+    /** Goes once through all that waits, but for some keys. */
+    pass: (
+      { user }: StoreEmbeddingOptions,
+      skip: ReadonlySet<string>,
+      onProgress: EmbeddingPass.OnProgress
+    ): Effect.Effect<EmbeddingPass.Pass, DbError> =>
+      Effect.gen(function* () {
+        const sources = (yield* kinds).map((kind) => sourceOf(kind, user))
+        const totals = yield* Effect.forEach(sources, ({ total }) => total)
+        const all = totals.reduce((sum, total) => sum + total, 0)
+        let [pass, before] = [EmbeddingPass.nothing, 0]
+        for (const [i, source] of sources.entries()) {
+          const begun = before
+          const one = yield* EmbeddingPass.run(
+            embeddings,
+            { ...source, total: Effect.succeed(totals[i]!) },
+            skip,
+            ({ done, total }) => {
+              before = begun + total
+              return onProgress({ done: begun + done, total: Math.max(all, begun + total) })
+            }
+          )
+          pass = EmbeddingPass.together(pass, one)
+          if (pass.stopped) return pass
+        }
+        return pass
+      })
+  }
+}
+
+/** What is needed to embed what the stores keep. */
+type Needed = Backend | Embeddings | ConversationStore | MemoryStore | WorkspaceStore
+
+const made = Effect.gen(function* () {
+  const stores = {
+    conversations: yield* ConversationStore,
+    memories: yield* MemoryStore,
+    workspace: yield* WorkspaceStore
+  }
+  return make(yield* Backend, stores, yield* Embeddings)
+})
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<StoreEmbedding, never, Needed> = Layer.effect(
+  StoreEmbedding,
+  Effect.map(
+    made,
+    ({ pass, pending }): Context.Tag.Service<StoreEmbedding> => ({
+      pending,
+      embedPending: ({ onProgress = () => Effect.void, ...options } = {}) =>
+        Effect.gen(function* () {
+          const { embedded, failed } = yield* pass(options, new Set(), onProgress)
+          return { embedded, pending: yield* pending(options), ...(failed === undefined ? {} : { failed }) }
+        })
+    })
+  )
+)
+
+/** Between one look at what waits and the next; and after a failure. */
+const pause = Duration.seconds(5)
+const pauseAfterFailure = Duration.minutes(1)
+
+/**
+ * Embeds what the stores keep in a fiber of its own for as long as the layer is there, within seconds after it was
+ * written. A text that the model refuses is asked for once. One process of those that share a database is enough.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard(
+  Effect.gen(function* () {
+    const { pass } = yield* made
+    const refused = new Set<string>()
+    let told: string | undefined
+    const tell = (message: string | undefined) =>
+      Effect.suspend(() => {
+        const known = message === told
+        told = message
+        return known || message === undefined
+          ? Effect.void
+          : Effect.logWarning(`Texts wait for their vectors: ${message}`)
+      })
+    const round = Effect.gen(function* () {
+      const { failed, refused: keys, stopped } = yield* pass({}, refused, () => Effect.void)
+      for (const key of keys) refused.add(key)
+      yield* tell(failed?.message)
+      return stopped
+    }).pipe(
+      Effect.catchAll((error) => Effect.as(tell(error.message), true)),
+      Effect.flatMap((stopped) => Effect.sleep(stopped ? pauseAfterFailure : pause))
+    )
+    yield* Effect.forkScoped(Effect.forever(round))
+  })
+)
