@@ -217,6 +217,11 @@ export interface BackendShape {
    */
   readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
   /**
+   * A connection of its own, closed with the scope together with whatever was set on it. Absent where a session is all
+   * that there is, or where agents' writes have a process of their own.
+   */
+  readonly dedicated?: Effect.Effect<Pick<BackendShape, "query" | "execute" | "transaction">, DbError, Scope.Scope>
+  /**
    * Runs one reading statement on a handle on which the engine itself refuses writes; anything else is `DbReadOnly`.
    * Never returns more than `maxRows` rows (default 100).
    */

@@ -119,7 +119,7 @@ export const query = (door: AgentSqlShape, sql: string, options: AgentQuery) =>
  * @since 0.1.0
  * @category actions
  */
-export const execute = (backend: BackendShape, sql: string, params: ReadonlyArray<SqlValue>) =>
+export const execute = (backend: Pick<BackendShape, "execute">, sql: string, params: ReadonlyArray<SqlValue>) =>
   Effect.map(backend.execute(sql, params), (result) => {
     const columns = Object.keys(result.rows[0] ?? {})
     const rows = collector(defaultLimits)

@@ -31,8 +31,13 @@ export interface Write {
 /** Milliseconds that a code is good for. */
 const codeLife = 10 * 60 * 1000
 
+/** Connections that write for agents at once. */
+const maxConnections = 2
+
 /** Codes that are kept; the oldest gives way. */
 const maxCodes = 1000
+
+type Connection = Pick<BackendShape, "query" | "execute" | "transaction">
 
 /** What a statement would do: `tables` as far as the engine tells its rows by table. */
 interface Tried {
@@ -106,7 +111,8 @@ const undoable = (shape: Shape): boolean => allowed(shape, false) && !shape.conc
 
 /** The rows that the transaction has changed since `before`. */
 const changedSince = (
-  { dialect, query }: BackendShape,
+  { dialect }: BackendShape,
+  { query }: Connection,
   before: ReadonlyMap<string | null, number>
 ): Effect.Effect<Map<string | null, number>, DbError> =>
   Effect.map(query(dialect.changedRows), (rows) => {
@@ -176,9 +182,21 @@ export const make = (options: {
         onTimeout: () => deadlineMet(options.deadline, { backend: name, operation: "execute" }, !undone)
       })
 
+  const turns = Effect.unsafeMakeSemaphore(maxConnections)
+
+  /** Where a statement leaves nothing that it has set to who comes next, as far as there is such a place. */
+  const apart = <A>(
+    { backend }: Write,
+    use: (connection: Connection) => Effect.Effect<A, DbError>
+  ): Effect.Effect<A, DbError> =>
+    backend.dedicated === undefined
+      ? use(backend)
+      : turns.withPermits(1)(Effect.scoped(Effect.flatMap(backend.dedicated, use)))
+
   /** What it would do, told by the engine itself, and undone. */
-  const tryOut = ({ backend, door, params, sql }: Write): Effect.Effect<Tried, DbError> =>
-    Effect.flatMap(door, (opened): Effect.Effect<Tried, DbError> => {
+  const tryOut = (write: Write): Effect.Effect<Tried, DbError> =>
+    Effect.flatMap(write.door, (opened): Effect.Effect<Tried, DbError> => {
+      const { backend, params, sql } = write
       if (opened?.execute !== undefined) {
         return Effect.map(opened.execute(sql, { params, how: "undo" }), ({ rowsAffected, rowsInAll }) => ({
           rowsAffected,
@@ -186,15 +204,18 @@ export const make = (options: {
           tables: {}
         }))
       }
-      const tried = Effect.gen(function* () {
-        const before = yield* changedSince(backend, new Map())
-        const { rowsAffected } = yield* timed(backend, true)(backend.execute(sql, params))
-        const changed = Array.from(yield* changedSince(backend, before)).filter(([_, n]) => n > 0)
-        const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
-        const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
-        return yield* new Undo({ tried: { rowsAffected, rowsInAll, tables } })
-      })
-      return Effect.catchTag(backend.transaction(tried), "Undo", ({ tried }) => Effect.succeed(tried))
+      const tried = (connection: Connection) =>
+        Effect.gen(function* () {
+          const before = yield* changedSince(backend, connection, new Map())
+          const { rowsAffected } = yield* timed(backend, true)(connection.execute(sql, params))
+          const changed = Array.from(yield* changedSince(backend, connection, before)).filter(([_, n]) => n > 0)
+          const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
+          const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
+          return yield* new Undo({ tried: { rowsAffected, rowsInAll, tables } })
+        })
+      return apart(write, (connection) =>
+        Effect.catchTag(connection.transaction(tried(connection)), "Undo", ({ tried }) => Effect.succeed(tried))
+      )
     })
 
   const plan = (write: Write) =>
@@ -235,14 +256,17 @@ export const make = (options: {
           )
     })
 
-  const run = ({ backend, door, params, sql }: Write) =>
-    Effect.flatMap(door, (opened) => {
+  const run = (write: Write) =>
+    Effect.flatMap(write.door, (opened) => {
+      const { backend, params, sql } = write
       const undone = undoable(shapeOf(sql, backend.dialect.lexical))
       if (opened?.execute !== undefined) {
         return Actions.executed(opened.execute, sql, params, undone ? "commit" : "alone")
       }
-      const done = timed(backend, undone)(Actions.execute(backend, sql, params))
-      return undone ? backend.transaction(done) : done
+      return apart(write, (connection) => {
+        const done = timed(backend, undone)(Actions.execute(connection, sql, params))
+        return undone ? connection.transaction(done) : done
+      })
     }).pipe(Effect.map((document) => ({ ...document, success: true })))
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>

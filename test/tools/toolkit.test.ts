@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { later } from "../../src/conformance/Case.js"
 import { DbConnection } from "../../src/errors/index.js"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
@@ -159,6 +160,8 @@ describe("the tools", { timeout: 60_000 }, () => {
         assert.strictEqual((yield* failed("db_hub_execute", { ...args, code: stolen })).type, "InvalidInput")
       }
       assert.deepStrictEqual(yield* bodies, ["a", "b"])
+      const old = yield* code()
+      assert.strictEqual((yield* later(600_001)(failed("db_hub_execute", { ...args, code: old }))).type, "InvalidInput")
       const good = planned["code"]
       const done = yield* ok("db_hub_execute", { ...args, code: good })
       assert.deepStrictEqual([done["rows_affected"], done["success"]], [3, true])

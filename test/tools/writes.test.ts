@@ -284,6 +284,30 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("sets nothing on the connections of the hub", () =>
+    Effect.gen(function* () {
+      const { hub, kit, run } = yield* served({ writes: "direct" })
+      for (const sql of [
+        "SET search_path = nowhere",
+        "CREATE TEMP TABLE parents (id int)",
+        "SELECT set_config('search_path', 'nowhere', false)",
+        "SELECT pg_advisory_lock(7)",
+        "INSERT INTO children SELECT 1 WHERE set_config('search_path', 'nowhere', false) = 'nowhere'"
+      ]) {
+        yield* run("db_hub_raw", sql)
+      }
+      const reads = Array.from({ length: 5 }, () => hub.query("SELECT id FROM parents"))
+      for (const rows of yield* Effect.all(reads, { concurrency: 5 })) assert.lengthOf(rows, 2)
+      assert.lengthOf(yield* hub.query("SELECT * FROM children"), 4)
+      assert.deepStrictEqual(yield* hub.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"), [])
+      // Two at once, the others in turn.
+      const insert = { statement: "INSERT INTO children VALUES (2)" }
+      const all = Array.from({ length: 10 }, () => kit.call("db_hub_execute", insert, caller))
+      for (const answer of yield* Effect.all(all, { concurrency: 10 })) assert.isTrue(answer.ok)
+      assert.lengthOf(yield* hub.query("SELECT * FROM children"), 14)
+    })
+  )
+
   for (const writes of ["plan", "direct"] as const) {
     it.scopedLive(`that waits for a lock, or never ends, is stopped at its deadline and undone (${writes})`, () =>
       Effect.gen(function* () {

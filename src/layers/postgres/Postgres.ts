@@ -92,6 +92,10 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
     const text = SqlTextStore.make(basics, PostgresTextStore.make(client))
     const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
+    const dedicated = Effect.map(
+      Effect.provide(PostgresClient.make({ ...resolved, maxOpenConns: 1, maxIdleConns: 1 }), Reactivity.layer),
+      (one) => ({ ...SqlTemplates.tracedStatements("postgresql", one), transaction: one.transaction })
+    )
     const backend: BackendShape = {
       name: resolved.name,
       kind: "postgresql",
@@ -108,6 +112,8 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       stream: client.stream,
       transaction: client.transaction,
       alone: basics.alone,
+      // What is spoken with through a stream has one session.
+      ...(resolved.stream === undefined ? { dedicated } : {}),
       readOnly: client.readOnly,
       agentSql: PostgresAgentSql.make(client),
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),
