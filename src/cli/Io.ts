@@ -62,7 +62,7 @@ export const fromProcess = (): IoShape => {
     err: (text) => write(stderr, text),
     stdin: Effect.tryPromise({
       try: readAll,
-      catch: () => invalidInput("cli", "standard input", "cannot be read", "text in UTF-8")
+      catch: () => invalidInput({ operation: "cli" }, "standard input", "cannot be read", "text in UTF-8")
     }),
     columns: stdout.isTTY ? stdout.columns || 80 : undefined,
     colors: colorful(stdout),

@@ -54,7 +54,7 @@ const parameter = (text: string, index: number): Effect.Effect<SqlValue, Invalid
   const refused = (problem: string) =>
     Effect.fail(
       invalidInput(
-        "cli.param",
+        { operation: "cli.param" },
         `param[${index}]`,
         problem,
         `JSON, such as 1, '"text"' (with its double quotes), null, true, or {"$base64": "…"} for bytes`

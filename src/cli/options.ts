@@ -79,7 +79,7 @@ export const textOf = (field: string, argument: string): Effect.Effect<string, I
   Effect.gen(function* () {
     const text = argument === "-" ? yield* Effect.flatMap(Io, (io) => io.stdin) : argument
     if (text.trim() !== "") return text
-    return yield* invalidInput("cli", field, "is empty", "text, or - with text on standard input")
+    return yield* invalidInput({ operation: "cli" }, field, "is empty", "text, or - with text on standard input")
   })
 
 /**
@@ -101,5 +101,6 @@ export const collection = Options.text("collection").pipe(
 export const filterOf = (operation: string, text: string): Effect.Effect<FilterInput, InvalidInput> =>
   Effect.try({
     try: (): FilterInput => JSON.parse(text),
-    catch: () => invalidInput(operation, "filter", "is not valid JSON", `an object such as {"year": {"$gte": 2024}}`)
+    catch: () =>
+      invalidInput({ operation }, "filter", "is not valid JSON", `an object such as {"year": {"$gte": 2024}}`)
   })

@@ -546,7 +546,7 @@ export const workspaceSuite: Suite = {
     const guard = WorkspaceGuard.of({
       check: ({ content, path }) =>
         path === "AGENTS.md" && content.includes(refused)
-          ? Effect.fail(invalidInput("guard", "content", "tells the agent what to do", "other words"))
+          ? Effect.fail(invalidInput({ operation: "guard" }, "content", "tells the agent what to do", "other words"))
           : Effect.void
     })
     const guarded = Layer.provide(WorkspaceLive.layer, Layer.succeed(WorkspaceGuard, guard))

@@ -382,16 +382,26 @@ export const retryPolicy: Schedule.Schedule<unknown, unknown> = Schedule.exponen
 )
 
 /**
- * An `InvalidInput` in one line.
+ * Where an error happened.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ErrorContext {
+  /** The name of the backend, as in the hub. */
+  readonly backend: string
+  readonly operation: string
+}
+
+/**
+ * An `InvalidInput` that says who refuses which field, why, and what is allowed there. What has no backend leaves it out.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const invalidInput = (
-  operation: string,
+  at: Pick<ErrorContext, "operation"> & Partial<ErrorContext>,
   field: string,
   problem: string,
-  allowed: string,
-  backend = "primary"
-): InvalidInput =>
-  new InvalidInput({ backend, operation, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })
+  allowed: string
+): InvalidInput => new InvalidInput({ ...at, field, allowed, message: `${field} ${problem}; allowed: ${allowed}` })

@@ -16,10 +16,10 @@ import {
   DbReadOnly,
   DbTimeout,
   DbUnsupported,
+  type ErrorContext,
   InvalidInput,
   isDbError
 } from "./DbError.js"
-import type { ErrorContext } from "./SqliteErrors.js"
 
 /** What a table entry builds an error from; its message is made safe already. */
 interface Refusal extends ErrorContext {

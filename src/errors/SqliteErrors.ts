@@ -15,20 +15,10 @@ import {
   DbQuery,
   DbReadOnly,
   DbTimeout,
+  type ErrorContext,
   InvalidInput,
   isDbError
 } from "./DbError.js"
-
-/**
- * Where an engine's error happened.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ErrorContext {
-  readonly backend: string
-  readonly operation: string
-}
 
 /** What a table entry builds an error from: where it happened, the engine's code, and its message made safe. */
 interface Refusal extends ErrorContext {

@@ -6,7 +6,15 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { DbConflict, type DbError, DbUnsupported, MigrationError, NotFound } from "../errors/index.js"
+import {
+  DbConflict,
+  type DbError,
+  DbUnsupported,
+  type ErrorContext,
+  invalidInput,
+  MigrationError,
+  NotFound
+} from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
 import * as StoreTexts from "../services/StoreTexts.js"
@@ -16,10 +24,8 @@ import {
   Filter,
   Highlight,
   type JsonObject,
-  type Origin,
   QuerySyntax,
   Records,
-  refuse,
   TextAnalysis
 } from "../vector/index.js"
 
@@ -72,7 +78,7 @@ export interface TextEngine {
   readonly filter: (filter: Filter.Filter) => Fragment
   /** A condition that `t.id` is one of these. */
   readonly isOneOf: (ids: ReadonlyArray<string>) => Fragment
-  readonly readMetadata: (row: Row, at: Origin) => Effect.Effect<JsonObject, DbError>
+  readonly readMetadata: (row: Row, at: ErrorContext) => Effect.Effect<JsonObject, DbError>
   /** The table that an error says is missing. */
   readonly missingTable: (error: DbError) => string | undefined
 }
@@ -116,7 +122,10 @@ export const make = (
 ): Context.Tag.Service<TextStore> => {
   const tableOf = ({ id }: Collection) => `db_hub_texts_${id}`
 
-  const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
+  const operation = <A>(
+    name: string,
+    body: (at: ErrorContext) => Effect.Effect<A, DbError>
+  ): Effect.Effect<A, DbError> => {
     const at = { operation: `TextStore.${name}`, backend: backend.name }
     return Effect.catchAll(
       Effect.suspend(() => body(at)),
@@ -130,7 +139,7 @@ export const make = (
     )
   }
 
-  const unknown = (name: string, at: Origin): Effect.Effect<never, DbError> =>
+  const unknown = (name: string, at: ErrorContext): Effect.Effect<never, DbError> =>
     Effect.flatMap(backend.query("SELECT name FROM db_hub_text_collections ORDER BY name LIMIT 1000"), (rows) => {
       const near = nearest(
         name,
@@ -142,7 +151,7 @@ export const make = (
       )
     })
 
-  const find = (name: string, at: Origin): Effect.Effect<Collection | undefined, DbError> =>
+  const find = (name: string, at: ErrorContext): Effect.Effect<Collection | undefined, DbError> =>
     Effect.flatMap(Records.checkName(name, at), () =>
       Effect.flatMap(
         backend.query("SELECT id, language FROM db_hub_text_collections WHERE name = ?", [name]),
@@ -161,23 +170,23 @@ export const make = (
       )
     )
 
-  const get = (name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+  const get = (name: string, at: ErrorContext): Effect.Effect<Collection, DbError> =>
     Effect.flatMap(find(name, at), (found) => (found === undefined ? unknown(name, at) : Effect.succeed(found)))
 
-  const readRow = (row: Row, at: Origin): Effect.Effect<StoredText, DbError> =>
+  const readRow = (row: Row, at: ErrorContext): Effect.Effect<StoredText, DbError> =>
     Effect.map(engine.readMetadata(row, at), (metadata) => ({
       id: String(row["id"]),
       text: String(row["text"]),
       metadata
     }))
 
-  const checkRecords = (records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
+  const checkRecords = (records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: ErrorContext) =>
     Effect.gen(function* () {
       const checked = new Map<string, Records.CheckedText>()
       for (const [i, each] of records.entries()) {
         const record = yield* Records.checkText(each, fieldOf(i), at)
         if (checked.has(record.id)) {
-          return yield* refuse(at, `${fieldOf(i)}.id`, "repeats that of another record", "each id once")
+          return yield* invalidInput(at, `${fieldOf(i)}.id`, "repeats that of another record", "each id once")
         }
         checked.set(record.id, record)
       }
@@ -188,7 +197,7 @@ export const make = (
   /** Collections of the hub's own, which are made once: no need to look them up again. */
   const own = new Map<string, Collection>()
 
-  const getOwn = (name: string, at: Origin): Effect.Effect<Collection, DbError> => {
+  const getOwn = (name: string, at: ErrorContext): Effect.Effect<Collection, DbError> => {
     const known = own.get(name)
     if (known !== undefined) return Effect.succeed(known)
     return Effect.tap(get(name, at), (found) => Effect.sync(() => ownNames.has(name) && own.set(name, found)))
@@ -197,7 +206,7 @@ export const make = (
   const analyze = (batch: ReadonlyArray<Records.CheckedText>, { language }: Collection) =>
     batch.map((record) => ({ ...record, terms: TextAnalysis.terms(record.text, language) }))
 
-  const add = (name: string, records: ReadonlyArray<unknown>, at: Origin) =>
+  const add = (name: string, records: ReadonlyArray<unknown>, at: ErrorContext) =>
     Effect.gen(function* () {
       const [first = [], ...rest] = batches(yield* checkRecords(records, (i) => `records[${i}]`, at))
       if (first.length === 0) return yield* Effect.asVoid(getOwn(name, at))
@@ -211,7 +220,7 @@ export const make = (
       )
     })
 
-  const insert = (name: string, records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: Origin) =>
+  const insert = (name: string, records: ReadonlyArray<unknown>, fieldOf: (i: number) => string, at: ErrorContext) =>
     Effect.gen(function* () {
       const checked = yield* checkRecords(records, fieldOf, at)
       const write = Effect.flatMap(get(name, at), (collection) =>
@@ -224,7 +233,7 @@ export const make = (
       yield* backend.transaction(write)
     })
 
-  const remove = (name: string, condition: Fragment, at: Origin): Effect.Effect<number, DbError> =>
+  const remove = (name: string, condition: Fragment, at: ErrorContext): Effect.Effect<number, DbError> =>
     backend.transaction(Effect.flatMap(get(name, at), ({ id }) => engine.remove(id, condition)))
 
   const isMatch = (query: QuerySyntax.Query, { language }: Collection, row: Row) =>
@@ -263,7 +272,7 @@ export const make = (
         Effect.gen(function* () {
           const { language = "english" } = options
           if (!TextAnalysis.isLanguage(language)) {
-            return yield* refuse(at, "language", "is unknown", TextAnalysis.languages.join(", "))
+            return yield* invalidInput(at, "language", "is unknown", TextAnalysis.languages.join(", "))
           }
           let found = yield* find(name, at)
           if (found === undefined) {
@@ -300,7 +309,7 @@ export const make = (
     search: (name, text, options = {}) =>
       operation("search", (at) =>
         Effect.gen(function* () {
-          if (typeof text !== "string") return yield* refuse(at, "text", "is not text", "a string")
+          if (typeof text !== "string") return yield* invalidInput(at, "text", "is not text", "a string")
           const limit = yield* Records.checkLimit(options.limit ?? 10, "limit", at)
           const filter =
             options.filter === undefined ? undefined : engine.filter(yield* Filter.parse(options.filter, at))
@@ -383,7 +392,7 @@ export const make = (
         backend.transaction(
           Effect.gen(function* () {
             if (ownNames.has(name))
-              return yield* refuse(at, "collection", "is the hub's own", "those made by a program")
+              return yield* invalidInput(at, "collection", "is the hub's own", "those made by a program")
             const { id } = yield* get(name, at)
             yield* backend.execute("DELETE FROM db_hub_text_collections WHERE id = ?", [id])
             yield* Effect.forEach(engine.drop(id), (sql) => backend.execute(sql))
@@ -393,14 +402,14 @@ export const make = (
   }
 }
 
-const notMigrated = (at: Origin): MigrationError =>
+const notMigrated = (at: ErrorContext): MigrationError =>
   new MigrationError({
     ...at,
     reason: "not-migrated",
     message: "The tables of the text store do not exist yet: run the migrations (`db-hub migrate`)"
   })
 
-const otherSettings = (found: Collection, at: Origin): DbConflict =>
+const otherSettings = (found: Collection, at: ErrorContext): DbConflict =>
   new DbConflict({
     ...at,
     reason: "unique",

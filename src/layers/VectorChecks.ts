@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { type InvalidInput, MigrationError } from "../errors/index.js"
-import { type Origin, Records, refuse } from "../vector/index.js"
+import { type ErrorContext, type InvalidInput, invalidInput, MigrationError } from "../errors/index.js"
+import { Records } from "../vector/index.js"
 
 /** Records checked between two pauses. */
 const stretch = 64
@@ -21,7 +21,7 @@ export const records = (
   input: ReadonlyArray<unknown>,
   fieldOf: (i: number) => string,
   collection: Parameters<typeof Records.checkRecord>[2],
-  at: Origin,
+  at: ErrorContext,
   pause: Effect.Effect<void>
 ) =>
   Effect.gen(function* () {
@@ -31,7 +31,7 @@ export const records = (
       const record = yield* Records.checkRecord(input[i], fieldOf(i), collection, at)
       const earlier = positions.get(record.id)
       if (earlier !== undefined) {
-        const repeated: InvalidInput = refuse(
+        const repeated: InvalidInput = invalidInput(
           at,
           `${fieldOf(i)}.id`,
           `repeats that of ${fieldOf(earlier)}`,
@@ -50,7 +50,7 @@ export const records = (
  * @since 0.1.0
  * @category errors
  */
-export const notMigrated = (at: Origin): MigrationError =>
+export const notMigrated = (at: ErrorContext): MigrationError =>
   new MigrationError({
     ...at,
     reason: "not-migrated",

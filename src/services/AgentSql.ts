@@ -109,12 +109,15 @@ export const limitsOf = (
   }
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isInteger(value) || value < 1 || value > 2 ** 30) {
-      return Effect.fail(invalidInput("agentSql", name, "is no limit", "a whole number from 1", backend))
+      return Effect.fail(invalidInput({ operation: "agentSql", backend }, name, "is no limit", "a whole number from 1"))
     }
   }
-  if (sql.trim() === "") return Effect.fail(invalidInput("agentSql", "sql", "is empty", "one statement", backend))
+  if (sql.trim() === "")
+    return Effect.fail(invalidInput({ operation: "agentSql", backend }, "sql", "is empty", "one statement"))
   return sql.length > maxSql
-    ? Effect.fail(invalidInput("agentSql", "sql", "is too long", `at most ${maxSql} characters`, backend))
+    ? Effect.fail(
+        invalidInput({ operation: "agentSql", backend }, "sql", "is too long", `at most ${maxSql} characters`)
+      )
     : Effect.succeed(limits)
 }
 

@@ -228,7 +228,7 @@ export const http = (
 ): Effect.Effect<number, DbConnection | InvalidInput, Scope.Scope> =>
   Effect.gen(function* () {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      return yield* invalidInput("mcp.http", "port", "is none", "0, for any that is free, to 65535")
+      return yield* invalidInput({ operation: "mcp.http" }, "port", "is none", "0, for any that is free, to 65535")
     }
     const runtime = yield* Effect.runtime<never>()
     const instance = NodeCrypto.randomUUID()

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type DbError, type EmbeddingError, NotFound } from "../errors/index.js"
+import { type DbError, type EmbeddingError, type ErrorContext, invalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
 import * as SearchLive from "../layers/search/SearchLive.js"
 import { cut, defaultLimits } from "../services/AgentRows.js"
@@ -13,7 +13,7 @@ import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { FoundMemory, Memory, MemoryStore, SearchMemoriesRequest } from "../services/MemoryStore.js"
 import type { Ranks, SearchCollectionInfo, SearchResult } from "../services/Search.js"
-import { type FilterInput, type Origin, refuse } from "../vector/index.js"
+import type { FilterInput } from "../vector/index.js"
 import type { Arguments } from "./Declarations.js"
 
 /**
@@ -101,11 +101,11 @@ const isRequests = (error: DbError): boolean => error._tag === "InvalidInput" ||
  */
 export const search = (backend: BackendShape, request: Request, { embeddings, memories }: Sources) =>
   Effect.gen(function* () {
-    const at: Origin = { operation: "db_hub_search", backend: backend.name }
+    const at: ErrorContext = { operation: "db_hub_search", backend: backend.name }
     const { filter, limit = 10, mode, query, vector } = request
-    if (limit > maxLimit) return yield* refuse(at, "limit", "is too large", `1 to ${maxLimit}`)
+    if (limit > maxLimit) return yield* invalidInput(at, "limit", "is too large", `1 to ${maxLimit}`)
     if (query === undefined && vector === undefined) {
-      return yield* refuse(at, "query", "is missing", "query, vector or both")
+      return yield* invalidInput(at, "query", "is missing", "query, vector or both")
     }
     /** One question for all, memories too: it is embedded once. */
     const model = embeddings && { ...embeddings, embed: yield* Effect.cachedFunction(embeddings.embed) }
@@ -117,7 +117,7 @@ export const search = (backend: BackendShape, request: Request, { embeddings, me
     if (unknown !== undefined) return yield* unknownCollection(unknown, [...known], at)
     const ofMemories = asked === undefined || asked.includes(memoriesName) ? memories : undefined
     if (ofMemories !== undefined && filter !== undefined && asked !== undefined) {
-      return yield* refuse(at, "filter", "is on the metadata of collections", "no filter, or not in memories")
+      return yield* invalidInput(at, "filter", "is on the metadata of collections", "no filter, or not in memories")
     }
 
     /** Whether a search that asks for nothing particular finds something in a collection. */
@@ -170,7 +170,7 @@ export const search = (backend: BackendShape, request: Request, { embeddings, me
     }
   })
 
-const unknownCollection = (name: string, there: ReadonlyArray<string>, at: Origin): NotFound => {
+const unknownCollection = (name: string, there: ReadonlyArray<string>, at: ErrorContext): NotFound => {
   const near = nearest(name, there)
   const some = there.slice(0, maxNames).join(", ") + (there.length > maxNames ? " …" : "")
   return new NotFound({

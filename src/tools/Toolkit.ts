@@ -187,11 +187,17 @@ const kindOf = (property: Readonly<Record<string, unknown>>): string => {
 const wrong = (name: ToolName, issue: ParseResult.ArrayFormatterIssue | undefined): InvalidInput => {
   const properties = jsonSchemaOf(name)["properties"] as Readonly<Record<string, Readonly<Record<string, unknown>>>>
   const all = Object.keys(properties).join(", ")
-  if (issue === undefined || issue.path.length === 0) return invalidInput(name, "arguments", "are no object", all)
+  if (issue === undefined || issue.path.length === 0)
+    return invalidInput({ operation: name }, "arguments", "are no object", all)
   const field = issue.path.map(String).join(".")
   const property = properties[String(issue.path[0])]
-  if (property === undefined) return invalidInput(name, field, "is no argument of this tool", all)
-  return invalidInput(name, field, issue._tag === "Missing" ? "is missing" : "is not valid", kindOf(property))
+  if (property === undefined) return invalidInput({ operation: name }, field, "is no argument of this tool", all)
+  return invalidInput(
+    { operation: name },
+    field,
+    issue._tag === "Missing" ? "is missing" : "is not valid",
+    kindOf(property)
+  )
 }
 
 const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either<Arguments<Name>, InvalidInput> => {
@@ -401,11 +407,10 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
               ? undefined
               : yield* Effect.mapError(outputFile(output, folder, false), () =>
                   invalidInput(
-                    "db_hub_backup",
+                    { operation: "db_hub_backup", backend: from.name },
                     "output",
                     "leads out of the backup folder",
-                    "a name below it",
-                    from.name
+                    "a name below it"
                   )
                 )
           const made = yield* Actions.backup(from, {

@@ -160,7 +160,12 @@ export const make = (options: {
   const refusal = (write: Write, raw: boolean): DbError | undefined => {
     const shape = shapeOf(write.sql, write.backend.dialect.lexical)
     if (shape.verb === "" && write.sql.trim() === "") {
-      return invalidInput("db_hub_execute", "sql", "is empty", "one statement", write.backend.name)
+      return invalidInput(
+        { operation: "db_hub_execute", backend: write.backend.name },
+        "sql",
+        "is empty",
+        "one statement"
+      )
     }
     if (allowed(shape, options.dmlOnly) || (raw && !options.dmlOnly)) return undefined
     return new DbReadOnly({
@@ -248,7 +253,7 @@ export const make = (options: {
         ? Effect.void
         : Effect.fail(
             invalidInput(
-              "db_hub_execute",
+              { operation: "db_hub_execute" },
               "code",
               "is not one for exactly this statement, these values and this backend, or was used or is too old",
               "the code of a plan of the last 10 minutes"

@@ -8,7 +8,8 @@ import * as NodePath from "node:path"
 import * as Effect from "effect/Effect"
 import { type InvalidInput, invalidInput } from "../errors/DbError.js"
 
-const refused = (problem: string, allowed: string) => invalidInput("cli.backup", "output", problem, allowed)
+const refused = (problem: string, allowed: string) =>
+  invalidInput({ operation: "cli.backup" }, "output", problem, allowed)
 
 /** The real path of a file whose last parts may not exist yet; throws at a link that leads nowhere. */
 const realPath = (path: string): string =>

@@ -18,17 +18,9 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import type { InvalidInput } from "../errors/index.js"
+import { type ErrorContext, type InvalidInput, invalidInput } from "../errors/index.js"
 import { compareCodePoints } from "./CodePoint.js"
-import {
-  isPlainObject,
-  isStorableText,
-  type JsonObject,
-  type JsonScalar,
-  maxDepth,
-  type Origin,
-  refuse
-} from "./Json.js"
+import { isPlainObject, isStorableText, type JsonObject, type JsonScalar, maxDepth } from "./Json.js"
 
 /**
  * @since 0.1.0
@@ -121,11 +113,14 @@ const isScalar = (u: unknown): u is JsonScalar =>
  * @since 0.1.0
  * @category parsing
  */
-export const parse = (input: unknown, origin: Origin = { operation: "Filter.parse", backend: "primary" }): Parsed => {
+export const parse = (
+  input: unknown,
+  origin: ErrorContext = { operation: "Filter.parse", backend: "primary" }
+): Parsed => {
   let conditions = 0
 
   const fail = (field: string, problem: string, allowed: string): Parsed<never> =>
-    Either.left(refuse(origin, field, problem, allowed))
+    Either.left(invalidInput(origin, field, problem, allowed))
 
   const object = (value: unknown, field: string, depth: number, allowed: string) =>
     depth > maxDepth

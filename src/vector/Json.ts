@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import { type InvalidInput, invalidInput } from "../errors/index.js"
+import { type ErrorContext, type InvalidInput, invalidInput } from "../errors/index.js"
 
 /**
  * @since 0.1.0
@@ -26,27 +26,6 @@ export type JsonValue = JsonScalar | ReadonlyArray<JsonValue> | JsonObject
  * @category models
  */
 export type JsonObject = { readonly [key: string]: JsonValue }
-
-/**
- * Who refuses an input: the names that go into the `InvalidInput`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Origin {
-  readonly operation: string
-  /** The name of the backend, as in the hub. */
-  readonly backend: string
-}
-
-/**
- * An `InvalidInput` that says who refuses which field, why, and what is allowed there.
- *
- * @since 0.1.0
- * @category validation
- */
-export const refuse = (origin: Origin, field: string, problem: string, allowed: string): InvalidInput =>
-  invalidInput(origin.operation, field, problem, allowed, origin.backend)
 
 /**
  * Levels that metadata and filters may nest.
@@ -76,17 +55,17 @@ export const isPlainObject = (u: unknown): u is { readonly [key: string]: unknow
  */
 export const isStorableText = (text: string): boolean => !text.includes("\u0000") && text.isWellFormed()
 
-const check = (value: unknown, field: string, depth: number, origin: Origin): InvalidInput | undefined => {
+const check = (value: unknown, field: string, depth: number, origin: ErrorContext): InvalidInput | undefined => {
   if (value === null || typeof value === "boolean") return undefined
   if (typeof value === "string") {
     return isStorableText(value)
       ? undefined
-      : refuse(origin, field, "cannot be stored as text", "well-formed Unicode without U+0000")
+      : invalidInput(origin, field, "cannot be stored as text", "well-formed Unicode without U+0000")
   }
   if (typeof value === "number") {
-    return Number.isFinite(value) ? undefined : refuse(origin, field, "is not finite", "finite numbers")
+    return Number.isFinite(value) ? undefined : invalidInput(origin, field, "is not finite", "finite numbers")
   }
-  if (depth >= maxDepth) return refuse(origin, field, "is nested too deeply", `at most ${maxDepth} levels`)
+  if (depth >= maxDepth) return invalidInput(origin, field, "is nested too deeply", `at most ${maxDepth} levels`)
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const problem = check(value[i], `${field}[${i}]`, depth + 1, origin)
@@ -97,14 +76,14 @@ const check = (value: unknown, field: string, depth: number, origin: Origin): In
   if (isPlainObject(value)) {
     for (const key of Object.keys(value)) {
       if (!isStorableText(key)) {
-        return refuse(origin, field, "has a key that cannot be stored", "well-formed Unicode without U+0000")
+        return invalidInput(origin, field, "has a key that cannot be stored", "well-formed Unicode without U+0000")
       }
       const problem = check(value[key], `${field}.${key}`, depth + 1, origin)
       if (problem !== undefined) return problem
     }
     return undefined
   }
-  return refuse(
+  return invalidInput(
     origin,
     field,
     `is ${value === undefined ? "undefined" : `a ${typeof value} that is not JSON`}`,
@@ -121,9 +100,9 @@ const check = (value: unknown, field: string, depth: number, origin: Origin): In
 export const parseJsonObject = (
   input: unknown,
   field: string,
-  origin: Origin = { operation: "parseJsonObject", backend: "primary" }
+  origin: ErrorContext = { operation: "parseJsonObject", backend: "primary" }
 ): Either.Either<JsonObject, InvalidInput> => {
-  if (!isPlainObject(input)) return Either.left(refuse(origin, field, "is not an object", "a plain object"))
+  if (!isPlainObject(input)) return Either.left(invalidInput(origin, field, "is not an object", "a plain object"))
   const problem = check(input, field, 0, origin)
   return problem === undefined ? Either.right(input as JsonObject) : Either.left(problem)
 }

@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import type { InvalidInput } from "../errors/index.js"
-import { isPlainObject, type JsonObject, type JsonValue, type Origin, parseJsonObject, refuse } from "./Json.js"
+import { type ErrorContext, type InvalidInput, invalidInput } from "../errors/index.js"
+import { isPlainObject, type JsonObject, type JsonValue, parseJsonObject } from "./Json.js"
 
 const isObject = (value: JsonValue | undefined): value is JsonObject => isPlainObject(value)
 
@@ -32,11 +32,13 @@ export const setField = (
   target: JsonObject,
   path: ReadonlyArray<string>,
   value: JsonValue,
-  origin: Origin
+  origin: ErrorContext
 ): Either.Either<JsonObject, InvalidInput> => {
   const changed = put(target, path, value)
   return changed === undefined
-    ? Either.left(refuse(origin, "path", "does not lead through objects", "at least one key; objects all the way"))
+    ? Either.left(
+        invalidInput(origin, "path", "does not lead through objects", "at least one key; objects all the way")
+      )
     : parseJsonObject(changed, "value", origin)
 }
 

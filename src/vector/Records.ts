@@ -4,10 +4,10 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import type { DimensionMismatch, InvalidInput } from "../errors/index.js"
+import { type DimensionMismatch, type ErrorContext, type InvalidInput, invalidInput } from "../errors/index.js"
 import type { Metric } from "./Distance.js"
 import * as Filter from "./Filter.js"
-import { isStorableText, type Origin, parseJsonObject, refuse } from "./Json.js"
+import { isStorableText, parseJsonObject } from "./Json.js"
 import { parseVector } from "./Vectors.js"
 
 export { parseVector }
@@ -58,11 +58,11 @@ const metrics: ReadonlyArray<Metric> = ["cosine", "dot", "l2"]
  * @since 0.1.0
  * @category validation
  */
-export const checkName = (name: unknown, origin: Origin): Checked<string> =>
+export const checkName = (name: unknown, origin: ErrorContext): Checked<string> =>
   check(
     typeof name === "string" && name.length >= 1 && name.length <= 200 && !/[\p{Cc}\p{Surrogate}]/u.test(name),
     name as string,
-    () => refuse(origin, "collection", "is not a name", "1 to 200 characters without control characters")
+    () => invalidInput(origin, "collection", "is not a name", "1 to 200 characters without control characters")
   )
 
 /**
@@ -71,16 +71,18 @@ export const checkName = (name: unknown, origin: Origin): Checked<string> =>
  */
 export const checkSettings = (
   settings: { readonly dimension: number; readonly metric?: Metric; readonly model?: string },
-  origin: Origin
+  origin: ErrorContext
 ): Checked<CollectionSettings> =>
   Either.gen(function* () {
     const { dimension, metric = "cosine", model = null } = settings
     yield* check(Number.isInteger(dimension) && dimension >= 1 && dimension <= 65535, undefined, () =>
-      refuse(origin, "dimension", "is out of range", "a whole number from 1 to 65535")
+      invalidInput(origin, "dimension", "is out of range", "a whole number from 1 to 65535")
     )
-    yield* check(metrics.includes(metric), undefined, () => refuse(origin, "metric", "is unknown", metrics.join(", ")))
+    yield* check(metrics.includes(metric), undefined, () =>
+      invalidInput(origin, "metric", "is unknown", metrics.join(", "))
+    )
     yield* check(model === null || (model.length <= 200 && isStorableText(model)), undefined, () =>
-      refuse(origin, "model", "is not a name", "up to 200 characters of well-formed Unicode without U+0000")
+      invalidInput(origin, "model", "is not a name", "up to 200 characters of well-formed Unicode without U+0000")
     )
     return { dimension, metric, model }
   })
@@ -99,21 +101,21 @@ export const ownPrefix = "db_hub_"
  */
 export const isOwn = (collection: string): boolean => collection.startsWith(ownPrefix)
 
-const checkId = (id: unknown, field: string, origin: Origin): Checked<string> =>
+const checkId = (id: unknown, field: string, origin: ErrorContext): Checked<string> =>
   check(
     typeof id === "string" && id.length >= 1 && Buffer.byteLength(id) <= 512 && isStorableText(id),
     id as string,
-    () => refuse(origin, field, "is not an id", "1 to 512 bytes of well-formed Unicode without U+0000")
+    () => invalidInput(origin, field, "is not an id", "1 to 512 bytes of well-formed Unicode without U+0000")
   )
 
 /**
  * @since 0.1.0
  * @category validation
  */
-export const checkIds = (ids: unknown, origin: Origin): Checked<ReadonlyArray<string>> =>
+export const checkIds = (ids: unknown, origin: ErrorContext): Checked<ReadonlyArray<string>> =>
   Array.isArray(ids)
     ? Either.all(ids.map((id, i) => checkId(id, `ids[${i}]`, origin)))
-    : Either.left(refuse(origin, "ids", "is not a list", "a list of ids"))
+    : Either.left(invalidInput(origin, "ids", "is not a list", "a list of ids"))
 
 /**
  * Only that it is one: each record is checked as its turn comes.
@@ -121,8 +123,8 @@ export const checkIds = (ids: unknown, origin: Origin): Checked<ReadonlyArray<st
  * @since 0.1.0
  * @category validation
  */
-export const checkList = <A>(records: ReadonlyArray<A>, origin: Origin): Checked<ReadonlyArray<A>> =>
-  check(Array.isArray(records), records, () => refuse(origin, "records", "is not a list", "a list of records"))
+export const checkList = <A>(records: ReadonlyArray<A>, origin: ErrorContext): Checked<ReadonlyArray<A>> =>
+  check(Array.isArray(records), records, () => invalidInput(origin, "records", "is not a list", "a list of records"))
 
 /**
  * @since 0.1.0
@@ -132,13 +134,13 @@ export const checkRecord = (
   record: unknown,
   field: string,
   collection: CollectionSettings & { readonly name: string },
-  origin: Origin
+  origin: ErrorContext
 ): Checked<CheckedRecord, InvalidInput | DimensionMismatch> =>
   Either.gen(function* () {
     const { id, metadata, text, vector } = yield* check(
       typeof record === "object" && record !== null,
       record as { readonly [field: string]: unknown },
-      () => refuse(origin, field, "is not a record", "{ id, vector, metadata?, text? }")
+      () => invalidInput(origin, field, "is not a record", "{ id, vector, metadata?, text? }")
     )
     return {
       id: yield* checkId(id, `${field}.id`, origin),
@@ -147,7 +149,7 @@ export const checkRecord = (
       text: yield* check(
         text === undefined || text === null || (typeof text === "string" && isStorableText(text)),
         (text as string | undefined) ?? null,
-        () => refuse(origin, `${field}.text`, "cannot be stored", "well-formed Unicode text without U+0000")
+        () => invalidInput(origin, `${field}.text`, "cannot be stored", "well-formed Unicode text without U+0000")
       )
     }
   })
@@ -158,14 +160,14 @@ export const checkRecord = (
  */
 export const checkSearch = (
   options: { readonly k?: number; readonly minScore?: number; readonly filter?: Filter.FilterInput },
-  origin: Origin
+  origin: ErrorContext
 ): Checked<CheckedSearch> => {
   const { filter, k = 10, minScore } = options
   if (!Number.isSafeInteger(k) || k < 1) {
-    return Either.left(refuse(origin, "k", "is not a number of results", "a whole number from 1"))
+    return Either.left(invalidInput(origin, "k", "is not a number of results", "a whole number from 1"))
   }
   if (minScore !== undefined && (typeof minScore !== "number" || Number.isNaN(minScore))) {
-    return Either.left(refuse(origin, "minScore", "is not a score", "a number"))
+    return Either.left(invalidInput(origin, "minScore", "is not a score", "a number"))
   }
   if (filter === undefined) return Either.right({ k, minScore, filter })
   return Either.map(Filter.parse(filter, origin), (filter) => ({ k, minScore, filter }))
@@ -196,12 +198,12 @@ export const longestText = 262_144
  * @since 0.1.0
  * @category validation
  */
-export const checkText = (record: unknown, field: string, origin: Origin): Checked<CheckedText> =>
+export const checkText = (record: unknown, field: string, origin: ErrorContext): Checked<CheckedText> =>
   Either.gen(function* () {
     const { id, metadata, text } = yield* check(
       typeof record === "object" && record !== null,
       record as { readonly [field: string]: unknown },
-      () => refuse(origin, field, "is not a record", "{ id, text, metadata? }")
+      () => invalidInput(origin, field, "is not a record", "{ id, text, metadata? }")
     )
     return {
       id: yield* checkId(id, `${field}.id`, origin),
@@ -209,7 +211,7 @@ export const checkText = (record: unknown, field: string, origin: Origin): Check
         typeof text === "string" && isStorableText(text) && Buffer.byteLength(text) <= longestText,
         text as string,
         () =>
-          refuse(
+          invalidInput(
             origin,
             `${field}.text`,
             "cannot be stored",
@@ -226,7 +228,7 @@ export const checkText = (record: unknown, field: string, origin: Origin): Check
  * @since 0.1.0
  * @category validation
  */
-export const checkLimit = (limit: unknown, field: string, origin: Origin): Checked<number> =>
+export const checkLimit = (limit: unknown, field: string, origin: ErrorContext): Checked<number> =>
   check(Number.isSafeInteger(limit) && (limit as number) >= 1 && (limit as number) <= 10_000, limit as number, () =>
-    refuse(origin, field, "is not a number of results", "a whole number from 1 to 10000")
+    invalidInput(origin, field, "is not a number of results", "a whole number from 1 to 10000")
   )

@@ -4,9 +4,8 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import { DimensionMismatch, type InvalidInput } from "../errors/index.js"
+import { DimensionMismatch, type ErrorContext, type InvalidInput, invalidInput } from "../errors/index.js"
 import type { Metric } from "./Distance.js"
-import { type Origin, refuse } from "./Json.js"
 
 /**
  * Takes a vector into 32-bit floats, always as a copy. Fails with `DimensionMismatch`, or with `InvalidInput` for a
@@ -19,9 +18,9 @@ export const parseVector = (
   input: unknown,
   field: string,
   collection: { readonly name: string; readonly dimension: number; readonly metric: Metric },
-  origin: Origin = { operation: "parseVector", backend: "primary" }
+  origin: ErrorContext = { operation: "parseVector", backend: "primary" }
 ): Either.Either<Float32Array, InvalidInput | DimensionMismatch> => {
-  const fail = (problem: string, allowed: string) => Either.left(refuse(origin, field, problem, allowed))
+  const fail = (problem: string, allowed: string) => Either.left(invalidInput(origin, field, problem, allowed))
   if (!(input instanceof Float32Array) && !Array.isArray(input)) {
     return fail("is not a vector", "a Float32Array or an array of numbers")
   }

@@ -16,9 +16,7 @@ export {
   type JsonObject,
   type JsonScalar,
   type JsonValue,
-  type Origin,
-  parseJsonObject,
-  refuse
+  parseJsonObject
 } from "./Json.js"
 export * as JsonPatch from "./JsonPatch.js"
 export * as Mmr from "./Mmr.js"

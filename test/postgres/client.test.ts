@@ -521,6 +521,25 @@ describe.skipIf(noServer)("PostgresClient", () => {
       )
     )
 
+    it.live("what is refused names the backend", () =>
+      using({ name: "reports" }, (client) =>
+        Effect.gen(function* () {
+          const calls: ReadonlyArray<Effect.Effect<unknown, DbError>> = [
+            client.query("SELECT ?", []),
+            client.query("SELECT ?", [Number.NaN]),
+            client.query("SELECT ?::int[]", [[Number.NaN]]),
+            client.query(" "),
+            client.execute("BEGIN"),
+            client.readOnly("SELECT 1", { maxRows: 0 })
+          ]
+          for (const refused of calls) {
+            const error = yield* failureOf(refused)
+            assert.deepStrictEqual([error._tag, error.backend], ["InvalidInput", "reports"])
+          }
+        })
+      )
+    )
+
     it.live(
       "1,000,000 rows are streamed in bounded memory",
       () =>

@@ -87,7 +87,7 @@ describe("the table of SQLite codes", () => {
     ]) {
       assert.strictEqual(Errors.fromSqlite(thrown, context)._tag, "DbQuery")
     }
-    const own = Errors.invalidInput("o", "f", "p", "a")
+    const own = Errors.invalidInput({ operation: "o" }, "f", "p", "a")
     assert.strictEqual(Errors.fromSqlite(own, context), own)
   })
 })

@@ -62,7 +62,7 @@ const surroundings = (config: HubConfig) =>
   )
 
 const refuse = (option: string, problem: string, allowed: string) =>
-  Effect.fail(invalidInput("cli.mcp", option, problem, allowed))
+  Effect.fail(invalidInput({ operation: "cli.mcp" }, option, problem, allowed))
 
 /** `TOOL=N` as numbers by tool. */
 const ratesOf = (rates: ReadonlyArray<string>) =>

@@ -19,7 +19,12 @@ const targetOf = (text: string): Effect.Effect<MigrationTarget, InvalidInput> =>
   if (text === "empty") return Effect.succeed(text)
   if (/^\d{1,9}$/.test(text)) return Effect.succeed(Number(text))
   return Effect.fail(
-    invalidInput("cli.migrate", "target", "is no version", "a version's number, 0 for the latest, or empty")
+    invalidInput(
+      { operation: "cli.migrate" },
+      "target",
+      "is no version",
+      "a version's number, 0 for the latest, or empty"
+    )
   )
 }
 

@@ -57,7 +57,9 @@ const documentOf = (info: SecretInfo) => ({
 const instant = (text: string) => {
   const at = new Date(text)
   return Number.isNaN(at.getTime())
-    ? Effect.fail(invalidInput("cli.secrets", "expires", "is no time", "a time such as 2027-01-31T12:00:00Z"))
+    ? Effect.fail(
+        invalidInput({ operation: "cli.secrets" }, "expires", "is no time", "a time such as 2027-01-31T12:00:00Z")
+      )
     : Effect.succeed(at)
 }
 

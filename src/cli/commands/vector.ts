@@ -159,9 +159,15 @@ const search = Command.make(
   (options) =>
     Effect.gen(function* () {
       if (Option.isSome(options.query) === Option.isSome(options.like)) {
-        return yield* invalidInput("cli.vector", "QUERY", "and --like are two ways to say it", "exactly one of them")
+        return yield* invalidInput(
+          { operation: "cli.vector" },
+          "QUERY",
+          "and --like are two ways to say it",
+          "exactly one of them"
+        )
       }
-      if (options.k < 1) return yield* invalidInput("cli.vector", "k", "is no count", "a whole number from 1")
+      if (options.k < 1)
+        return yield* invalidInput({ operation: "cli.vector" }, "k", "is no count", "a whole number from 1")
       const filter = yield* Effect.transposeMapOption(options.filter, (text) => filterOf("cli.vector", text))
       const text = yield* Effect.transposeMapOption(options.query, (query) => textOf("QUERY", query))
       const how = { k: options.k, ...(Option.isSome(filter) ? { filter: filter.value } : {}) }

@@ -125,7 +125,14 @@ export const statusError = (
 const wholeFrom = (field: string, value: number, least: number, most: number): Effect.Effect<void, InvalidInput> =>
   Number.isInteger(value) && value >= least && value <= most
     ? Effect.void
-    : Effect.fail(invalidInput("Embeddings.make", field, "is out of range", `a whole number from ${least} to ${most}`))
+    : Effect.fail(
+        invalidInput(
+          { operation: "Embeddings.make" },
+          field,
+          "is out of range",
+          `a whole number from ${least} to ${most}`
+        )
+      )
 
 /**
  * `InvalidInput` for options out of range.
@@ -136,7 +143,8 @@ const wholeFrom = (field: string, value: number, least: number, most: number): E
 export const make = (options: BatchOptions, ask: AskModel): Effect.Effect<EmbeddingsShape, InvalidInput> =>
   Effect.gen(function* () {
     const { batchSize = 64, concurrency = 4, dimension, model, retries = 4, timeout = "60 seconds" } = options
-    if (model === "") return yield* invalidInput("Embeddings.make", "model", "is empty", "the name of a model")
+    if (model === "")
+      return yield* invalidInput({ operation: "Embeddings.make" }, "model", "is empty", "the name of a model")
     yield* wholeFrom("dimension", dimension, 1, 65_535)
     yield* wholeFrom("batchSize", batchSize, 1, 10_000)
     yield* wholeFrom("concurrency", concurrency, 1, 1000)

@@ -70,7 +70,12 @@ export const make = (
     const { capacity = 100_000 } = options
     const { dimension, model } = embeddings
     if (!Number.isInteger(capacity) || capacity < 1) {
-      return yield* invalidInput("CachedEmbeddings.make", "capacity", "is no count", "a whole number from 1")
+      return yield* invalidInput(
+        { operation: "CachedEmbeddings.make" },
+        "capacity",
+        "is no count",
+        "a whole number from 1"
+      )
     }
 
     const known = (hashes: ReadonlyArray<string>): Effect.Effect<ReadonlyMap<string, Float32Array>, DbError> =>

@@ -71,7 +71,7 @@ export const make = (options: HttpOptions): Effect.Effect<EmbeddingsShape, Inval
     const { apiKey, model, url } = options
     if (!isUrl(url)) {
       const allowed = "an http or https URL without a user or password, such as http://localhost:11434/v1"
-      return yield* invalidInput("HttpEmbeddings.make", "url", "cannot be used", allowed)
+      return yield* invalidInput({ operation: "HttpEmbeddings.make" }, "url", "cannot be used", allowed)
     }
     // Its own spans and errors would quote the URL.
     const client = HttpClient.withTracerDisabledWhen(yield* HttpClient.HttpClient, () => true)

@@ -115,7 +115,7 @@ export const listing = (folder: string): Effect.Effect<Listing, InvalidInput> =>
     try: () => list(folder),
     catch: (error) =>
       invalidInput(
-        "Ingest.folder",
+        { operation: "Ingest.folder" },
         "path",
         `${folder} cannot be read (${codeOf(error)})`,
         "a folder that is there and readable"

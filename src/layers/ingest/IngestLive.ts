@@ -225,7 +225,12 @@ export const make = (
       const { chunk = defaultChunks, collection = defaultCollection, maxFileSize = 1024 * 1024 } = options
       const onProgress = options.onProgress ?? (() => Effect.void)
       if (!Number.isInteger(maxFileSize) || maxFileSize < 1) {
-        return yield* invalidInput("Ingest.folder", "maxFileSize", "is no size", "a number of bytes from 1")
+        return yield* invalidInput(
+          { operation: "Ingest.folder" },
+          "maxFileSize",
+          "is no size",
+          "a number of bytes from 1"
+        )
       }
       // Says what is wrong with the options before anything is read.
       yield* Chunking.chunk("", chunk)

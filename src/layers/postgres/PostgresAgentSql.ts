@@ -249,11 +249,11 @@ export const make =
               const { params = [] } = query
               if (count > 0 && count !== params.length) {
                 const allowed = `${count}, one per ?`
-                return Effect.fail(invalidInput("agentSql", "params", `are ${params.length}`, allowed, name))
+                return Effect.fail(invalidInput(context, "params", `are ${params.length}`, allowed))
               }
               let values: ReadonlyArray<unknown>
               try {
-                values = Values.encode(params)
+                values = Values.encode(params, name)
               } catch (cause) {
                 return Effect.fail(fromPostgres(cause, context))
               }

@@ -146,12 +146,12 @@ const refusedBecause = (context: ErrorContext, what: string): DbReadOnly =>
 export const accept = (parse: Parser, sql: string, context: ErrorContext): Effect.Effect<Accepted, DbError> =>
   Effect.gen(function* () {
     if (sql.includes("\0") || depthOf(sql) > maxDepth) {
-      return yield* invalidInput("agentSql", "sql", "is nested too deep or holds U+0000", `${maxDepth} levels`)
+      return yield* invalidInput(context, "sql", "is nested too deep or holds U+0000", `${maxDepth} levels`)
     }
     if (sql.trim() === "") return yield* notReading(context)
     const tree = yield* parsed(parse, sql, context)
     const stmts = isRecord(tree) && Array.isArray(tree["stmts"]) ? tree["stmts"] : []
-    if (stmts.length > 1) return yield* invalidInput("agentSql", "sql", "holds several statements", "one statement")
+    if (stmts.length > 1) return yield* invalidInput(context, "sql", "holds several statements", "one statement")
     const statement: unknown = stmts[0]?.stmt
     const kind = isRecord(statement) ? Object.keys(statement)[0] : undefined
     if (kind === undefined || !statements.has(kind)) return yield* notReading(context)

@@ -214,7 +214,12 @@ export const make = (
             pool.release(connection)
             resume(
               Effect.fail(
-                invalidInput(operation, "sql", "begins a transaction", "statements other than BEGIN; use `transaction`")
+                invalidInput(
+                  context(operation),
+                  "sql",
+                  "begins a transaction",
+                  "statements other than BEGIN; use `transaction`"
+                )
               )
             )
           })
@@ -288,13 +293,18 @@ export const make = (
         throw Text.needsSessionError(context(operation), text.needsSession)
       }
       if (form.portable && text.placeholders > 0 && text.placeholders !== params.length) {
-        throw invalidInput(operation, "params", `are ${params.length}`, `${text.placeholders}, one per placeholder`)
+        throw invalidInput(
+          context(operation),
+          "params",
+          `are ${params.length}`,
+          `${text.placeholders}, one per placeholder`
+        )
       }
       return {
         text,
         request: {
           text: form.portable && text.placeholders > 0 ? text.sql : sql,
-          values: params.length === 0 ? params : Values.encode(params),
+          values: params.length === 0 ? params : Values.encode(params, options.name),
           prepare: options.preparedStatements && form.prepare !== false && params.length > 0,
           ...(form.rowMode === undefined ? {} : { rowMode: form.rowMode })
         }
@@ -329,7 +339,7 @@ export const make = (
           return Effect.fail(toError(cause, operation, "no"))
         }
         return prepared.text.verb === ""
-          ? Effect.fail(invalidInput(operation, "sql", "holds no statement", "exactly one statement"))
+          ? Effect.fail(invalidInput(context(operation), "sql", "holds no statement", "exactly one statement"))
           : run(prepared, transactionOf(fiber.currentContext))
       })
 
@@ -611,7 +621,7 @@ export const make = (
     const readOnly: PostgresClient["readOnly"] = (sql, { maxRows = 100, params = [] } = {}) =>
       Effect.withFiberRuntime((fiber) => {
         if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows >= 2 ** 31 - 1) {
-          return Effect.fail(invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1"))
+          return Effect.fail(invalidInput(context("readOnly"), "maxRows", "is no row count", "a whole number from 1"))
         }
         let prepared: Prepared
         try {

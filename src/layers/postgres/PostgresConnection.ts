@@ -40,6 +40,8 @@ type Startup = () => Record<string, string>
  * @category models
  */
 export interface ConnectionConfig extends Pg.ClientConfig {
+  /** The name in the hub. */
+  readonly backend: string
   /** Server parameters that are sent with the first message. */
   readonly startup: Readonly<Record<string, string>>
 }
@@ -51,6 +53,7 @@ export interface ConnectionConfig extends Pg.ClientConfig {
  * @category models
  */
 export class Connection extends Pg.Client implements PreparedStatements {
+  readonly backend: string
   readonly born: number = performance.now()
   /** Why it is of no more use, once it is. */
   failure: unknown
@@ -65,6 +68,7 @@ export class Connection extends Pg.Client implements PreparedStatements {
 
   constructor(config: ConnectionConfig) {
     super(config)
+    this.backend = config.backend
     this.tls = config.ssl
     const self = this as unknown as { getStartupConf: Startup }
     const basic = self.getStartupConf.bind(this)
@@ -222,7 +226,7 @@ export const start = (connection: Connection, request: Request, done: Done): Job
       if (error) return settle(error, undefined)
       let encoded: ReadonlyArray<unknown>
       try {
-        encoded = Values.encodeLists(values, types)
+        encoded = Values.encodeLists(values, types, connection.backend)
       } catch (refused) {
         return settle(refused, undefined)
       }

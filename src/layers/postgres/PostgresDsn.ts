@@ -41,7 +41,7 @@ const keys: Readonly<Record<string, keyof Target>> = {
 }
 
 const fail = (problem: string, allowed: string): Parsed =>
-  Either.left(invalidInput("postgresql.open", "url", problem, allowed))
+  Either.left(invalidInput({ operation: "postgresql.open" }, "url", problem, allowed))
 
 const collect = (pairs: Iterable<readonly [string, string]>): Parsed => {
   const target: Record<string, string | number> = {}

@@ -181,7 +181,7 @@ type Check = Effect.Effect<void, InvalidInput>
 const operation = "postgresql.open"
 
 const check = (field: string, ok: boolean, allowed: string, problem = "is not valid"): Check =>
-  ok ? Effect.void : Effect.fail(invalidInput(operation, field, problem, allowed))
+  ok ? Effect.void : Effect.fail(invalidInput({ operation }, field, problem, allowed))
 
 const whole = (field: string, n: number | undefined, min: number, max: number): Check =>
   check(field, n === undefined || (Number.isInteger(n) && n >= min && n <= max), `a whole number from ${min} to ${max}`)
@@ -212,7 +212,12 @@ export const supabaseAddress = (options: SupabaseOptions): Effect.Effect<Address
   const [, ref, zone] = projectUrl.exec(url) ?? []
   if (ref === undefined) {
     return Effect.fail(
-      invalidInput(operation, "supabase.url", "is no project's URL", "https://REF.supabase.co; another server: host")
+      invalidInput(
+        { operation },
+        "supabase.url",
+        "is no project's URL",
+        "https://REF.supabase.co; another server: host"
+      )
     )
   }
   if (mode === "direct") {
@@ -221,7 +226,7 @@ export const supabaseAddress = (options: SupabaseOptions): Effect.Effect<Address
   if (poolerHost === undefined) {
     return Effect.fail(
       invalidInput(
-        operation,
+        { operation },
         "supabase.poolerHost",
         "is missing and does not follow from the URL",
         "the host under Connect in the project's dashboard, such as aws-0-eu-central-1.pooler.supabase.com"

@@ -108,6 +108,7 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
     keepAlive: options.keepAlive,
     keepAliveInitialDelayMillis: 10_000,
     types: Values.types,
+    backend: options.name,
     startup: startupOf(options)
   })
   let tls = tlsOf(options)

@@ -11,12 +11,12 @@ import { jsonText } from "../../services/JsonText.js"
 const allowed =
   "null, well-formed strings without U+0000, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
 
-const refuse = (index: number, problem: string): never => {
-  throw invalidInput("postgresql.bind", `params[${index}]`, problem, allowed)
+const refuse = (index: number, problem: string, backend: string): never => {
+  throw invalidInput({ operation: "postgresql.bind", backend }, `params[${index}]`, problem, allowed)
 }
 
-const toJson = (value: unknown, index: number): string =>
-  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it")
+const toJson = (value: unknown, index: number, backend: string): string =>
+  jsonText(value) ?? refuse(index, "has no JSON form that keeps all of it", backend)
 
 /** ISO 8601 as PostgreSQL reads it also before the year 1 and after 9999. */
 const timestamp = (date: Date): string => {
@@ -30,36 +30,36 @@ const isPlain = (value: object): boolean => {
   return prototype === Object.prototype || prototype === null
 }
 
-const encodeText = (text: string, index: number): string => {
-  if (!text.isWellFormed()) return refuse(index, "has a lone surrogate")
-  return text.includes("\0") ? refuse(index, "has a U+0000, which PostgreSQL cannot store") : text
+const encodeText = (text: string, index: number, backend: string): string => {
+  if (!text.isWellFormed()) return refuse(index, "has a lone surrogate", backend)
+  return text.includes("\0") ? refuse(index, "has a U+0000, which PostgreSQL cannot store", backend) : text
 }
 
-const encodeObject = (value: object, index: number): unknown => {
+const encodeObject = (value: object, index: number, backend: string): unknown => {
   if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   if (value instanceof Date) {
-    return Number.isNaN(value.getTime()) ? refuse(index, "is an invalid Date") : timestamp(value)
+    return Number.isNaN(value.getTime()) ? refuse(index, "is an invalid Date", backend) : timestamp(value)
   }
-  if (value instanceof Json) return toJson(value.value, index)
+  if (value instanceof Json) return toJson(value.value, index, backend)
   if (Array.isArray(value)) return value
-  return isPlain(value) ? toJson(value, index) : refuse(index, "is of a class that has no SQL form")
+  return isPlain(value) ? toJson(value, index, backend) : refuse(index, "is of a class that has no SQL form", backend)
 }
 
-const encodeValue = (value: unknown, index: number): unknown => {
+const encodeValue = (value: unknown, index: number, backend: string): unknown => {
   switch (typeof value) {
     case "string":
-      return encodeText(value, index)
+      return encodeText(value, index, backend)
     case "number":
-      if (Number.isNaN(value)) return refuse(index, "is NaN")
+      if (Number.isNaN(value)) return refuse(index, "is NaN", backend)
       return Object.is(value, -0) ? "-0" : String(value)
     case "boolean":
       return value ? "true" : "false"
     case "bigint":
-      return BigInt.asIntN(64, value) === value ? String(value) : refuse(index, "is beyond 64 bits")
+      return BigInt.asIntN(64, value) === value ? String(value) : refuse(index, "is beyond 64 bits", backend)
     case "object":
-      return value === null ? null : encodeObject(value, index)
+      return value === null ? null : encodeObject(value, index, backend)
     default:
-      return refuse(index, `is ${value === undefined ? "undefined" : `a ${typeof value}`}`)
+      return refuse(index, `is ${value === undefined ? "undefined" : `a ${typeof value}`}`, backend)
   }
 }
 
@@ -70,21 +70,22 @@ const encodeValue = (value: unknown, index: number): unknown => {
  * @since 0.1.0
  * @category encoding
  */
-export const encode = (params: ReadonlyArray<unknown>): Array<unknown> => params.map(encodeValue)
+export const encode = (params: ReadonlyArray<unknown>, backend: string): Array<unknown> =>
+  params.map((value, index) => encodeValue(value, index, backend))
 
 /** Types under which a list is JSON text: json, jsonb, and what the statement leaves open. */
 const jsonLike = new Set([0, 25, 114, 705, 1043, 3802])
 
-const element = (value: unknown, index: number): string => {
+const element = (value: unknown, index: number, backend: string): string => {
   if (value === null) return "NULL"
-  if (Array.isArray(value)) return arrayText(value, index)
-  const encoded = encodeValue(value, index)
+  if (Array.isArray(value)) return arrayText(value, index, backend)
+  const encoded = encodeValue(value, index, backend)
   const text = Buffer.isBuffer(encoded) ? `\\x${encoded.toString("hex")}` : String(encoded)
   return `"${text.replace(/[\\"]/g, "\\$&")}"`
 }
 
-const arrayText = (values: ReadonlyArray<unknown>, index: number): string =>
-  `{${values.map((value) => element(value, index)).join(",")}}`
+const arrayText = (values: ReadonlyArray<unknown>, index: number, backend: string): string =>
+  `{${values.map((value) => element(value, index, backend)).join(",")}}`
 
 /**
  * Whether a statement's parameter types must be known to encode these values.
@@ -100,9 +101,17 @@ export const hasList = (values: ReadonlyArray<unknown>): boolean => values.some(
  * @since 0.1.0
  * @category encoding
  */
-export const encodeLists = (values: ReadonlyArray<unknown>, types: ReadonlyArray<number>): Array<unknown> =>
+export const encodeLists = (
+  values: ReadonlyArray<unknown>,
+  types: ReadonlyArray<number>,
+  backend: string
+): Array<unknown> =>
   values.map((value, index) =>
-    Array.isArray(value) ? (jsonLike.has(types[index] ?? 0) ? toJson(value, index) : arrayText(value, index)) : value
+    Array.isArray(value)
+      ? jsonLike.has(types[index] ?? 0)
+        ? toJson(value, index, backend)
+        : arrayText(value, index, backend)
+      : value
   )
 
 const integer = (text: string): number | bigint => {

@@ -11,11 +11,11 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConflict, DbCorrupt, type DbError, DbUnsupported, NotFound } from "../../errors/index.js"
+import { DbConflict, DbCorrupt, type DbError, DbUnsupported, type ErrorContext, NotFound } from "../../errors/index.js"
 import { nearest } from "../../errors/nearest.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
-import { Distance, Filter, type JsonObject, type Metric, type Origin, Records, TopK } from "../../vector/index.js"
+import { Distance, Filter, type JsonObject, type Metric, Records, TopK } from "../../vector/index.js"
 import * as VectorChecks from "../VectorChecks.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
@@ -96,7 +96,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
     })
 
     let extensionFound: Index.Extension | undefined
-    const extension = (at: Origin): Effect.Effect<Index.Extension, DbError> =>
+    const extension = (at: ErrorContext): Effect.Effect<Index.Extension, DbError> =>
       Effect.suspend(() =>
         extensionFound !== undefined
           ? Effect.succeed(extensionFound)
@@ -112,7 +112,10 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
             })
       )
 
-    const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
+    const operation = <A>(
+      name: string,
+      body: (at: ErrorContext) => Effect.Effect<A, DbError>
+    ): Effect.Effect<A, DbError> => {
       const at = { operation: `VectorStore.${name}`, backend }
       return Effect.mapError(
         Effect.suspend(() => body(at)),
@@ -120,12 +123,12 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
       )
     }
 
-    const find = (name: string, at: Origin): Effect.Effect<Collection | undefined, DbError> =>
+    const find = (name: string, at: ErrorContext): Effect.Effect<Collection | undefined, DbError> =>
       Effect.flatMap(Records.checkName(name, at), () =>
         Effect.map(client.query(collectionQuery, [name]), ([row]) => row as unknown as Collection | undefined)
       )
 
-    const unknown = (name: string, at: Origin): Effect.Effect<never, DbError> =>
+    const unknown = (name: string, at: ErrorContext): Effect.Effect<never, DbError> =>
       Effect.flatMap(client.query("SELECT name FROM db_hub_collections ORDER BY name LIMIT 1000"), (rows) => {
         const near = nearest(
           name,
@@ -137,11 +140,11 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         )
       })
 
-    const fetchCollection = (name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+    const fetchCollection = (name: string, at: ErrorContext): Effect.Effect<Collection, DbError> =>
       Effect.flatMap(find(name, at), (found) => (found === undefined ? unknown(name, at) : Effect.succeed(found)))
 
     /** From memory where that is recent; inside a transaction what it sees is its own. */
-    const getCollection = (name: string, at: Origin): Effect.Effect<readonly [Collection, boolean], DbError> =>
+    const getCollection = (name: string, at: ErrorContext): Effect.Effect<readonly [Collection, boolean], DbError> =>
       Effect.flatMap(client.inTransaction, (inside): Effect.Effect<readonly [Collection, boolean], DbError> => {
         const entry = known.get(name)
         if (!inside && entry !== undefined && performance.now() - entry.since < cacheTime) {
@@ -156,7 +159,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
     /** Runs on what is known of a collection, and again on what is so where the first came to nothing. */
     const withCollection = <A>(
       name: string,
-      at: Origin,
+      at: ErrorContext,
       use: (collection: Collection) => Effect.Effect<A, DbError>,
       cameToNothing: (result: A) => boolean
     ): Effect.Effect<A, DbError> =>
@@ -259,7 +262,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
       }))
     }
 
-    const search = (name: string, input: unknown, checked: Records.CheckedSearch, at: Origin) =>
+    const search = (name: string, input: unknown, checked: Records.CheckedSearch, at: ErrorContext) =>
       withCollection(
         name,
         at,
@@ -282,7 +285,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
       records: ReadonlyArray<unknown>,
       fieldOf: (i: number) => string,
       collection: Collection,
-      at: Origin
+      at: ErrorContext
     ) =>
       Effect.map(VectorChecks.records(records, fieldOf, collection, at, Effect.yieldNow()), (checked) =>
         checked.sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -311,7 +314,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
       name: string,
       records: ReadonlyArray<unknown>,
       fieldOf: (i: number) => string,
-      at: Origin
+      at: ErrorContext
     ): Effect.Effect<number, DbError> =>
       withCollection(
         name,
@@ -335,7 +338,11 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         (written) => written === 0
       )
 
-    const remove = (name: string, condition: PostgresFilter.Fragment, at: Origin): Effect.Effect<number, DbError> =>
+    const remove = (
+      name: string,
+      condition: PostgresFilter.Fragment,
+      at: ErrorContext
+    ): Effect.Effect<number, DbError> =>
       Effect.flatMap(fetchCollection(name, at), ({ id }) =>
         Effect.map(
           client.execute(`DELETE FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`, [
@@ -489,21 +496,21 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && error.code === "42P01" && /"db_hub_(collections|vectors)"/.test(error.message)
 
-const damaged = (at: Origin): DbCorrupt =>
+const damaged = (at: ErrorContext): DbCorrupt =>
   new DbCorrupt({
     ...at,
     code: "HUB_DECODE",
     message: "A stored vector has another dimension than its collection: somebody wrote to the tables by hand"
   })
 
-const tooManyDimensions = (at: Origin): DbUnsupported =>
+const tooManyDimensions = (at: ErrorContext): DbUnsupported =>
   new DbUnsupported({
     ...at,
     code: "HUB_DIMENSION",
     message: `pgvector stores vectors of at most ${maxDimension} dimensions: use a model with fewer`
   })
 
-const otherSettings = (found: Collection, at: Origin): DbConflict =>
+const otherSettings = (found: Collection, at: ErrorContext): DbConflict =>
   new DbConflict({
     ...at,
     reason: "unique",

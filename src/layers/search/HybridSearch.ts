@@ -7,7 +7,7 @@ import * as Arr from "effect/Array"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
+import { type DbError, type ErrorContext, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type {
   FailedLeg,
@@ -27,9 +27,7 @@ import {
   HashingEmbedder,
   type JsonObject,
   Mmr,
-  type Origin,
-  Records,
-  refuse
+  Records
 } from "../../vector/index.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
@@ -106,23 +104,23 @@ const leastOf = ({ minSimilarity }: SearchRequest, { metric, model }: VectorSett
 /** Results of each leg that are fused, unless told otherwise. */
 const defaultDepth = 50
 
-const checkFusion = (fusion: FusionOptions, at: Origin): InvalidInput | undefined => {
+const checkFusion = (fusion: FusionOptions, at: ErrorContext): InvalidInput | undefined => {
   if (!strategies.includes(fusion.strategy)) {
-    return refuse(at, "fusion.strategy", "is unknown", strategies.join(", "))
+    return invalidInput(at, "fusion.strategy", "is unknown", strategies.join(", "))
   }
   const { textWeight = 1, vectorWeight = 1 } = fusion
   const usable = [textWeight, vectorWeight].every((weight) => Number.isFinite(weight) && weight >= 0)
   if (!usable || textWeight + vectorWeight === 0) {
-    return refuse(at, "fusion", "has weights that cannot be used", "finite weights of at least 0, not both 0")
+    return invalidInput(at, "fusion", "has weights that cannot be used", "finite weights of at least 0, not both 0")
   }
   if (fusion.strategy === "rrf") {
     const { k = Fusion.defaultK } = fusion
-    return Number.isFinite(k) && k >= 0 ? undefined : refuse(at, "fusion.k", "is out of range", "a number from 0")
+    return Number.isFinite(k) && k >= 0 ? undefined : invalidInput(at, "fusion.k", "is out of range", "a number from 0")
   }
   const { normalization = "min-max" } = fusion
   return normalizations.includes(normalization)
     ? undefined
-    : refuse(at, "fusion.normalization", "is unknown", normalizations.join(", "))
+    : invalidInput(at, "fusion.normalization", "is unknown", normalizations.join(", "))
 }
 
 /**
@@ -131,26 +129,32 @@ const checkFusion = (fusion: FusionOptions, at: Origin): InvalidInput | undefine
  * @since 0.1.0
  * @category validation
  */
-export const check = (request: SearchRequest, at: Origin, canEmbed = false): Either.Either<Checked, InvalidInput> =>
+export const check = (
+  request: SearchRequest,
+  at: ErrorContext,
+  canEmbed = false
+): Either.Either<Checked, InvalidInput> =>
   Either.gen(function* () {
     const { fusion, minSimilarity, mmr, text, vector } = request
     const brings = text === undefined ? "vector" : vector === undefined && !canEmbed ? "text" : "hybrid"
     const { mode = brings } = request
-    if (!modes.includes(mode)) return yield* Either.left(refuse(at, "mode", "is unknown", modes.join(", ")))
+    if (!modes.includes(mode)) return yield* Either.left(invalidInput(at, "mode", "is unknown", modes.join(", ")))
     if (mode !== "vector" && text === undefined) {
-      return yield* Either.left(refuse(at, "text", "is missing", `a string in mode ${mode}`))
+      return yield* Either.left(invalidInput(at, "text", "is missing", `a string in mode ${mode}`))
     }
     if (mode !== "text" && vector === undefined && !canEmbed) {
-      return yield* Either.left(refuse(at, "vector", "is missing", `text, a vector or both; a vector in mode ${mode}`))
+      return yield* Either.left(
+        invalidInput(at, "vector", "is missing", `text, a vector or both; a vector in mode ${mode}`)
+      )
     }
     if (minSimilarity !== undefined && !(minSimilarity >= -1 && minSimilarity <= 1)) {
-      return yield* Either.left(refuse(at, "minSimilarity", "is not a cosine", "a number from -1 to 1"))
+      return yield* Either.left(invalidInput(at, "minSimilarity", "is not a cosine", "a number from -1 to 1"))
     }
     const unusable = fusion === undefined ? undefined : checkFusion(fusion, at)
     if (unusable !== undefined) return yield* Either.left(unusable)
     const lambda = mmr === undefined ? undefined : (mmr.lambda ?? Mmr.defaultLambda)
     if (lambda !== undefined && !(lambda >= 0 && lambda <= 1)) {
-      return yield* Either.left(refuse(at, "mmr.lambda", "is out of range", "a number from 0 to 1"))
+      return yield* Either.left(invalidInput(at, "mmr.lambda", "is out of range", "a number from 0 to 1"))
     }
     const limit = yield* Records.checkLimit(request.limit ?? 10, "limit", at)
     const depth = yield* Records.checkLimit(request.preFusionLimit ?? defaultDepth, "preFusionLimit", at)
@@ -219,7 +223,7 @@ const likeness = (a: Float32Array | undefined, b: Float32Array | undefined): num
  */
 export const make = (
   backend: Pick<BackendShape, "query" | "text" | "vector">
-): ((sources: ReadonlyArray<Source>, checked: Checked, at: Origin) => Effect.Effect<HybridAnswer, DbError>) => {
+): ((sources: ReadonlyArray<Source>, checked: Checked, at: ErrorContext) => Effect.Effect<HybridAnswer, DbError>) => {
   const { text: texts, vector: vectors } = backend
 
   const searchTexts = ({ depth, request: { filter, syntax, text = "" } }: Checked, source: Source) =>
@@ -237,12 +241,12 @@ export const make = (
     source: Source,
     vector: Vector,
     settings: VectorSettings,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<VectorLeg, DbError> => {
     const { filter, minSimilarity } = request
     if (minSimilarity !== undefined && settings.metric !== "cosine") {
       const allowed = "only where the metric is cosine"
-      return Effect.fail(refuse(at, "minSimilarity", `cannot be measured by ${settings.metric}`, allowed))
+      return Effect.fail(invalidInput(at, "minSimilarity", `cannot be measured by ${settings.metric}`, allowed))
     }
     const minScore = leastOf(request, settings)
     return Effect.map(
@@ -258,7 +262,7 @@ export const make = (
   /** Settings of the vectors of all sources, looked up once, when they are first asked for. */
   type LookUp = Effect.Effect<ReadonlyMap<string, VectorSettings>, DbError>
 
-  const searchVectors = (checked: Checked, source: Source, lookUp: LookUp, at: Origin) =>
+  const searchVectors = (checked: Checked, source: Source, lookUp: LookUp, at: ErrorContext) =>
     Effect.gen(function* () {
       const { request } = checked
       const search = (vector: Vector, settings: VectorSettings) => searchFor(checked, source, vector, settings, at)
@@ -306,7 +310,7 @@ export const make = (
     candidates: ReadonlyArray<Candidate>,
     { lambda, limit }: Checked,
     lookUp: LookUp,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<ReadonlyArray<Candidate>, DbError> =>
     Effect.gen(function* () {
       const known = new Map<string, Float32Array>()
@@ -315,7 +319,7 @@ export const make = (
         settings.has(vectors)
       )
       if (candidates.length > 0 && sources.length === 0) {
-        return yield* refuse(at, "mmr", "compares vectors, and there are none", "only collections with vectors")
+        return yield* invalidInput(at, "mmr", "compares vectors, and there are none", "only collections with vectors")
       }
       for (const source of sources) {
         const ids = candidates.flatMap((each) => (each.source === source ? [each.record] : []))
@@ -363,7 +367,7 @@ export const make = (
       )
       if (new Set(Array.from(settings.values(), ({ metric }) => metric)).size > 1) {
         const metrics = Array.from(settings, ([name, { metric }]) => `${name} has ${metric}`).join(", ")
-        return yield* refuse(at, "collections", "have different metrics", `collections of one metric; ${metrics}`)
+        return yield* invalidInput(at, "collections", "have different metrics", `collections of one metric; ${metrics}`)
       }
       const models = Array.from(settings.values(), ({ model }) => model)
       const lexical = models.length > 0 && models.every(isLexical)

@@ -7,12 +7,19 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import { type DbError, DbUnsupported, DimensionMismatch, ModelMismatch, NotFound } from "../../errors/index.js"
+import {
+  type DbError,
+  DbUnsupported,
+  DimensionMismatch,
+  type ErrorContext,
+  ModelMismatch,
+  NotFound
+} from "../../errors/index.js"
 import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
 import type { EmbeddingsShape } from "../../services/Embeddings.js"
 import type { EmbeddingReport, ReembedReport, SearchRecord } from "../../services/Search.js"
 import type { CollectionOptions } from "../../services/VectorStore.js"
-import { type Origin, Records } from "../../vector/index.js"
+import { Records } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import * as EmbeddingPass from "./EmbeddingPass.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
@@ -71,7 +78,7 @@ export const make = (
       ([row]) => (row === undefined ? undefined : { target: String(row["target"]), model: String(row["model"]) })
     )
 
-  const otherModel = (collection: string, expected: string, actual: string, at: Origin): ModelMismatch =>
+  const otherModel = (collection: string, expected: string, actual: string, at: ErrorContext): ModelMismatch =>
     new ModelMismatch({
       ...at,
       collection,
@@ -84,7 +91,7 @@ export const make = (
   const embedderOf = (
     collection: string,
     { dimension, model }: { readonly dimension: number; readonly model: string },
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<EmbeddingsShape, DbError> => {
     const found = embedders.get(model)
     if (found === undefined) {
@@ -109,7 +116,7 @@ export const make = (
   }
 
   /** Fails where a collection is there with another model than the one at hand. */
-  const checkModel = (collection: string, at: Origin): Effect.Effect<void, DbError> =>
+  const checkModel = (collection: string, at: ErrorContext): Effect.Effect<void, DbError> =>
     Effect.flatMap(settings(collection), (found) => {
       const model = found?.model ?? own?.model
       return own === undefined || model === undefined || embedders.has(model)
@@ -121,7 +128,7 @@ export const make = (
   const questionEmbedder = (
     collection: string,
     { dimension, model }: VectorSettings,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<EmbeddingsShape, DbError> =>
     model === null ? Effect.fail(withoutModel(at)) : embedderOf(collection, { dimension, model }, at)
 
@@ -136,7 +143,7 @@ export const make = (
     })
 
   /** The same records with vectors, as far as the collection has a model that is at hand and does not fail. */
-  const embed = (collection: string, records: ReadonlyArray<SearchRecord>, at: Origin) =>
+  const embed = (collection: string, records: ReadonlyArray<SearchRecord>, at: ErrorContext) =>
     Effect.gen(function* () {
       yield* Effect.forEach(records, (record, i) => Records.checkText(record, `records[${i}]`, at), { discard: true })
       const untouched: EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> } = {
@@ -238,7 +245,7 @@ export const make = (
   const write = (
     collection: string,
     records: ReadonlyArray<SearchRecord>,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<number, DbError> =>
     Effect.gen(function* () {
       yield* lock(collection, "forShare")
@@ -352,7 +359,7 @@ export const make = (
   const embedPending = (
     collection: string,
     onProgress: OnProgress,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<EmbeddingReport, DbError> =>
     Effect.gen(function* () {
       const found = yield* settings(collection)
@@ -373,7 +380,7 @@ export const make = (
   const beginReembedding = (
     collection: string,
     { dimension, model }: EmbeddingsShape,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<string | undefined, DbError> =>
     backend.transaction(
       Effect.gen(function* () {
@@ -426,7 +433,7 @@ export const make = (
     collection: string,
     given: EmbeddingsShape | undefined,
     onProgress: OnProgress,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<ReembedReport, DbError> =>
     Effect.gen(function* () {
       const to = given ?? own
@@ -449,7 +456,7 @@ export const make = (
       return { ...(yield* reportOf(collection, all)), moved: true }
     })
 
-  const withoutModel = (at: Origin): NotFound =>
+  const withoutModel = (at: ErrorContext): NotFound =>
     new NotFound({
       ...at,
       entity: "collection",

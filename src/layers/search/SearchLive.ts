@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { DbError } from "../../errors/index.js"
+import { type DbError, type ErrorContext, invalidInput } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import {
@@ -18,7 +18,7 @@ import {
   type SearchRequest,
   type SearchResult
 } from "../../services/Search.js"
-import { compareCodePoints, type Origin, Records, refuse, type TextAnalysis } from "../../vector/index.js"
+import { compareCodePoints, Records, type TextAnalysis } from "../../vector/index.js"
 import * as HybridSearch from "./HybridSearch.js"
 import * as SearchEmbedding from "./SearchEmbedding.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
@@ -38,8 +38,10 @@ export const make = (
   const hybrid = HybridSearch.make(backend)
   const embedding = SearchEmbedding.make(backend, embeddings)
 
-  const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
-    Effect.suspend(() => body({ operation: `Search.${name}`, backend: backend.name }))
+  const operation = <A>(
+    name: string,
+    body: (at: ErrorContext) => Effect.Effect<A, DbError>
+  ): Effect.Effect<A, DbError> => Effect.suspend(() => body({ operation: `Search.${name}`, backend: backend.name }))
 
   /** A vector leg brings no texts of its own. */
   const withTexts = (results: ReadonlyArray<SearchResult>): Effect.Effect<ReadonlyArray<SearchResult>, DbError> =>
@@ -78,7 +80,7 @@ export const make = (
   const search = (
     names: ReadonlyArray<string>,
     request: SearchRequest,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
       const embeddable = yield* embeddableOf(names, request)
@@ -122,22 +124,26 @@ export const make = (
   const createCollection = (
     name: string,
     options: SearchCollectionOptions,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<void, DbError> => {
     const { language, metric } = options
     if (isOwn(name)) {
-      return Effect.fail(refuse(at, "name", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`))
+      return Effect.fail(
+        invalidInput(at, "name", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`)
+      )
     }
     const create = texts.createCollection(name, language === undefined ? {} : { language })
     if (options.model === true && embeddings === undefined) {
-      return Effect.fail(refuse(at, "model", "is not at hand", "true only where Embeddings are provided"))
+      return Effect.fail(invalidInput(at, "model", "is not at hand", "true only where Embeddings are provided"))
     }
     const model = options.model === true ? embeddings?.model : options.model
     const dimension = options.dimension ?? (model === embeddings?.model ? embeddings?.dimension : undefined)
     if (dimension === undefined) {
       return model === undefined
         ? create
-        : Effect.fail(refuse(at, "dimension", "is missing", "that of the vectors, for a model that is not at hand"))
+        : Effect.fail(
+            invalidInput(at, "dimension", "is missing", "that of the vectors, for a model that is not at hand")
+          )
     }
     const settings = {
       dimension,
@@ -218,7 +224,7 @@ export const make = (
       operation("search", (at) =>
         Effect.gen(function* () {
           const names = Array.from(new Set(typeof collections === "string" ? [collections] : collections))
-          if (names.length === 0) return yield* refuse(at, "collections", "are none", "the name of at least one")
+          if (names.length === 0) return yield* invalidInput(at, "collections", "are none", "the name of at least one")
           const [duration, answer] = yield* Effect.timed(search(names, request, at))
           return { ...answer, timings: { ...answer.timings, total: Duration.toMillis(duration) } }
         })

@@ -613,7 +613,12 @@ export const make = (
         if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("readOnly")))
         if (!Number.isInteger(maxRows) || maxRows < 1) {
           return Effect.fail(
-            invalidInput("readOnly", "maxRows", "is no row count", "a whole number from 1", options.name)
+            invalidInput(
+              { operation: "readOnly", backend: options.name },
+              "maxRows",
+              "is no row count",
+              "a whole number from 1"
+            )
           )
         }
         const refused = SqliteReadOnly.refusal(sql, context("readOnly"))

@@ -95,7 +95,7 @@ export const controls = (words: ReadonlyArray<string>): boolean => controlWords.
  * @category errors
  */
 export const controlRefused = ({ backend, operation }: ErrorContext): InvalidInput =>
-  invalidInput(operation, "sql", "begins or ends a transaction", "other statements; use `transaction`", backend)
+  invalidInput({ operation, backend }, "sql", "begins or ends a transaction", "other statements; use `transaction`")
 
 /**
  * Prepares a statement outside of any cache, for callers that keep it busy over many turns.

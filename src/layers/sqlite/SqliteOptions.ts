@@ -87,7 +87,9 @@ export const resolve = (options: SqliteOptions): Effect.Effect<ResolvedSqliteOpt
   }
   const { name, path } = resolved
   const check = (field: string, ok: boolean, allowed: string): Effect.Effect<void, InvalidInput> =>
-    ok ? Effect.void : Effect.fail(invalidInput("sqlite.open", field, "is not valid", allowed, name))
+    ok
+      ? Effect.void
+      : Effect.fail(invalidInput({ operation: "sqlite.open", backend: name }, field, "is not valid", allowed))
   return Effect.as(
     Effect.all([
       check("path", path.length > 0 && !path.includes("\0"), "a file path or :memory:"),

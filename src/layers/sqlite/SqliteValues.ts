@@ -12,7 +12,7 @@ const allowed =
   "null, well-formed strings, numbers other than NaN, 64-bit bigints, booleans, valid Dates, bytes, plain objects and arrays"
 
 const refuse = (index: number, problem: string, backend: string): never => {
-  throw invalidInput("sqlite.bind", `params[${index}]`, problem, allowed, backend)
+  throw invalidInput({ operation: "sqlite.bind", backend }, `params[${index}]`, problem, allowed)
 }
 
 const toJson = (value: unknown, index: number, backend: string): string =>

@@ -9,9 +9,9 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Scope from "effect/Scope"
-import type { DbError } from "../../errors/index.js"
+import type { DbError, ErrorContext } from "../../errors/index.js"
 import type { CollectionIndex } from "../../services/VectorStore.js"
-import { HnswIndex, type Origin, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
+import { HnswIndex, QuantizedIndex, type VectorIndex } from "../../vector/index.js"
 import { nextTurn } from "../EventLoop.js"
 import * as Lane from "../Lane.js"
 import type { SqliteClient } from "./SqliteClient.js"
@@ -48,7 +48,7 @@ export interface SqliteVectorCache {
   /** Uses the index as it is after the newest write; it does not change meanwhile. Not for use inside a transaction. */
   readonly use: <A, E, R>(
     collection: Rows.Collection,
-    at: Origin,
+    at: ErrorContext,
     body: (snapshot: Snapshot) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbError | Moved | TooLarge, R>
   /** How a collection is searched; `row` is its graph on record. */
@@ -361,7 +361,11 @@ export const make = (
      * Brings the rows from `entry.seq` to at least `collection.seq`. Deletions are read before rows: a row that took the
      * number of a deleted one is newer than the deletion. An interrupted load is begun again from the same `seq`.
      */
-    const load = (entry: Entry, collection: Rows.Collection, at: Origin): Effect.Effect<void, DbError | TooLarge> =>
+    const load = (
+      entry: Entry,
+      collection: Rows.Collection,
+      at: ErrorContext
+    ): Effect.Effect<void, DbError | TooLarge> =>
       Effect.gen(function* () {
         const { dimension, id, metric } = collection
         const range = entry.rows?.outgrown() === true ? entry.rows.fittingRange() : undefined
@@ -424,7 +428,7 @@ export const make = (
     const newest = (
       entry: Entry,
       collection: Rows.Collection,
-      at: Origin
+      at: ErrorContext
     ): Effect.Effect<Snapshot, DbError | Moved | TooLarge> =>
       Effect.gen(function* () {
         for (let round = 0, head = collection; round < maxRounds; round++) {

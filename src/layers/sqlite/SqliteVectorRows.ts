@@ -4,10 +4,10 @@
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
+import { DbCorrupt, type DbError, type ErrorContext, NotFound } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import * as AtOnce from "../../vector/AtOnce.js"
-import { floatsOf, fromBytes, type JsonObject, type Origin, Records } from "../../vector/index.js"
+import { floatsOf, fromBytes, type JsonObject, Records } from "../../vector/index.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
 export interface Collection extends Records.CollectionSettings {
@@ -54,7 +54,11 @@ export const pageParameters = ({ id }: Collection, { row_id, seq }: Cursor) => [
 /** Where rows are read: in the transaction of the fiber if there is one, or outside of any. */
 export type Reader = Pick<SqliteClient, "query">
 
-const rowsOfCollection = (client: Reader, name: string, at: Origin): Effect.Effect<ReadonlyArray<Row>, DbError> => {
+const rowsOfCollection = (
+  client: Reader,
+  name: string,
+  at: ErrorContext
+): Effect.Effect<ReadonlyArray<Row>, DbError> => {
   const checked = Records.checkName(name, at)
   if (Either.isLeft(checked)) return Effect.fail(checked.left)
   return client.query(
@@ -68,11 +72,11 @@ const rowsOfCollection = (client: Reader, name: string, at: Origin): Effect.Effe
 export const findCollection = (
   client: Reader,
   name: string,
-  at: Origin
+  at: ErrorContext
 ): Effect.Effect<Collection | undefined, DbError> =>
   Effect.map(rowsOfCollection(client, name, at), (rows) => rows[0] as Collection | undefined)
 
-export const getCollection = (client: Reader, name: string, at: Origin): Effect.Effect<Collection, DbError> =>
+export const getCollection = (client: Reader, name: string, at: ErrorContext): Effect.Effect<Collection, DbError> =>
   AtOnce.flatMap(rowsOfCollection(client, name, at), ([found]) =>
     found === undefined
       ? Effect.fail(
@@ -151,13 +155,17 @@ export const getRows = (
   )
 }
 
-const corrupt = (collection: Collection, what: string, at: Origin): DbCorrupt =>
+const corrupt = (collection: Collection, what: string, at: ErrorContext): DbCorrupt =>
   new DbCorrupt({
     ...at,
     message: `A record of collection "${collection.name}" has ${what}; insert the record again, or restore a backup`
   })
 
-export const readVector = (row: Row, collection: Collection, at: Origin): Either.Either<Float32Array, DbCorrupt> => {
+export const readVector = (
+  row: Row,
+  collection: Collection,
+  at: ErrorContext
+): Either.Either<Float32Array, DbCorrupt> => {
   const vector = row.vector instanceof Uint8Array ? fromBytes(row.vector, collection.dimension) : undefined
   return vector === undefined
     ? Either.left(corrupt(collection, "a stored vector that is damaged", at))
@@ -169,7 +177,7 @@ export const readScore = (
   row: Row,
   score: (vector: Float32Array) => number,
   collection: Collection,
-  at: Origin
+  at: ErrorContext
 ): Either.Either<number, DbCorrupt> => {
   const vector = row.vector instanceof Uint8Array ? floatsOf(row.vector, collection.dimension) : undefined
   const found = vector === undefined ? Number.NaN : score(vector)
@@ -178,7 +186,11 @@ export const readScore = (
     : Either.left(corrupt(collection, "a stored vector that is damaged", at))
 }
 
-export const readMetadata = (row: Row, collection: Collection, at: Origin): Either.Either<JsonObject, DbCorrupt> =>
+export const readMetadata = (
+  row: Row,
+  collection: Collection,
+  at: ErrorContext
+): Either.Either<JsonObject, DbCorrupt> =>
   Either.try({
     try: () => {
       const value: unknown = JSON.parse(String(row.metadata))
@@ -190,7 +202,7 @@ export const readMetadata = (row: Row, collection: Collection, at: Origin): Eith
 
 /** SQLite refuses a whole statement for one damaged document; this says whose it is. */
 export const explained =
-  (client: SqliteClient, collection: Collection, at: Origin) =>
+  (client: SqliteClient, collection: Collection, at: ErrorContext) =>
   <A, E, R>(effect: Effect.Effect<A, E | DbError, R>): Effect.Effect<A, E | DbError, R> =>
     Effect.catchIf(
       effect,

@@ -12,11 +12,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { DbConflict, type DbCorrupt, type DbError } from "../../errors/index.js"
+import { DbConflict, type DbCorrupt, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
-import { Distance, Filter, HnswIndex, type Origin, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
+import { Distance, Filter, HnswIndex, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as VectorChecks from "../VectorChecks.js"
 import type { SqliteClient } from "./SqliteClient.js"
@@ -99,7 +99,7 @@ interface Search extends Records.CheckedSearch {
   readonly collection: Rows.Collection
   readonly vector: Float32Array
   readonly score: (vector: Float32Array) => number
-  readonly at: Origin
+  readonly at: ErrorContext
   /** Rows that were read with all that belongs to a result. */
   readonly read: Map<number, Row>
 }
@@ -118,7 +118,10 @@ export const make = (
     const turn = makeTurn()
     const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
 
-    const operation = <A>(name: string, body: (at: Origin) => Effect.Effect<A, DbError>): Effect.Effect<A, DbError> => {
+    const operation = <A>(
+      name: string,
+      body: (at: ErrorContext) => Effect.Effect<A, DbError>
+    ): Effect.Effect<A, DbError> => {
       const at = { operation: `VectorStore.${name}`, backend }
       return Effect.mapError(
         Effect.suspend(() => body(at)),
@@ -130,7 +133,7 @@ export const make = (
     const known = new Map<string, Rows.Collection>()
     let knownAt: number | undefined
 
-    const collectionOutside = (name: string, at: Origin): Effect.Effect<Rows.Collection, DbError> => {
+    const collectionOutside = (name: string, at: ErrorContext): Effect.Effect<Rows.Collection, DbError> => {
       const version = client.version()
       if (version !== knownAt) known.clear()
       knownAt = version
@@ -327,7 +330,7 @@ export const make = (
         }
       })
 
-    const search = (name: string, input: unknown, options: Records.CheckedSearch, at: Origin) => {
+    const search = (name: string, input: unknown, options: Records.CheckedSearch, at: ErrorContext) => {
       const once = (
         found: Effect.Effect<Rows.Collection, DbError>,
         body: (search: Search) => Effect.Effect<ReadonlyArray<SearchHit>, DbError | Cache.Moved>
@@ -389,7 +392,7 @@ export const make = (
       name: string,
       records: ReadonlyArray<unknown>,
       fieldOf: (i: number) => string,
-      at: Origin
+      at: ErrorContext
     ): Effect.Effect<void, DbError> =>
       Effect.gen(function* () {
         while (true) {
@@ -406,7 +409,11 @@ export const make = (
         }
       })
 
-    const remove = (name: string, { params, sql }: SqliteFilter.Fragment, at: Origin): Effect.Effect<number, DbError> =>
+    const remove = (
+      name: string,
+      { params, sql }: SqliteFilter.Fragment,
+      at: ErrorContext
+    ): Effect.Effect<number, DbError> =>
       client.transaction(
         Effect.gen(function* () {
           const collection = yield* Rows.getCollection(client, name, at)
@@ -570,7 +577,7 @@ export const make = (
 const isMissingTable = (error: DbError): boolean =>
   error._tag === "DbQuery" && /no such table: (\w+\.)?db_hub_(collections|vector)/.test(error.message)
 
-const changedWithin = (at: Origin): DbConflict =>
+const changedWithin = (at: ErrorContext): DbConflict =>
   new DbConflict({
     ...at,
     reason: "serialization",
@@ -578,7 +585,7 @@ const changedWithin = (at: Origin): DbConflict =>
     message: "The collection was changed during the search by another fiber of the same transaction: search again"
   })
 
-const otherSettings = (found: Rows.Collection, at: Origin): DbConflict =>
+const otherSettings = (found: Rows.Collection, at: ErrorContext): DbConflict =>
   new DbConflict({
     ...at,
     reason: "unique",

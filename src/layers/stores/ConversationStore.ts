@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
+import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import { Backend, Json, type Row, type SqlValue } from "../../services/Backend.js"
 import {
   AddConversationUsage,
@@ -42,15 +42,7 @@ import {
 import type { PageOptions } from "../../services/Model.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import {
-  compareCodePoints,
-  type JsonObject,
-  JsonPatch,
-  type JsonValue,
-  type Origin,
-  parseJsonObject,
-  refuse
-} from "../../vector/index.js"
+import { compareCodePoints, type JsonObject, JsonPatch, type JsonValue, parseJsonObject } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import { given, json, type Optional } from "./Fields.js"
 import * as Fresh from "./Fresh.js"
@@ -173,7 +165,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
       operation: { readonly _tag: string },
       user: string,
       id: string,
-      edit: (metadata: JsonObject, at: Origin) => Effect.Effect<JsonObject, InvalidInput>
+      edit: (metadata: JsonObject, at: ErrorContext) => Effect.Effect<JsonObject, InvalidInput>
     ) =>
       Effect.gen(function* () {
         const { metadata } = yield* hold(user, id, operation)
@@ -597,7 +589,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const held = yield* hold(user, conversation, CompactConversation)
           const at = { backend: backend.name, operation: CompactConversation._tag }
           if (through > held.lastSeq) {
-            return yield* refuse(at, "through", "is beyond the last entry", "the number of an entry")
+            return yield* invalidInput(at, "through", "is beyond the last entry", "the number of an entry")
           }
           const present = yield* summaryOf(held)
           const covered = present === undefined ? 0 : covers(present)
@@ -705,7 +697,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           yield* checkNumber(before, "before", at)
           yield* checkNumber(after, "after", at)
           if (before !== undefined && after !== undefined) {
-            return yield* refuse(at, "before", "goes together with after", "one of the two")
+            return yield* invalidInput(at, "before", "goes together with after", "one of the two")
           }
           const forward = after !== undefined
           const place = forward ? after : (before ?? Number.MAX_SAFE_INTEGER)
@@ -776,7 +768,11 @@ const summarize = (conversation: Conversation): ConversationSummary => ({
   lastActivityAt: conversation.lastActivityAt
 })
 
-const addUses = (before: Required<Use>, uses: ReadonlyArray<Use>, at: Origin): Effect.Effect<Use, InvalidInput> => {
+const addUses = (
+  before: Required<Use>,
+  uses: ReadonlyArray<Use>,
+  at: ErrorContext
+): Effect.Effect<Use, InvalidInput> => {
   const total = (field: "promptTokens" | "completionTokens") =>
     Totals.count(at, field, before[field], ...uses.map((use) => use[field] ?? 0))
   return Effect.all({
@@ -786,12 +782,12 @@ const addUses = (before: Required<Use>, uses: ReadonlyArray<Use>, at: Origin): E
   })
 }
 
-const checkNumber = (value: number | undefined, field: string, at: Origin): Effect.Effect<void, DbError> =>
+const checkNumber = (value: number | undefined, field: string, at: ErrorContext): Effect.Effect<void, DbError> =>
   value === undefined || (Number.isSafeInteger(value) && value >= 0)
     ? Effect.void
-    : Effect.fail(refuse(at, field, "is no number of an entry", "a whole number from 0"))
+    : Effect.fail(invalidInput(at, field, "is no number of an entry", "a whole number from 0"))
 
-const outrun = (at: Origin): Effect.Effect<never, DbConflict> =>
+const outrun = (at: ErrorContext): Effect.Effect<never, DbConflict> =>
   Effect.fail(
     new DbConflict({
       ...at,

@@ -4,7 +4,14 @@
 import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { DbConflict, type DbError, type InvalidInput, NotFound } from "../../errors/index.js"
+import {
+  DbConflict,
+  type DbError,
+  type ErrorContext,
+  type InvalidInput,
+  invalidInput,
+  NotFound
+} from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   DeleteMemory,
@@ -31,9 +38,7 @@ import {
   type JsonObject,
   JsonPatch,
   type JsonValue,
-  type Origin,
-  parseJsonObject,
-  refuse
+  parseJsonObject
 } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import { given, json } from "./Fields.js"
@@ -180,7 +185,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       operation: string,
       user: string,
       id: string,
-      edit: (metadata: JsonObject, at: Origin) => Effect.Effect<JsonObject, InvalidInput>
+      edit: (metadata: JsonObject, at: ErrorContext) => Effect.Effect<JsonObject, InvalidInput>
     ) =>
       Effect.gen(function* () {
         yield* hold(user)
@@ -518,16 +523,16 @@ const rank = ({ memory, similarity }: Omit<SimilarMemory, "score">, ranking: Mem
 const byScore = (a: Omit<SimilarMemory, "similarity">, b: Omit<SimilarMemory, "similarity">): number =>
   b.score - a.score || compareCodePoints(a.memory.id, b.memory.id)
 
-const checkRanking = (ranking: MemoryRanking, at: Origin): Effect.Effect<void, InvalidInput> => {
+const checkRanking = (ranking: MemoryRanking, at: ErrorContext): Effect.Effect<void, InvalidInput> => {
   const { halfLife = 30 } = ranking
   const weight = (["decay", "access", "importance"] as const).find((name) => {
     const value = ranking[name] ?? 0
     return !(value >= 0 && value <= 1)
   })
   if (weight !== undefined) {
-    return Effect.fail(refuse(at, `ranking.${weight}`, "is out of range", "a number from 0 to 1"))
+    return Effect.fail(invalidInput(at, `ranking.${weight}`, "is out of range", "a number from 0 to 1"))
   }
   return halfLife > 0 && Number.isFinite(halfLife)
     ? Effect.void
-    : Effect.fail(refuse(at, "ranking.halfLife", "is out of range", "a positive number of days"))
+    : Effect.fail(invalidInput(at, "ranking.halfLife", "is out of range", "a positive number of days"))
 }

@@ -4,9 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { InvalidInput } from "../../errors/index.js"
+import { type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
-import { type Origin, refuse } from "../../vector/index.js"
 
 /**
  * The most that one page holds.
@@ -22,12 +21,16 @@ export const maxLimit = 1000
  * @since 0.1.0
  * @category validation
  */
-export const limit = (wanted: number | undefined, standard: number, at: Origin): Effect.Effect<number, InvalidInput> =>
+export const limit = (
+  wanted: number | undefined,
+  standard: number,
+  at: ErrorContext
+): Effect.Effect<number, InvalidInput> =>
   wanted === undefined
     ? Effect.succeed(standard)
     : Number.isInteger(wanted) && wanted >= 1 && wanted <= maxLimit
       ? Effect.succeed(wanted)
-      : Effect.fail(refuse(at, "limit", "is out of range", `a whole number from 1 to ${maxLimit}`))
+      : Effect.fail(invalidInput(at, "limit", "is out of range", `a whole number from 1 to ${maxLimit}`))
 
 /**
  * A place in a list that is ordered by an instant, then by id.
@@ -49,11 +52,14 @@ const instant = /^([+-]\d{6}|\d{4,6})-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(
  * @since 0.1.0
  * @category cursors
  */
-export const parseCursor = (text: string | undefined, at: Origin): Effect.Effect<Place | undefined, InvalidInput> => {
+export const parseCursor = (
+  text: string | undefined,
+  at: ErrorContext
+): Effect.Effect<Place | undefined, InvalidInput> => {
   if (text === undefined) return Effect.succeed(undefined)
   const [, time, id] = /^([^|]+)\|(.+)$/s.exec(text) ?? []
   return time === undefined || id === undefined || !instant.test(time)
-    ? Effect.fail(refuse(at, "cursor", "is no place in the list", "the cursor of the page before"))
+    ? Effect.fail(invalidInput(at, "cursor", "is no place in the list", "the cursor of the page before"))
     : Effect.succeed({ at: time, id })
 }
 

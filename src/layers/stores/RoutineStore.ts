@@ -156,7 +156,9 @@ const make = Effect.gen(function* () {
   const arm = (operation: string, routine: Routine, now: Date) => {
     const nextFireAt = nextFire(routine, now)
     return routine.enabled && routine.trigger._tag === "cron" && nextFireAt === null
-      ? Effect.fail(invalidInput(operation, "trigger", "never fires", "a schedule with a time to come"))
+      ? Effect.fail(
+          invalidInput({ operation, backend: backend.name }, "trigger", "never fires", "a schedule with a time to come")
+        )
       : Effect.succeed({ ...routine, nextFireAt })
   }
 
@@ -205,7 +207,14 @@ const make = Effect.gen(function* () {
         const before = yield* own(UpdateRoutineRuntime._tag, user, id, dialect.forUpdate)
         if (changes.nextFireAt !== undefined && before.nextFireAt === null) {
           const allowed = "no time, except for an enabled cron routine"
-          return yield* Effect.fail(invalidInput(UpdateRoutineRuntime._tag, "nextFireAt", "would never fire", allowed))
+          return yield* Effect.fail(
+            invalidInput(
+              { operation: UpdateRoutineRuntime._tag, backend: backend.name },
+              "nextFireAt",
+              "would never fire",
+              allowed
+            )
+          )
         }
         const routine: Routine = { ...before, ...changes, updatedAt: yield* Fresh.now }
         yield* put(routine)

@@ -176,7 +176,7 @@ export const layer: Layer.Layer<SecretStore | SecretStoreAdmin, never, Backend |
 const idOf = (user: string, name: string): string => JSON.stringify([user, name])
 
 const refused = (problem: string, backend: string) =>
-  invalidInput(PutSecret._tag, "value", problem, "Redacted.make of well-formed text", backend)
+  invalidInput({ operation: PutSecret._tag, backend }, "value", problem, "Redacted.make of well-formed text")
 
 const unknownKey = (backend: string, operation: string, keyId: string) =>
   new ConfigError({

@@ -37,7 +37,7 @@ export const layer: Layer.Layer<StatementBatch, never, Backend | WriteChannel> =
       const [word = ""] = SqlLexer.keywords(sql, dialect.lexical)
       if (!controlWords.has(word)) return backend.execute(sql, params)
       const [field, allowed] = [`statements.${at}.sql`, "statements that leave the transaction as it is"]
-      return Effect.fail(invalidInput(ExecuteBatch._tag, field, `is ${word}`, allowed, name))
+      return Effect.fail(invalidInput({ operation: ExecuteBatch._tag, backend: name }, field, `is ${word}`, allowed))
     }
 
     return {

@@ -5,10 +5,10 @@
  */
 import * as NodeCrypto from "node:crypto"
 import * as Effect from "effect/Effect"
-import type { DbError } from "../../errors/index.js"
+import type { DbError, ErrorContext } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Ranks, SearchResult, StoreSearchAnswer, StoreSearchRequest } from "../../services/Search.js"
-import type { FilterInput, Origin } from "../../vector/index.js"
+import type { FilterInput } from "../../vector/index.js"
 import * as HybridSearch from "../search/HybridSearch.js"
 
 /** How well a result fits, without what it is. */
@@ -42,7 +42,7 @@ export const make = (backend: Pick<BackendShape, "query" | "text" | "vector">) =
     vectorCollection: (embedding: Embedding) => string,
     { embedding, ...request }: Omit<StoreSearchRequest, "embedding"> & { readonly embedding?: Embedding },
     filter: FilterInput,
-    at: Origin
+    at: ErrorContext
   ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
       const vector = embedding === undefined ? {} : { vector: embedding.vector }

@@ -5,15 +5,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { InvalidInput } from "../../errors/index.js"
+import { type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import * as Decimals from "../../services/Decimals.js"
 import { Cost } from "../../services/Model.js"
-import { type Origin, refuse } from "../../vector/index.js"
 
 const isCost = Schema.is(Cost)
 
-const tooLarge = (at: Origin, field: string) =>
-  Effect.fail(refuse(at, field, "makes the total too large", "a smaller one"))
+const tooLarge = (at: ErrorContext, field: string) =>
+  Effect.fail(invalidInput(at, field, "makes the total too large", "a smaller one"))
 
 /**
  * A whole number and what is added to it.
@@ -22,7 +21,7 @@ const tooLarge = (at: Origin, field: string) =>
  * @category sums
  */
 export const count = (
-  at: Origin,
+  at: ErrorContext,
   field: string,
   before: number,
   ...added: ReadonlyArray<number>
@@ -38,7 +37,7 @@ export const count = (
  * @category sums
  */
 export const cost = (
-  at: Origin,
+  at: ErrorContext,
   before: string,
   ...added: ReadonlyArray<string>
 ): Effect.Effect<string, InvalidInput> => {

@@ -20,7 +20,7 @@ type Stores = Effect.Effect.Context<ReturnType<(typeof scopedStores)[keyof typeo
 export const make = (user: string): Effect.Effect<UserScope["Type"], InvalidInput, Stores> =>
   Effect.gen(function* () {
     if (Either.isLeft(Schema.validateEither(UserId)(user))) {
-      return yield* invalidInput("UserScope", "user", "is no user id", "1 to 255 characters without NUL")
+      return yield* invalidInput({ operation: "UserScope" }, "user", "is no user id", "1 to 255 characters without NUL")
     }
     const stores: Array<readonly [string, unknown]> = []
     for (const [name, of] of Object.entries(scopedStores)) stores.push([name, yield* of(user)])

@@ -5,11 +5,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { type DbError, DbReadOnly, NotFound } from "../../errors/index.js"
+import { type DbError, DbReadOnly, invalidInput, NotFound } from "../../errors/index.js"
 import { type BackendShape, Json } from "../../services/Backend.js"
 import { UserId } from "../../services/Model.js"
 import { identityPaths, normalizePath, WorkspaceLayer } from "../../services/WorkspaceStore.js"
-import { refuse } from "../../vector/index.js"
+
 import * as Table from "./Table.js"
 
 const LayersRow = Schema.Struct({ userId: UserId, layers: Schema.Array(WorkspaceLayer) })
@@ -57,17 +57,17 @@ export const make = (backend: BackendShape) => {
       const redirect = payload.sensitive === true && !asked.private && payload.force !== true
       const target = redirect ? layers.find((layer) => layer.private && layer.writable) : asked
       if (target === undefined) {
-        return yield* refuse(at, "layer", "is read by others", "a private layer, or `force`")
+        return yield* invalidInput(at, "layer", "is read by others", "a private layer, or `force`")
       }
       if (target.scope !== payload.user && identityPaths.has(normalizePath(payload.path))) {
-        return yield* refuse(at, "path", "says who another agent is", "other paths, or the own scope")
+        return yield* invalidInput(at, "path", "says who another agent is", "other paths, or the own scope")
       }
       return target
     })
 
   const set = (operation: string, user: string, layers: ReadonlyArray<WorkspaceLayer>): Effect.Effect<void, DbError> =>
     new Set(layers.map(({ name }) => name)).size < layers.length
-      ? Effect.fail(refuse({ operation, backend: backend.name }, "layers", "repeat a name", "each name once"))
+      ? Effect.fail(invalidInput({ operation, backend: backend.name }, "layers", "repeat a name", "each name once"))
       : backend.enqueue(upsert, [user, new Json(layers)])
 
   return { of, scopesOf, choose, set }

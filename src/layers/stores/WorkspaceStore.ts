@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { DbConflict, type DbError, type InvalidInput } from "../../errors/index.js"
+import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import type { StoreSearchAnswer } from "../../services/Search.js"
 import * as StoreTexts from "../../services/StoreTexts.js"
@@ -25,14 +25,7 @@ import {
   WorkspaceStoreAdmin
 } from "../../services/WorkspaceStore.js"
 import { WriteChannel, type Written } from "../../services/WriteChannel.js"
-import {
-  type FilterInput,
-  type JsonObject,
-  JsonPatch,
-  type JsonValue,
-  type Origin,
-  refuse
-} from "../../vector/index.js"
+import { type FilterInput, type JsonObject, JsonPatch, type JsonValue } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
@@ -555,7 +548,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
 
 /** A text after edits, each of which replaces what occurs exactly once. */
 const edited = (
-  origin: Origin,
+  origin: ErrorContext,
   text: string,
   edits: ReadonlyArray<{ readonly find: string; readonly replace: string }>
 ): Effect.Effect<string, InvalidInput> =>
@@ -565,5 +558,5 @@ const edited = (
       return Effect.succeed(content.slice(0, start) + replace + content.slice(start + find.length))
     }
     const problem = start < 0 ? "does not occur in the document" : "occurs more than once"
-    return Effect.fail(refuse(origin, `edits[${i}].find`, problem, "text that occurs exactly once"))
+    return Effect.fail(invalidInput(origin, `edits[${i}].find`, problem, "text that occurs exactly once"))
   })

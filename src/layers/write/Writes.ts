@@ -15,7 +15,7 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
-import { DbCorrupt, type DbError, InvalidInput, NotFound } from "../../errors/index.js"
+import { DbCorrupt, type DbError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import { type BackendShape, Json, type Row } from "../../services/Backend.js"
 import type { AnyOperation, Change, WriteChannel, Written } from "../../services/WriteChannel.js"
 import * as Check from "../Check.js"
@@ -78,7 +78,7 @@ const invalid = (backend: string, operation: string) => (error: ParseResult.Pars
   const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const field = issue?.path.join(".") || "payload"
   const allowed = expected(issue?.message ?? "")
-  return new InvalidInput({ backend, operation, field, allowed, message: `${field} is not valid; allowed: ${allowed}` })
+  return invalidInput({ backend, operation }, field, "is not valid", allowed)
 }
 
 /**
@@ -154,13 +154,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         if (row?.["operation"] !== tag || row["payload_hash"] !== payloadHash) {
           const allowed = "a key that was never used with another operation or payload"
           return yield* Effect.fail(
-            new InvalidInput({
-              backend: name,
-              operation: tag,
-              field: "idempotency key",
-              allowed,
-              message: `The idempotency key stands for another write; allowed: ${allowed}`
-            })
+            invalidInput({ backend: name, operation: tag }, "idempotency key", "stands for another write", allowed)
           )
         }
         return yield* results.decode(row["result"])
@@ -268,13 +262,12 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
       const allowed = "the cursor of a change"
       return parts === null
         ? Effect.fail(
-            new InvalidInput({
-              backend: name,
-              operation: "WriteChannel.changes",
-              field: "after",
-              allowed,
-              message: `after is no place in the feed; allowed: ${allowed}`
-            })
+            invalidInput(
+              { backend: name, operation: "WriteChannel.changes" },
+              "after",
+              "is no place in the feed",
+              allowed
+            )
           )
         : Effect.succeed([Number(parts[1]), Number(parts[2])])
     }
