@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { hasWalResetBug } from "../../src/layers/sqlite/SqliteOpen.js"
 import type { SqliteOptions } from "../../src/layers/sqlite/SqliteOptions.js"
-import { failureOf, openClient, temporaryFile, temporaryFolder } from "../support/index.js"
+import { failureOf, lockSeenByOthers, openClient, temporaryFile, temporaryFolder } from "../support/index.js"
 
 const modeOf = (path: string) => NodeFs.statSync(path).mode & 0o777
 
@@ -129,6 +129,23 @@ describe("opening", () => {
       })
     )
   }
+
+  it.scoped("a client that is opened leaves the locks of another one of its process, against other processes", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const first = yield* openClient({ path, journalMode: "DELETE" })
+      yield* first.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+      yield* first.transaction(
+        Effect.gen(function* () {
+          yield* first.execute("INSERT INTO t VALUES (1)")
+          assert.strictEqual(yield* lockSeenByOthers(path), "held")
+          yield* openClient({ path, journalMode: "DELETE" })
+          assert.strictEqual(yield* lockSeenByOthers(path), "held")
+        })
+      )
+      assert.strictEqual(yield* lockSeenByOthers(path), "free")
+    })
+  )
 
   it.scoped("`:memory:` is one database for all fibers and streams, and another for every client", () =>
     Effect.gen(function* () {

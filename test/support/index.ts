@@ -89,6 +89,12 @@ export const otherProcess = (
       })
   )
 
+/** What another process finds when it asks for the write lock of a file: `held` or `free`. */
+export const lockSeenByOthers = (file: string): Effect.Effect<string> =>
+  Effect.sync(() =>
+    NodeProcess.execFileSync(process.execPath, [otherProgram, file, "try"], { encoding: "utf8" }).trim()
+  )
+
 /** A client on a new file, with a table `t (id INTEGER PRIMARY KEY, x)`. */
 export const fileClient = (options: Partial<SqliteOptions> = {}) =>
   Effect.gen(function* () {

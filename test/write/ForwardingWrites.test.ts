@@ -19,7 +19,7 @@ import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { Backend, type BackendShape } from "../../src/services/Backend.js"
 import { operation, WriteChannel } from "../../src/services/WriteChannel.js"
-import { failureOf, temporaryFile } from "../support/index.js"
+import { failureOf, lockSeenByOthers, temporaryFile } from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
@@ -178,6 +178,17 @@ describe("ForwardingWrites", () => {
       const { numbers, handleAppend } = yield* openPrimary(path)
       yield* handleAppend()({ n: 1 })
       assert.deepStrictEqual(yield* numbers, [1])
+    })
+  )
+
+  it.scopedLive("a channel that comes later in the process of the primary leaves it its lock", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      yield* openPrimary(path)
+      assert.strictEqual(yield* lockSeenByOthers(`${path}-primary-lock0`), "held")
+      const { sharing } = yield* Sqlite.make({ path })
+      assert.isFalse(yield* sharing!.tryLock(0))
+      assert.strictEqual(yield* lockSeenByOthers(`${path}-primary-lock0`), "held")
     })
   )
 

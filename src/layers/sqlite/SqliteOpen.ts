@@ -92,12 +92,24 @@ export const hasWalResetBug = (version: string): boolean => {
   return true
 }
 
+/**
+ * Makes a file, for its owner alone, if it is not there. One that is there is not touched: to close any descriptor of a
+ * file takes from this process all locks that it has on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
+ *
+ * @since 0.1.0
+ * @category files
+ */
+export const makeFile = (path: string): void => {
+  if (!NodeFs.existsSync(path)) NodeFs.closeSync(NodeFs.openSync(path, "a", 0o600))
+}
+
 /** Makes what is missing of folder and file, readable by their owner alone. */
 const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, DbError> =>
   Effect.try({
     try: () => {
       NodeFs.mkdirSync(NodePath.dirname(path), { recursive: true, mode: 0o700 })
-      NodeFs.closeSync(NodeFs.openSync(path, "a", 0o600))
+      makeFile(path)
+      NodeFs.accessSync(path, NodeFs.constants.R_OK | NodeFs.constants.W_OK)
     },
     catch: (cause) => {
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"

@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import { DbConnection, type DbError, fromSqlite, isDbError } from "../../errors/index.js"
 import { PrimaryRecord, type Sharing } from "../../services/Sharing.js"
 import type { SqliteClient } from "./SqliteClient.js"
-import { retryBusy } from "./SqliteOpen.js"
+import { makeFile, retryBusy } from "./SqliteOpen.js"
 
 const slots = 4
 
@@ -60,7 +60,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       const known = handles.get(suffix)
       if (known !== undefined) return known
       const beside = `${file}-${suffix}`
-      NodeFs.closeSync(NodeFs.openSync(beside, "a", 0o600))
+      makeFile(beside)
       const db = new Driver(beside, { timeout: 0 })
       handles.set(suffix, db)
       return db
