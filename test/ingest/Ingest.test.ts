@@ -202,6 +202,52 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("`.gitignore` files that stand below others mean what they mean to git", () =>
+    Effect.gen(function* () {
+      const { ingest, paths, write } = yield* place()
+      write(".gitignore", "build/\n*.out\n/top.txt\n")
+      write("pac[k]/.gitignore", "\ufeff# the sources of a build\r\n!build/\r\n/local/\r\nraw/x.txt\r\n\\#sharp\r")
+      for (const path of [
+        "build/no.txt",
+        "top.txt",
+        "pac[k]/build/yes.txt",
+        "pac[k]/build/no.out",
+        "pac[k]/deeper/build/yes.txt",
+        "pac[k]/local/no.txt",
+        "pac[k]/deeper/local/yes.txt",
+        "pac[k]/deeper/top.txt",
+        "pac[k]/raw/x.txt",
+        "pac[k]/deeper/raw/x.txt",
+        "pac[k]/#sharp",
+        "pack/local/yes.txt"
+      ]) {
+        write(path, "content")
+      }
+      yield* ingest()
+      assert.sameMembers(
+        [...(yield* paths("content"))],
+        [
+          "pac[k]/build/yes.txt:1",
+          "pac[k]/deeper/build/yes.txt:1",
+          "pac[k]/deeper/local/yes.txt:1",
+          "pac[k]/deeper/top.txt:1",
+          "pac[k]/deeper/raw/x.txt:1",
+          "pack/local/yes.txt:1"
+        ]
+      )
+    })
+  )
+
+  it.scopedLive.skipIf(["darwin", "win32"].includes(process.platform))("case tells ignored names apart", () =>
+    Effect.gen(function* () {
+      const { ingest, paths, write } = yield* place()
+      write(".gitignore", "lib/\nchangelog*\n")
+      for (const path of ["Lib/a.txt", "lib/b.txt", "CHANGELOG.md", "changelog.md"]) write(path, "content")
+      yield* ingest()
+      assert.sameMembers([...(yield* paths("content"))], ["Lib/a.txt:1", "CHANGELOG.md:1"])
+    })
+  )
+
   it.scopedLive("a model that is down loses nothing; the next run makes it up", () =>
     Effect.gen(function* () {
       const { down, hub, ingest, paths, write } = yield* place()

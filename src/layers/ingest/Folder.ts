@@ -22,21 +22,48 @@ export interface Content {
   readonly text: string
 }
 
-/** A `.gitignore` and where it stands. */
+/** What `.gitignore` files say of paths relative to `base`. */
 interface Rules {
-  readonly folder: string
+  readonly base: string
   readonly rules: Ignore
 }
+
+/** The default of git where file names do not differ by case alone. */
+const ignorecase = ["darwin", "win32"].includes(process.platform)
 
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
 
-const rulesIn = async (folder: string): Promise<ReadonlyArray<Rules>> => {
+const relative = (from: string, to: string): string => NodePath.relative(from, to).split(NodePath.sep).join("/")
+
+/**
+ * The lines of a `.gitignore` as they would stand above `folder`: in one list the last that matches decides, as the
+ * deepest file does for git, and a folder that it takes in again is not left out by those above.
+ */
+const patternsFrom = (folder: string, text: string): ReadonlyArray<string> => {
+  const lines = text.replace(/^\ufeff/, "").split(/\r?(?:\n|$)/)
+  if (folder === "") return lines
+  const at = `/${folder.replace(/[\\*?[\]]/g, "\\$&")}/`
+  return lines.flatMap((line) => {
+    const [, not = "", slash = "", pattern = ""] = /^(!?)(\/?)(.*)$/.exec(line) ?? []
+    if (pattern.trim() === "" || line.startsWith("#")) return []
+    const isAnchored = slash !== "" || /\/(?!\s*$)/.test(pattern)
+    return [`${not}${at}${isAnchored ? "" : "**/"}${pattern}`]
+  })
+}
+
+const withRulesIn = async (folder: string, { base, rules }: Rules): Promise<Rules> => {
   const text = await NodeFs.readFile(NodePath.join(folder, ".gitignore"), "utf8").catch((error) => {
     if (["ENOENT", "EISDIR", "ENOTDIR"].includes(codeOf(error))) return undefined
     throw error
   })
-  return text === undefined ? [] : [{ folder, rules: ignore().add(text) }]
+  if (text === undefined) return { base, rules }
+  return {
+    base,
+    rules: ignore({ ignorecase })
+      .add(rules)
+      .add(patternsFrom(relative(base, folder), text))
+  }
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -46,44 +73,37 @@ const exists = (path: string): Promise<boolean> =>
   )
 
 /** The rules above a folder, from the root of its repository down; none where it is in no repository. */
-const rulesAbove = async (folder: string): Promise<ReadonlyArray<Rules>> => {
-  if (await exists(NodePath.join(folder, ".git"))) return []
-  const above: Array<Rules> = []
-  for (let at = folder; NodePath.dirname(at) !== at; ) {
+const rulesAbove = async (folder: string): Promise<Rules> => {
+  const above: Array<string> = []
+  for (let at = folder; !(await exists(NodePath.join(at, ".git"))); above.unshift(at)) {
+    if (NodePath.dirname(at) === at) return { base: folder, rules: ignore() }
     at = NodePath.dirname(at)
-    above.unshift(...(await rulesIn(at)))
-    if (await exists(NodePath.join(at, ".git"))) return above
   }
-  return []
+  let all: Rules = { base: above[0] ?? folder, rules: ignore() }
+  for (const at of above) all = await withRulesIn(at, all)
+  return all
 }
-
-/** The deepest rules that say something decide. */
-const isIgnored = (path: string, isFolder: boolean, all: ReadonlyArray<Rules>): boolean =>
-  all.reduce((ignored, { folder, rules }) => {
-    const relative = NodePath.relative(folder, path).split(NodePath.sep).join("/")
-    const said = rules.test(isFolder ? `${relative}/` : relative)
-    return said.ignored || (ignored && !said.unignored)
-  }, false)
 
 const isLeftOut = (name: string): boolean => name.startsWith(".") || name === "node_modules"
 
 const walk = async (
   root: string,
   folder: string,
-  above: ReadonlyArray<Rules>,
+  above: Rules,
   files: Array<string>,
   skipped: Array<SkippedFile>
 ): Promise<void> => {
-  const rules = [...above, ...(await rulesIn(folder))]
+  const all = await withRulesIn(folder, above)
   for (const entry of await NodeFs.readdir(folder, { withFileTypes: true })) {
     const at = NodePath.join(folder, entry.name)
-    if (isLeftOut(entry.name) || isIgnored(at, entry.isDirectory(), rules)) continue
-    const path = NodePath.relative(root, at).split(NodePath.sep).join("/")
+    const fromBase = `${relative(all.base, at)}${entry.isDirectory() ? "/" : ""}`
+    if (isLeftOut(entry.name) || all.rules.ignores(fromBase)) continue
+    const path = relative(root, at)
     if (entry.isSymbolicLink()) skipped.push({ path, reason: "symbolic link" })
     else if (entry.isFile()) files.push(path)
     else if (!entry.isDirectory()) skipped.push({ path, reason: "not a file" })
     else {
-      await walk(root, at, rules, files, skipped).catch((error) => {
+      await walk(root, at, all, files, skipped).catch((error) => {
         if (!["EACCES", "EPERM", "ENOENT"].includes(codeOf(error))) throw error
         skipped.push({ path: `${path}/`, reason: "unreadable" })
       })
