@@ -126,6 +126,27 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
     })
   )
 
+  it.scopedLive(
+    "what begins and ends a string is what the parser takes it for, also on a server that would differ",
+    () =>
+      Effect.gen(function* () {
+        const database = yield* temporaryDatabase
+        const backend = yield* Postgres.make({ ...optionsFor(database), migrate: false })
+        yield* backend.execute(`ALTER DATABASE ${database} SET standard_conforming_strings = off`)
+        const door = yield* backend.agentSql()
+        const { columns } = yield* door.query("SELECT '\\' AS a, ' , pg_ls_dir(chr(47)) --' AS b")
+        assert.deepStrictEqual(columns, ["a", "b"])
+      })
+  )
+
+  it.scopedLive("columns may have the names of functions that nobody can call", () =>
+    Effect.gen(function* () {
+      const { backend, door } = yield* opened()
+      yield* backend.execute("CREATE TABLE named (system text, random int)")
+      assert.deepStrictEqual((yield* door.query("SELECT n.system, (n).random FROM named n")).rows, [])
+    })
+  )
+
   it.scopedLive("a session keeps no lock that a function took behind its back", () =>
     Effect.gen(function* () {
       const { backend, door } = yield* opened({ concurrency: 1 })

@@ -29,6 +29,7 @@ CREATE DOMAIN checked AS int CHECK (wipe() = 1);
 CREATE VIEW wiped AS SELECT wipe();
 CREATE VIEW counted AS SELECT nextval('counter');
 CREATE VIEW sleeping AS SELECT pg_sleep(100000)::text AS slept;
+CREATE EXTENSION tablefunc;
 CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 `
 

@@ -101,7 +101,13 @@ export const make =
         "BEGIN READ ONLY",
         ...(options.role === undefined ? [] : [`SET LOCAL ROLE ${dialect.quoteIdentifier(options.role)}`])
       ].map((text) => ({ text, prepare }))
-      const limit = settings.map((setting) => `set_config('${setting}', '${deadline}', true)`).join(", ")
+      const limit = [
+        ...settings.map((setting) => [setting, deadline]),
+        // As the parser reads strings that looks at statements: otherwise the server might find other ones in them.
+        ["standard_conforming_strings", "on"]
+      ]
+        .map(([setting, value]) => `set_config('${setting}', '${value}', true)`)
+        .join(", ")
       // A session of its own keeps nothing; a shared one may hold locks of others.
       const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
 

@@ -73,7 +73,7 @@ export interface Accepted {
   readonly operators: ReadonlyArray<string>
   /** Types that are cast to, and domains that are checked. */
   readonly types: ReadonlyArray<string>
-  /** Names after a dot, which may stand for functions of one row. */
+  /** Names after a dot, which may stand for functions of one argument, whatever its type: `('x'::text).pg_ls_dir`. */
   readonly attributes: ReadonlyArray<string>
 }
 
@@ -112,12 +112,12 @@ const depthOf = (sql: string): number => {
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The last text of a qualified name. */
-const lastName = (list: unknown): string | undefined => {
-  const last: unknown = Array.isArray(list) ? list.at(-1) : undefined
-  const text = isRecord(last) && isRecord(last["String"]) ? last["String"]["sval"] : undefined
-  return typeof text === "string" ? text : undefined
-}
+/** The texts of a qualified name, or of names after a dot. */
+const namesOf = (list: unknown): ReadonlyArray<string> =>
+  (Array.isArray(list) ? list : []).flatMap((part: unknown) => {
+    const text = isRecord(part) && isRecord(part["String"]) ? part["String"]["sval"] : undefined
+    return typeof text === "string" ? [text] : []
+  })
 
 const parsed = (parse: Parser, sql: string, context: ErrorContext): Effect.Effect<unknown, DbError> =>
   Effect.try({
@@ -161,7 +161,7 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
     const attributes = new Set<string>()
     const types = new Set<string>()
     const note = (into: Set<string>, list: unknown) => {
-      const name = lastName(list)
+      const name = namesOf(list).at(-1)
       if (name !== undefined) into.add(name)
     }
     // A stack of our own: the tree may be deeper than the engine's.
@@ -178,14 +178,15 @@ export const accept = (parse: Parser, sql: string, context: ErrorContext): Effec
         else if (key === "operName" || key === "useOp") note(operators, value)
         else if (key === "A_Expr" && isRecord(value)) note(operators, value["name"])
         else if (key === "fields" && Array.isArray(value) && value.length > 1) note(attributes, value)
-        else if (key === "indirection") note(attributes, value)
+        // Each may be called on what the one before it gives.
+        else if (key === "indirection") for (const name of namesOf(value)) attributes.add(name)
         else if (key === "names") note(types, value)
         else if (key === "relname" && typeof value === "string" && refusedRelations.has(value)) {
           return yield* refusedBecause(context, value)
         }
       }
     }
-    for (const name of functions) {
+    for (const name of [...functions, ...attributes]) {
       if (refusedFunctions.has(name)) return yield* refusedBecause(context, `The function ${name}`)
     }
     return {
@@ -203,6 +204,11 @@ const arrayOf = (names: Iterable<string>): string =>
 /** Objects from here on were made after the database was: none that PostgreSQL brings calls a volatile function. */
 const firstOwn = 16384
 
+/** Functions of PostgreSQL's extensions, by their symbols, that count as stable and yet run the SQL of a text. */
+const runners = "'crosstab', 'crosstab_hash', 'connectby_text', 'connectby_text_serial', 'xpath_table'"
+
+const callsForbidden = `(p.provolatile = 'v' OR p.prosrc IN (${runners}))`
+
 type List = Exclude<keyof Accepted, "cursor"> | "harmless"
 
 /** The parts of the question below that what a statement uses asks for. */
@@ -215,7 +221,7 @@ const parts = (
     : [
         `
 SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY (${list("functions")}) AND p.provolatile = 'v'
+WHERE p.proname = ANY (${list("functions")}) AND ${callsForbidden}
   AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY (${list("harmless")}))`,
         `
 SELECT g.proname FROM pg_catalog.pg_proc g JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = g.oid
@@ -237,8 +243,10 @@ WHERE o.oprname = ANY (${list("operators")}) AND o.oid >= ${firstOwn}
     : [
         `
 SELECT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE p.proname = ANY (${list("attributes")}) AND p.provolatile = 'v' AND n.nspname <> 'pg_catalog'
-  AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1`
+WHERE p.proname = ANY (${list("attributes")}) AND ${callsForbidden}
+  AND NOT (n.nspname = 'pg_catalog' AND p.proname = ANY (${list("harmless")}))
+  AND p.pronargs >= 1 AND p.pronargs - p.pronargdefaults <= 1
+  AND NOT 'pg_catalog.internal'::pg_catalog.regtype = ANY (p.proargtypes)`
       ]),
   // Casts that nobody wrote are there without a name.
   `
@@ -275,8 +283,7 @@ export interface Question {
 
 /**
  * Names what of a statement may change something by the database's own account: volatile functions; operators,
- * aggregates, casts and domains that call them; and such functions of the user's own that can be called in the form of a
- * column. Asked for at each statement, so every part starts from an index, and none is there that cannot answer.
+ * aggregates, casts and domains that call them; and such functions that can be called in the form of a column. Asked for at each statement, so every part starts from an index, and none is there that cannot answer.
  *
  * @since 0.1.0
  * @category checks
