@@ -5,13 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type DbError, type EmbeddingError, type ErrorContext, invalidInput, NotFound } from "../errors/index.js"
+import { type DbError, type ErrorContext, invalidInput, NotFound } from "../errors/index.js"
 import { nearest } from "../errors/nearest.js"
+import * as EmbeddingPass from "../layers/search/EmbeddingPass.js"
 import * as SearchLive from "../layers/search/SearchLive.js"
+import * as StorePass from "../layers/stores/StorePass.js"
 import { cut, defaultLimits } from "../services/AgentRows.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
-import type { FoundMemory, Memory, MemoryStore, SearchMemoriesRequest } from "../services/MemoryStore.js"
+import type { FoundMemory, MemoryStore, SearchMemoriesRequest } from "../services/MemoryStore.js"
 import type { Ranks, SearchCollectionInfo, SearchResult } from "../services/Search.js"
 import type { FilterInput } from "../vector/index.js"
 import type { Arguments } from "./Declarations.js"
@@ -53,8 +55,6 @@ const textOf = (text: string | null) => {
 }
 
 const short = (score: number) => Number(score.toPrecision(6))
-
-const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
 
 interface Answer {
   readonly results: ReadonlyArray<Readonly<Record<string, unknown>>>
@@ -193,7 +193,9 @@ const remembered = (
     const made: Either.Either<ReadonlyArray<number> | undefined, DbError> = needed
       ? yield* Effect.either(Effect.map(model.embed(text), (made) => Array.from(made)))
       : Either.right(vector)
-    if (Either.isLeft(made) && (mode === "vector" || !isEmbeddingError(made.left))) return yield* Effect.fail(made.left)
+    if (Either.isLeft(made) && (mode === "vector" || !EmbeddingPass.isEmbeddingError(made.left))) {
+      return yield* Effect.fail(made.left)
+    }
     const meaning = Either.getOrUndefined(made)
     const answer = yield* store.search(user, {
       ...how,
@@ -207,32 +209,7 @@ const remembered = (
     return { results: answer.results.map(memoryOf), failed }
   })
 
-/** Memories that are given their vectors beside a new one. */
-const madeUpAtOnce = 32
-
-/** Gives memories that wait for their vectors these; succeeds with whether all that were looked at have them. */
-const makeUp = ({ store, user }: Memories, embeddings: EmbeddingsShape): Effect.Effect<boolean, DbError> =>
-  Effect.gen(function* () {
-    const { cursor, items } = yield* store.list(user, { notEmbeddedBy: embeddings.model, limit: madeUpAtOnce })
-    const give = ({ content, id }: Memory) =>
-      Effect.gen(function* () {
-        const [vector] = yield* embeddings.embedMany([content])
-        // Somebody may have reworded it meanwhile.
-        if (vector === undefined || (yield* store.get(user, id)).content !== content) return
-        yield* store.update({ user, id, embedding: { model: embeddings.model, vector: Array.from(vector) } })
-      }).pipe(
-        Effect.as(true),
-        // Gone or superseded: nobody looks for it.
-        Effect.catchTag("NotFound", "DbConflict", () => Effect.succeed(true)),
-        // A text that the model does not take keeps no other one waiting.
-        Effect.catchIf(
-          (error) => isEmbeddingError(error) && ["refused", "bad-answer"].includes(error.reason),
-          () => Effect.succeed(false)
-        )
-      )
-    const given = yield* Effect.forEach(items, give)
-    return cursor === null && given.every((each) => each)
-  })
+const tell = ({ message }: DbError) => Effect.logWarning(`Memories wait for their vectors: ${message}`)
 
 /**
  * Keeps memories, with their vectors where there is a model. Where it fails, a memory is kept without one, found by its
@@ -241,29 +218,38 @@ const makeUp = ({ store, user }: Memories, embeddings: EmbeddingsShape): Effect.
  * @since 0.1.0
  * @category actions
  */
-export const remembering = (memories: Memories, embeddings: EmbeddingsShape | undefined) => {
-  const { store, user } = memories
+export const remembering = (
+  backend: Pick<BackendShape, "query">,
+  { store, user }: Memories,
+  embeddings: EmbeddingsShape | undefined
+) => {
+  if (embeddings === undefined) return (memory: Arguments<"db_hub_remember">) => store.store({ user, ...memory })
+  const { model } = embeddings
+  const { pass } = StorePass.make(backend, [StorePass.memories(store)], embeddings)
   /** Whether some may wait for their vectors: from before this process, or since a failure in it. */
   let waiting = true
+  const refused = new Set<string>()
+  /** Few beside each new one, so that it is not long in coming. */
+  const makeUp = Effect.gen(function* () {
+    const { embedded, failed, refused: keys, stopped } = yield* pass({ user, batches: 1 }, refused, () => Effect.void)
+    for (const key of keys) refused.add(key)
+    if (failed !== undefined) yield* tell(failed)
+    return embedded > 0 || stopped
+  }).pipe(
+    // The new one is kept; the others still wait.
+    Effect.catchAll((error) => Effect.as(tell(error), true))
+  )
   return (memory: Arguments<"db_hub_remember">) =>
     Effect.gen(function* () {
-      if (embeddings === undefined) return yield* store.store({ user, ...memory })
-      const { model } = embeddings
       const made = yield* Effect.either(embeddings.embed(memory.content))
       if (Either.isLeft(made)) {
-        if (!isEmbeddingError(made.left)) return yield* Effect.fail(made.left)
+        if (!EmbeddingPass.isEmbeddingError(made.left)) return yield* Effect.fail(made.left)
         waiting = true
         const stored = yield* store.store({ user, ...memory })
         return stored.duplicate ? stored : { ...stored, pending: true, reason: made.left.message }
       }
       const stored = yield* store.store({ user, ...memory, embedding: { model, vector: Array.from(made.right) } })
-      if (waiting) {
-        waiting = yield* makeUp(memories, embeddings).pipe(
-          Effect.map((all) => !all),
-          // This memory is kept; the others still wait.
-          Effect.catchAll((error) => Effect.as(Effect.logWarning(`Memories wait for vectors: ${error.message}`), true))
-        )
-      }
+      if (waiting) waiting = yield* makeUp
       return stored
     })
 }

@@ -283,7 +283,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
     const turns = new Map(limits.map(([name, perSecond]) => [name, bucket(name, perSecond)]))
     const write =
       writes === "off" ? undefined : Writes.make({ mode: writes, dmlOnly, deadline: deadlineOf(options.reading ?? {}) })
-    const remember = memories && Searching.remembering(memories, options.embeddings)
+    const remember = memories && Searching.remembering(hub.primary, memories, options.embeddings)
     const doors = new Map<BackendShape, AgentSqlShape>()
     const opening = yield* Effect.makeSemaphore(1)
 

@@ -232,6 +232,40 @@ describe("what agents remember", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("a memory of long ago that gets its vector beside a new one is no younger for it", () =>
+    Effect.gen(function* () {
+      const { hub, remember, search, store } = yield* opened()
+      const { id } = yield* store.store({ user: "ada", content: "Ada likes hot tea" })
+      const then = new Date("2020-01-02T03:04:05.678Z")
+      yield* hub.primary.execute("UPDATE db_hub_memories SET created_at = ?, updated_at = ?", [then, then])
+      yield* remember("Ada rides a horse")
+      const memory = yield* store.get("ada", id)
+      assert.deepStrictEqual(
+        [memory.embeddingModel, memory.createdAt, memory.updatedAt, memory.accessCount],
+        ["m", then, then, 0]
+      )
+      const [best] = (yield* search({ query: "warm", mode: "vector" })).results
+      assert.strictEqual(best?.["id"], id)
+    })
+  )
+
+  it.scopedLive("many that wait get their vectors beside several new ones, each asked for once", () =>
+    Effect.gen(function* () {
+      const { model, remember, store } = yield* opened()
+      for (let i = 0; i < 100; i++) yield* store.store({ user: "ada", content: `number ${i}` })
+      yield* store.store({ user: "bob", content: "of somebody else" })
+      const waiting = Effect.map(store.list("ada", { notEmbeddedBy: "m", limit: 1000 }), ({ items }) => items.length)
+      const left: Array<number> = []
+      for (let i = 0; i < 3; i++) {
+        yield* remember(`new ${i}`)
+        left.push(yield* waiting)
+      }
+      assert.deepStrictEqual(left, [36, 0, 0])
+      assert.lengthOf(model.asked, 103)
+      assert.notInclude(model.asked, "of somebody else")
+    })
+  )
+
   it.scopedLive("a memory that the model refuses keeps no other one from its vector", () =>
     Effect.gen(function* () {
       const { model, remember, store } = yield* opened()
