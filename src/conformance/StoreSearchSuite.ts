@@ -454,6 +454,55 @@ export const storeSearchSuite: Suite = {
     yield* equal([yield* nearest("two"), yield* nearest("two", newer)], [[], ["two", "one"]])
   }),
 
+  "a model that keeps its name and changes its dimension is another one": Effect.gen(function* () {
+    const { chunksOf, conversation, conversations, embed, embeddingOf, memories, memoriesOf, model, nearest, ...rest } =
+      yield* withModel
+    const { pending, user, workspace } = rest
+    const newer = scripted(model.embeddings.model, 24)
+    yield* memories.store({ user, content: "likes tea" })
+    yield* conversations.addMessage({ user, conversation, role: "user", content: "the harbour" })
+    yield* workspace.write({ user, path: "a.md", content: "a quay", chunks: [{ text: "a quay" }] })
+    const found = (by: Scripted) =>
+      Effect.all([
+        memoriesOf(user, { embedding: embeddingOf("likes tea", by) }),
+        nearest("the harbour", by),
+        chunksOf(user, { embedding: embeddingOf("a quay", by) })
+      ])
+    const all = [["likes tea"], ["the harbour"], ["a quay"]]
+    yield* embed()
+    yield* equal(
+      [yield* found(model), yield* pending(), yield* found(newer), yield* pending(newer)],
+      [all, 0, [[], [], []], 3]
+    )
+    yield* equal(yield* embed(newer), { embedded: 3, pending: 0 })
+    yield* equal([yield* found(model), yield* found(newer)], [[[], [], []], all])
+    const { vector } = yield* Backend
+    const left = (yield* vector.collections).filter((each) => each.model === model.embeddings.model && each.count > 0)
+    yield* equal(
+      left.map(({ dimension }) => dimension),
+      [24, 24, 24]
+    )
+  }),
+
+  "what was embedded before a model's dimension was kept is found once the database is migrated": Effect.gen(
+    function* () {
+      const { chunksOf, embed, user, workspace } = yield* setup
+      const { migrator, vector } = yield* Backend
+      const chunks = [{ text: "the harbour", embedding: embed(1, 0) }]
+      const { id } = yield* workspace.write({ user, path: "a.md", content: "the harbour", chunks })
+      const { id: step } = (yield* migrator.history).find(({ name }) => name === "embedding dimensions")!
+      yield* migrator.migrate({ target: step - 1 })
+      const { model } = embed(1)
+      yield* equal((yield* vector.search(`workspace:${model}`, [1, 0])).length, 1)
+      yield* migrator.migrate()
+      yield* equal(yield* chunksOf(user, { embedding: embed(1, 0) }), ["the harbour"])
+      yield* equal(
+        (yield* workspace.chunks(user, id)).map(({ dimension, embeddingModel }) => [embeddingModel, dimension]),
+        [[model, 2]]
+      )
+    }
+  ),
+
   "chunks are found with their documents, and replaced ones leave no hit": Effect.gen(function* () {
     const { chunksOf, embed, user, workspace } = yield* setup
     const write = (path: string, texts: ReadonlyArray<string>, agent?: string) =>

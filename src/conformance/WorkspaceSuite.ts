@@ -317,7 +317,7 @@ export const workspaceSuite: Suite = {
     const { user, workspace } = yield* setup
     const vectors = yield* VectorStore
     const model = yield* fresh("model")
-    const collection = embeddingCollection(model)
+    const collection = embeddingCollection(model, 2)
     const textsOf = Effect.map(vectors.search(collection, [1, 0], { filter: { user } }), (hits) =>
       hits.map(({ text }) => text)
     )
@@ -338,8 +338,8 @@ export const workspaceSuite: Suite = {
       ]
     )
 
-    const bad = [embedded("three", model, 1, 0), embedded("four", model, 1, 0, 0)]
-    yield* failsWith("DimensionMismatch", workspace.write({ user, path: "doc", content: "three four", chunks: bad }))
+    const bad = [embedded("three", model, 1, 0), embedded("four", model)]
+    yield* failsWith("InvalidInput", workspace.write({ user, path: "doc", content: "three four", chunks: bad }))
     yield* equal((yield* workspace.getById(user, id)).content, "one two")
     yield* equal([yield* workspace.chunks(user, id), yield* textsOf], [chunks, ["one", "two"]])
 
@@ -416,8 +416,8 @@ export const workspaceSuite: Suite = {
         { id: current, vector: [0, 1, 0] }
       ]
       yield* equal(yield* workspace.embedChunks({ user, model: newer, embeddings }), [current])
-      yield* equal(yield* vectors.count(embeddingCollection(model)), 0)
-      yield* equal(idsOf(yield* vectors.search(embeddingCollection(newer), [0, 1, 0])), [current])
+      yield* equal(yield* vectors.count(embeddingCollection(model, 2)), 0)
+      yield* equal(idsOf(yield* vectors.search(embeddingCollection(newer, 3), [0, 1, 0])), [current])
       yield* equal(yield* workspace.embedChunks({ user, model: newer, embeddings: [] }), [])
     }
   ),
@@ -426,7 +426,7 @@ export const workspaceSuite: Suite = {
     const { user, workspace } = yield* setup
     const vectors = yield* VectorStore
     const model = yield* fresh("model")
-    yield* vectors.createCollection(embeddingCollection(model), { dimension: 2, model })
+    yield* vectors.createCollection(embeddingCollection(model, 2), { dimension: 2, model })
     const { id } = yield* workspace.write({ user, path: "a", content: "0", chunks: [{ text: "0" }] })
     const embedAll = Effect.gen(function* () {
       const chunks = yield* workspace.chunksToEmbed(user, model)
@@ -436,7 +436,7 @@ export const workspaceSuite: Suite = {
       n % 2 === 0 ? embedAll : workspace.update({ user, id, content: `${n}`, chunks: [{ text: `${n}` }] })
     )
     yield* embedAll
-    const hits = yield* vectors.search(embeddingCollection(model), [1, 0])
+    const hits = yield* vectors.search(embeddingCollection(model, 2), [1, 0])
     yield* equal(idsOf(hits), idsOf(yield* workspace.chunks(user, id)))
   }),
 

@@ -8,6 +8,7 @@ import type { MigrationStep } from "../services/Migrator.js"
 import { audit } from "./audit.js"
 import { changeFeed } from "./changeFeed.js"
 import { conversations } from "./conversations.js"
+import { embeddingDimensions } from "./embeddingDimensions.js"
 import { embeddings } from "./embeddings.js"
 import { files } from "./files.js"
 import { ingestedFiles } from "./ingestedFiles.js"
@@ -66,5 +67,6 @@ export const hubMigrations: ReadonlyArray<MigrationStep> = [
   vectorGraphs,
   changeFeed,
   secrets,
-  messageEmbeddings
+  messageEmbeddings,
+  embeddingDimensions
 ].map((step, index) => ({ ...step, id: index + 1 }))

@@ -164,7 +164,9 @@ export const Chunk = Schema.Struct({
   chunkIndex: Count,
   text: Text,
   /** The model of its embedding; null = it has none yet. */
-  embeddingModel: Schema.NullOr(Schema.String)
+  embeddingModel: Schema.NullOr(Schema.String),
+  /** Of its embedding. */
+  dimension: Schema.NullOr(Count)
 })
 
 /**
@@ -174,7 +176,8 @@ export const Chunk = Schema.Struct({
 export type Chunk = typeof Chunk.Type
 
 /**
- * The name of an embedding model. The vectors of each model are a collection of their own, see `embeddingCollection`.
+ * The name of an embedding model. The vectors of each model and dimension are a collection of their own, see
+ * `embeddingCollection`.
  *
  * @since 0.1.0
  * @category schemas
@@ -186,13 +189,13 @@ export const EmbeddingModel = Schema.String.pipe(
 )
 
 /**
- * The collection of the vector store that holds the embeddings of one model: record ids are those of chunks, metadata
- * are `user`, `agent` ("" = none), `document` and `path`, text is the chunk's.
+ * The collection of the vector store that holds the embeddings of one model and dimension: record ids are those of
+ * chunks, metadata are `user`, `agent` ("" = none), `document` and `path`, text is the chunk's.
  *
  * @since 0.1.0
  * @category embeddings
  */
-export const embeddingCollection = (model: string): string => `workspace:${model}`
+export const embeddingCollection = (model: string, dimension: number): string => `db_hub_chunks_${dimension}_${model}`
 
 const Vector = Schema.Array(Schema.Finite)
 

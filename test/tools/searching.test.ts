@@ -11,6 +11,7 @@ import { Backend } from "../../src/services/Backend.js"
 import type { EmbeddingsShape } from "../../src/services/Embeddings.js"
 import { MemoryStore } from "../../src/services/MemoryStore.js"
 import type { Search } from "../../src/services/Search.js"
+import { WorkspaceStore } from "../../src/services/WorkspaceStore.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { temporaryFolder } from "../support/index.js"
 
@@ -74,7 +75,7 @@ const opened = (prepare: (search: Search["Type"]) => Effect.Effect<unknown, unkn
         if (!answer.ok) throw new Error(JSON.stringify(answer.error))
         return answer.value
       })
-    return { hub, model, store, search, refused, remember }
+    return { hub, model, store, workspace: Context.get(stores, WorkspaceStore), search, refused, remember }
   })
 
 const placesOf = ({ results }: Found) => results.map((result) => `${String(result["in"])} ${String(result["id"])}`)
@@ -168,7 +169,7 @@ describe("what agents search", { timeout: 60_000 }, () => {
 
   it.scopedLive("collections that the hub keeps for itself are neither searched nor named", () =>
     Effect.gen(function* () {
-      const { hub, model, refused, remember, search } = yield* opened((search) =>
+      const { hub, model, refused, remember, search, workspace } = yield* opened((search) =>
         embedded(search, "weather", { a: "a hot day" })
       )
       yield* remember("Ada likes hot tea")
@@ -181,8 +182,14 @@ describe("what agents search", { timeout: 60_000 }, () => {
           new EmbeddingError({ operation: "test", message: "down", reason: "unavailable", model: "next" })
       }
       yield* SearchLive.make(hub.primary, model.embeddings).reembed("weather", { embeddings: next })
+      const chunks = [{ text: "a hot secret", embedding: { model: "m", vector: [1, 0.5] } }]
+      yield* workspace.write({ user: "bob", path: "a.md", content: "a hot secret", chunks })
       const found = yield* search({ query: "hot" })
       assert.isUndefined(found.failed)
+      assert.deepStrictEqual(
+        found.results.map((result) => result["text"]),
+        ["a hot day", "Ada likes hot tea"]
+      )
       const error = yield* refused({ query: "hot", in: ["xyz"] })
       assert.match(error.message, /there are weather$/)
       for (const name of ["db_hub_memories", "db_hub_chunks"]) {

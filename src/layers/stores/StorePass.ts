@@ -20,6 +20,9 @@ import * as StoreSearch from "./StoreSearch.js"
 /** Few at once, so that no write of somebody else waits long for theirs. */
 const batchSize = 64
 
+/** What waits, in `embeddedBy`. */
+const unembedded = ""
+
 interface Waiting extends EmbeddingPass.Waiting {
   readonly user: string
   readonly row: Row
@@ -45,8 +48,7 @@ export interface Kind {
   readonly text: string
   readonly key: ReadonlyArray<string>
   readonly embeddedBy: string
-  /** In `embeddedBy`: what waits, and what lacks nothing. Anything else is another model. */
-  readonly waiting: "" | null
+  /** In `embeddedBy`: what lacks nothing. '' is what waits, anything else another model, or another dimension of it. */
   readonly done: ReadonlyArray<string>
   readonly where: string
   readonly params: ReadonlyArray<SqlValue>
@@ -67,6 +69,9 @@ interface PassOptions extends StoreEmbeddingOptions {
   readonly batches?: number
 }
 
+/** A model's name and its dimension, as one thing. */
+const modelOf = "COALESCE(t.embedding_model || ' ' || CAST(t.dimension AS TEXT), '')"
+
 const isBlank = (text: string): boolean => text.trim() === ""
 
 /**
@@ -75,15 +80,14 @@ const isBlank = (text: string): boolean => text.trim() === ""
  */
 export const memories =
   (store: MemoryStore["Type"]): KindOf =>
-  ({ model }, now) => ({
+  ({ dimension, model }, now) => ({
     table: "db_hub_memories AS t",
     join: "",
     user: "t.user_id",
     text: "t.content",
     key: ["t.id"],
-    embeddedBy: "t.embedding_model",
-    waiting: null,
-    done: [model],
+    embeddedBy: modelOf,
+    done: [`${model} ${dimension}`],
     where: "t.superseded_by IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     params: [now],
     give: (user, embedded) =>
@@ -109,7 +113,6 @@ export const messages =
     text: "t.content",
     key: ["t.conversation_id", "t.seq"],
     embeddedBy: "t.embedded_in",
-    waiting: "",
     done: ["none", StoreSearch.vectorsOf(StoreTexts.collections.messages, model, dimension)],
     where: "1 = 1",
     params: [],
@@ -132,15 +135,14 @@ export const messages =
  */
 export const chunks =
   (store: WorkspaceStore["Type"]): KindOf =>
-  ({ model }) => ({
+  ({ dimension, model }) => ({
     table: "db_hub_document_chunks AS t",
     join: "",
     user: "t.user_id",
     text: "t.text",
     key: ["t.id"],
-    embeddedBy: "t.embedding_model",
-    waiting: "",
-    done: [model],
+    embeddedBy: modelOf,
+    done: [`${model} ${dimension}`],
     where: "1 = 1",
     params: [],
     give: (user, embedded) =>
@@ -170,9 +172,9 @@ export const make = (
   const kinds = Effect.map(Fresh.now, (now) => kindsOf.map((kindOf) => kindOf(embeddings, now)))
 
   /** Those of a kind that are embedded by one thing. */
-  const those = (kind: Kind, by: string | null, user: string | undefined) => {
+  const those = (kind: Kind, by: string, user: string | undefined) => {
     const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<SqlValue>]> = [
-      by === null ? [`${kind.embeddedBy} IS NULL`] : [`${kind.embeddedBy} = ?`, by],
+      [`${kind.embeddedBy} = ?`, by],
       [kind.where, ...kind.params],
       ...(user === undefined ? [] : [[`${kind.user} = ?`, user] as const])
     ]
@@ -185,10 +187,10 @@ export const make = (
   /** By what things of a kind are embedded, after one such thing; without what lacks nothing. */
   const embeddedAfter = (
     { done, embeddedBy, params, table, where }: Kind,
-    by: string | null
+    by: string
   ): Effect.Effect<string | undefined, DbError> =>
     Effect.gen(function* () {
-      let last = by ?? ""
+      let last = by
       while (true) {
         const [row] = yield* backend.query(
           `SELECT min(${embeddedBy}) AS found FROM ${table} WHERE ${where} AND ${embeddedBy} > ?`,
@@ -204,7 +206,7 @@ export const make = (
   const pendingOf = (kind: Kind, user: string | undefined): Effect.Effect<number, DbError> =>
     Effect.gen(function* () {
       let total = 0
-      for (let by: string | null | undefined = kind.waiting; by !== undefined; by = yield* embeddedAfter(kind, by)) {
+      for (let by: string | undefined = unembedded; by !== undefined; by = yield* embeddedAfter(kind, by)) {
         const { params, where } = those(kind, by, user)
         const from = user === undefined ? kind.table : `${kind.table} ${kind.join}`
         const [row] = yield* backend.query(`SELECT count(*) AS n FROM ${from} WHERE ${where}`, params)
@@ -213,14 +215,14 @@ export const make = (
       return total
     })
 
-  const page = (kind: Kind, by: string | null, after: Row | undefined, user: string | undefined) => {
+  const page = (kind: Kind, by: string, after: Row | undefined, user: string | undefined) => {
     const { params, where } = those(kind, by, user)
     const key = kind.key.join(", ")
     const place = kind.key.map((column) => after?.[column.slice("t.".length)] as SqlValue)
     const further = after === undefined ? "" : ` AND (${key}) > (${place.map(() => "?").join(", ")})`
     return backend.query(
       `SELECT ${key}, ${kind.user} AS user_id, ${kind.text} AS text FROM ${kind.table} ${kind.join}
-        WHERE ${where}${further} ORDER BY ${kind.embeddedBy}, ${key} LIMIT ${batchSize}`,
+        WHERE ${where}${further} ORDER BY ${key} LIMIT ${batchSize}`,
       after === undefined ? params : [...params, ...place]
     )
   }
@@ -234,7 +236,7 @@ export const make = (
     )
 
   const sourceOf = (kind: Kind, { batches = Infinity, user }: PassOptions): EmbeddingPass.Source<Waiting> => {
-    let by: string | null | undefined = kind.waiting
+    let by: string | undefined = unembedded
     let [after, left]: [Row | undefined, number] = [undefined, batches]
     const next = Effect.gen(function* () {
       while (by !== undefined && left > 0) {

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
@@ -18,7 +19,7 @@ import * as Table from "./Table.js"
  * @since 0.1.0
  * @category statements
  */
-const columns = "id, document_id, chunk_index, text, NULLIF(embedding_model, '') AS embedding_model"
+const columns = "id, document_id, chunk_index, text, NULLIF(embedding_model, '') AS embedding_model, dimension"
 
 /**
  * What of a document goes with its embeddings.
@@ -30,8 +31,10 @@ export type Owner = Pick<DocumentInfo, "id" | "userId" | "agentId" | "path">
 
 interface Embedded {
   readonly model: string
-  readonly record: VectorRecord
+  readonly record: VectorRecord & { readonly vector: ReadonlyArray<number> }
 }
+
+const collectionOf = ({ model, record }: Embedded): string => embeddingCollection(model, record.vector.length)
 
 /**
  * @since 0.1.0
@@ -51,29 +54,40 @@ export const make = (backend: BackendShape) => {
 
   const insertEmbeddings = (embedded: ReadonlyArray<Embedded>): Effect.Effect<void, DbError> =>
     Effect.forEach(
-      new Set(embedded.map(({ model }) => model)),
-      (model) => {
-        const records = embedded.flatMap((each) => (each.model === model ? [each.record] : []))
-        const collection = embeddingCollection(model)
-        const insert = backend.vector.insertMany(collection, records)
-        const dimension = records[0]?.vector.length ?? 0
-        const create = backend.vector.createCollection(collection, { dimension, model })
+      Object.entries(Arr.groupBy(embedded, collectionOf)),
+      ([collection, some]) => {
+        const insert = backend.vector.insertMany(
+          collection,
+          some.map(({ record }) => record)
+        )
+        const [{ model, record }] = some
+        const create = backend.vector.createCollection(collection, { dimension: record.vector.length, model })
         return Effect.catchTag(insert, "NotFound", () => Effect.zipRight(create, insert))
       },
       { discard: true }
     )
 
-  const deleteEmbeddings = (chunks: ReadonlyArray<Chunk>): Effect.Effect<void, DbError> =>
-    Effect.forEach(
-      new Set(chunks.flatMap(({ embeddingModel }) => embeddingModel ?? [])),
-      (model) => {
-        const ids = chunks.flatMap(({ embeddingModel, id }) => (embeddingModel === model ? [id] : []))
-        const remove = backend.vector.delete(embeddingCollection(model), ids)
+  const deleteEmbeddings = (chunks: ReadonlyArray<Chunk>): Effect.Effect<void, DbError> => {
+    const embedded = chunks.flatMap(({ dimension, embeddingModel, id }) =>
+      embeddingModel === null || dimension === null
+        ? []
+        : [{ id, collection: embeddingCollection(embeddingModel, dimension) }]
+    )
+    return Effect.forEach(
+      Object.entries(Arr.groupBy(embedded, ({ collection }) => collection)),
+      ([collection, some]) =>
         // Somebody dropped the collection: then they are gone.
-        return Effect.catchTag(remove, "NotFound", () => Effect.void)
-      },
+        Effect.catchTag(
+          backend.vector.delete(
+            collection,
+            some.map(({ id }) => id)
+          ),
+          "NotFound",
+          () => Effect.void
+        ),
       { discard: true }
     )
+  }
 
   const of = (documentId: string): Effect.Effect<ReadonlyArray<Chunk>, DbError> =>
     rows.all("WHERE document_id = ? ORDER BY chunk_index", [documentId])
@@ -100,9 +114,9 @@ export const make = (backend: BackendShape) => {
         numbered,
         ({ embedding, id, index, text }) =>
           backend.enqueue(
-            `INSERT INTO db_hub_document_chunks (id, document_id, user_id, chunk_index, embedding_model, text)
-             VALUES (?, ?, ?, ?, ?, ?)`,
-            [id, owner.id, owner.userId, index, embedding?.model ?? "", text]
+            `INSERT INTO db_hub_document_chunks (id, document_id, user_id, chunk_index, embedding_model, dimension, text)
+             VALUES (?, ?, ?, ?, ?, ?, ?)`,
+            [id, owner.id, owner.userId, index, embedding?.model ?? "", embedding?.vector.length ?? null, text]
           ),
         { discard: true }
       )
@@ -159,14 +173,20 @@ export const make = (backend: BackendShape) => {
       const locked = yield* lock(user, Array.from(vectors.keys()))
       if (locked.length === 0) return []
       const chunks = locked.map(({ chunk }) => chunk)
-      yield* deleteEmbeddings(chunks.filter(({ embeddingModel }) => embeddingModel !== model))
-      yield* insertEmbeddings(
-        locked.map(({ chunk, owner }) => embeddingOf(owner, chunk, model, vectors.get(chunk.id) ?? []))
+      const embedded = locked.map(({ chunk, owner }) => embeddingOf(owner, chunk, model, vectors.get(chunk.id) ?? []))
+      const elsewhere = ({ dimension, embeddingModel, id }: Chunk) =>
+        embeddingModel !== model || dimension !== vectors.get(id)?.length
+      yield* deleteEmbeddings(chunks.filter(elsewhere))
+      yield* insertEmbeddings(embedded)
+      yield* Effect.forEach(
+        Object.values(Arr.groupBy(embedded, collectionOf)),
+        (some) =>
+          backend.enqueue(
+            `UPDATE db_hub_document_chunks SET embedding_model = ?, dimension = ? WHERE id IN (${marks(some)})`,
+            [model, some[0].record.vector.length, ...some.map(({ record }) => record.id)]
+          ),
+        { discard: true }
       )
-      yield* backend.enqueue(`UPDATE db_hub_document_chunks SET embedding_model = ? WHERE id IN (${marks(chunks)})`, [
-        model,
-        ...chunks.map(({ id }) => id)
-      ])
       return chunks
     })
 

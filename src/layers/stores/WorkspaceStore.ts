@@ -295,7 +295,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           }
           const answer = yield* searchAll(
             StoreTexts.collections.chunks,
-            ({ model }) => Workspace.embeddingCollection(model),
+            ({ model, vector }) => Workspace.embeddingCollection(model, vector.length),
             request,
             filter,
             at(operation)
