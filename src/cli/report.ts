@@ -61,6 +61,10 @@ const hintOf = (error: DbError): string | undefined => {
   switch (error._tag) {
     case "NotFound":
       return byEntity[error.entity]
+    case "InvalidInput":
+      return error.operation === "Ingest.folder" && error.field === "path"
+        ? "`db-hub ingest --remove FOLDER` takes out what was ingested of a folder that is gone"
+        : undefined
     case "DbReadOnly":
       return "`db-hub execute` runs statements that write, unless the configuration says read_only"
     case "ConfigError":

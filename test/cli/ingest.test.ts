@@ -103,6 +103,12 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       yield* hub("ingest", "files/guide")
       yield* hub("ingest", "files/src")
       NodeFs.rmSync(NodePath.join(folder, "files/guide"), { recursive: true })
+      const gone = yield* hub("ingest", "files/guide")
+      assert.strictEqual(gone.code, 2)
+      assert.match(
+        gone.err,
+        /^error: .*files\/guide cannot be read \(ENOENT\).*\nhint: `db-hub ingest --remove FOLDER` takes out .*gone\n$/
+      )
       const removed = yield* hub("ingest", "--remove", "files/guide/")
       assert.deepStrictEqual([removed.out, removed.err], ["documents: 2 files removed\n", ""])
       const left = document(yield* hub("search", "backups port", "--mode", "text", "--json"))
