@@ -21,6 +21,7 @@ import {
 } from "../errors/DbError.js"
 import { nearest } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
+import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { BackendSettings } from "../services/Hub.js"
 import type { BackendConfig, HubConfig } from "../services/HubConfig.js"
 import type { Search } from "../services/Search.js"
@@ -216,6 +217,25 @@ export const prepared = (
   })
 
 /**
+ * The same with the configured embedding model.
+ *
+ * @since 0.1.0
+ * @category opening
+ */
+export const withEmbeddings = <A, E, R>(
+  options: Common,
+  access: "read" | "write",
+  use: (backend: BackendShape, embeddings: EmbeddingsShape) => Effect.Effect<A, E, R>
+) =>
+  withBackend(options, access, (backend) =>
+    Effect.gen(function* () {
+      const { embeddings } = yield* configuration(options.config)
+      const ConfiguredEmbeddings = yield* Effect.promise(() => import("../layers/embeddings/ConfiguredEmbeddings.js"))
+      return yield* use(backend, yield* ConfiguredEmbeddings.make(embeddings, backend))
+    })
+  )
+
+/**
  * The same with `Search` over the backend, and the configured embedding model in it.
  *
  * @since 0.1.0
@@ -226,12 +246,9 @@ export const withSearch = <A, E, R>(
   access: "read" | "write",
   use: (backend: BackendShape, search: Search["Type"]) => Effect.Effect<A, E, R>
 ) =>
-  withBackend(options, access, (backend) =>
+  withEmbeddings(options, access, (backend, embeddings) =>
     Effect.gen(function* () {
-      const { embeddings } = yield* configuration(options.config)
-      const ConfiguredEmbeddings = yield* Effect.promise(() => import("../layers/embeddings/ConfiguredEmbeddings.js"))
       const SearchLive = yield* Effect.promise(() => import("../layers/search/SearchLive.js"))
-      const made = yield* ConfiguredEmbeddings.make(embeddings, backend)
-      return yield* use(backend, SearchLive.make(backend, made))
+      return yield* use(backend, SearchLive.make(backend, embeddings))
     })
   )

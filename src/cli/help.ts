@@ -21,6 +21,7 @@ COMMANDS
   vector collections              vector collections
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
   primary status|step-down        the process that writes for the others on a SQLite file
+  vector embed                    give memories, messages and chunks that lack a vector one
   vector reembed COLLECTION       move a collection of texts to the configured embedding model
   secrets set|list|rm|rotate      secrets of users, sealed with a master key
   config check|print|schema       check and print the configuration
@@ -49,6 +50,7 @@ const vector = `USAGE
   db-hub vector collections                  list the collections
   db-hub vector search COLLECTION QUERY|-    nearest records to a text or to a vector (a JSON array)
   db-hub vector search COLLECTION --like ID  nearest records to another record
+  db-hub vector embed                        give what the stores keep the vectors that it lacks
   db-hub vector reembed COLLECTION           move a collection of texts to the configured model
 
 EXAMPLE

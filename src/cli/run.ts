@@ -108,7 +108,7 @@ const plain = (doc: HelpDoc.HelpDoc) =>
   NodeUtil.stripVTControlCharacters(HelpDoc.toAnsiText(doc)).replace(/\s+/g, " ").trim()
 
 const groups: Readonly<Record<string, ReadonlyArray<string>>> = {
-  vector: ["collections", "search", "reembed"],
+  vector: ["collections", "search", "embed", "reembed"],
   primary: ["status", "step-down"],
   secrets: ["set", "list", "rm", "rotate"],
   config: ["check", "print", "schema"]

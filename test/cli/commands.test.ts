@@ -450,6 +450,7 @@ describe("usage", () => {
     ["backup"],
     ["vector", "collections"],
     ["vector", "search"],
+    ["vector", "embed"],
     ["primary", "status"],
     ["primary", "step-down"],
     ["config", "check"],

@@ -5,16 +5,19 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type DbError, InvalidInput, invalidInput, NotFound } from "../../errors/DbError.js"
 import { nearest } from "../../errors/nearest.js"
-import type { BackendShape } from "../../services/Backend.js"
+import { Backend, type BackendShape } from "../../services/Backend.js"
+import { Embeddings } from "../../services/Embeddings.js"
+import { StoreEmbedding } from "../../services/StoreEmbedding.js"
 import type { CollectionIndex, CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
 import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
 import * as Records from "../../vector/Records.js"
-import { withBackend, withSearch } from "../Backends.js"
+import { prepared, withBackend, withEmbeddings, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
-import { common, describe, filterOf, textOf } from "../options.js"
+import { type Common, common, describe, filterOf, textOf } from "../options.js"
 import { ExitWith, note, print } from "../report.js"
 import { bar, printable, table } from "../text.js"
 
@@ -98,7 +101,7 @@ const unknownCollection = (backend: BackendShape, name: string, all: ReadonlyArr
 const vectorIn = (text: string): Option.Option<unknown> =>
   Option.filter(Option.liftThrowable((json: string): unknown => JSON.parse(json))(text), Array.isArray)
 
-const embed = (backend: BackendShape, collection: CollectionInfo, text: string) =>
+const questionOf = (backend: BackendShape, collection: CollectionInfo, text: string) =>
   Effect.gen(function* () {
     const given = vectorIn(text)
     // The store checks the components.
@@ -175,7 +178,7 @@ const search = Command.make(
         Effect.gen(function* () {
           const collection = yield* collectionOf(backend, options.collection)
           if (Option.isSome(options.like)) return yield* like(backend, collection.name, options.like.value, how)
-          const vector = yield* embed(
+          const vector = yield* questionOf(
             backend,
             collection,
             Option.getOrElse(text, () => "")
@@ -240,11 +243,75 @@ const reembed = Command.make(
   )
 )
 
+/** What the stores keep of a backend, with the configured model. */
+const withStoreEmbedding = <A, E, R>(options: Common, use: Effect.Effect<A, E, R | StoreEmbedding>) =>
+  withEmbeddings(options, "write", (backend, embeddings) =>
+    Effect.gen(function* () {
+      yield* prepared("cli.vector", backend, "write")
+      const [Embedding, Conversations, Memories, Workspace, LocalWrites] = yield* Effect.promise(() =>
+        Promise.all([
+          import("../../layers/stores/StoreEmbedding.js"),
+          import("../../layers/stores/ConversationStore.js"),
+          import("../../layers/stores/MemoryStore.js"),
+          import("../../layers/stores/WorkspaceStore.js"),
+          import("../../layers/write/LocalWrites.js")
+        ])
+      )
+      const layer = Embedding.layer.pipe(
+        Layer.provide(Layer.mergeAll(Conversations.layer, Memories.layer, Workspace.layer)),
+        Layer.provide(LocalWrites.layer),
+        Layer.provide(Layer.merge(Layer.succeed(Backend, backend), Layer.succeed(Embeddings, embeddings)))
+      )
+      return yield* Effect.provide(use, layer)
+    })
+  )
+
+const embed = Command.make(
+  "embed",
+  {
+    user: Options.text("user").pipe(
+      Options.withPseudoName("NAME"),
+      Options.withDescription("Only what is this user's (default: everybody's)"),
+      Options.optional
+    ),
+    ...common
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const user = Option.isSome(options.user) ? { user: options.user.value } : {}
+      const { embedded, failed, pending } = yield* withStoreEmbedding(
+        options,
+        Effect.flatMap(StoreEmbedding, (stores) =>
+          withProgress((show) =>
+            stores.embedPending({ ...user, onProgress: ({ done, total }) => show(bar("embed", done, total)) })
+          )
+        )
+      )
+      yield* print(
+        options.json,
+        () => ({ embedded, pending, failed: failed?.message ?? null }),
+        () => `${embedded} embedded, ${pending} pending`
+      )
+      if (failed === undefined) return
+      yield* note(printable(failed.message))
+      return yield* new ExitWith({ code: 1 })
+    })
+).pipe(
+  Command.withDescription(
+    describe(
+      "Give the memories, messages and chunks of documents that lack a vector of the configured model one. Run it again " +
+        "after a failure, and it goes on from there. Exits with 1 if the model failed or refused some.",
+      "db-hub vector embed",
+      "db-hub vector embed --user ada --json"
+    )
+  )
+)
+
 /**
  * @since 0.1.0
  * @category commands
  */
 export const vector = Command.make("vector").pipe(
-  Command.withDescription("Look into the vector collections, and move them to another model"),
-  Command.withSubcommands([collections, search, reembed])
+  Command.withDescription("Look into the vector collections, and make what they lack"),
+  Command.withSubcommands([collections, search, embed, reembed])
 )
