@@ -270,6 +270,9 @@ const fromServer = (cause: ServerError, context: ErrorContext, applied: Applied)
 }
 
 const fromNetwork = (cause: unknown, context: ErrorContext, applied: Applied): DbError => {
+  if (cause instanceof AnswerTooLarge) {
+    return new DbQuery({ ...context, code: "HUB_TOO_LARGE", applied, message: cause.message })
+  }
   const message = cause instanceof Error ? cause.message : ""
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined
   const known = code === undefined ? undefined : byNodeCode[code]
@@ -298,6 +301,19 @@ const fromNetwork = (cause: unknown, context: ErrorContext, applied: Applied): D
   }
   const name = cause instanceof Error ? cause.name : typeof cause
   return new DbQuery({ ...context, code: "HUB_DRIVER", message: `The PostgreSQL driver refused the call (${name})` })
+}
+
+/**
+ * An answer was cut off because it had more bytes than these.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AnswerTooLarge extends Error {
+  override readonly name = "AnswerTooLarge"
+  constructor(readonly bytes: number) {
+    super(`The answer has more than ${bytes / 1024 / 1024} MiB: select or return less, or cut columns with left(…)`)
+  }
 }
 
 /**

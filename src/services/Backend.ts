@@ -217,10 +217,12 @@ export interface BackendShape {
    */
   readonly alone?: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E | DbError>
   /**
-   * A connection of its own, closed with the scope together with whatever was set on it. Absent where a session is all
-   * that there is, or where agents' writes have a process of their own.
+   * The same for statements of agents: each, and each transaction, has a connection of its own, which is closed before
+   * the answer comes, together with whatever was set on it. Two at once; who waits longer than for a connection of the
+   * pool fails with `DbBusy`, and an answer of more than 64 MiB with `DbQuery`. Absent where a session is all that there
+   * is, or where agents' writes have a process of their own.
    */
-  readonly dedicated?: Effect.Effect<Pick<BackendShape, "query" | "execute" | "transaction">, DbError, Scope.Scope>
+  readonly dedicated?: Pick<BackendShape, "query" | "execute" | "transaction">
   /**
    * Runs one reading statement on a handle on which the engine itself refuses writes; anything else is `DbReadOnly`.
    * Never returns more than `maxRows` rows (default 100).

@@ -34,6 +34,7 @@ export class HealthStatus extends Schema.Class<HealthStatus>("effect-db-hub/Heal
   waitCount: renamed(Schema.Number, "wait_count"),
   /** Milliseconds waited in all. */
   waitDuration: renamed(Schema.Number, "wait_duration"),
+  /** With those kept for agents, which the other numbers count, too; 0 where there is no such limit. */
   maxOpenConns: renamed(Schema.Number, "max_open_conns"),
   maxIdleClosed: renamed(Schema.Number, "max_idle_closed"),
   maxLifetimeClosed: renamed(Schema.Number, "max_lifetime_closed"),

@@ -31,9 +31,6 @@ export interface Write {
 /** Milliseconds that a code is good for. */
 const codeLife = 10 * 60 * 1000
 
-/** Connections that write for agents at once. */
-const maxConnections = 2
-
 /** Codes that are kept; the oldest gives way. */
 const maxCodes = 1000
 
@@ -187,16 +184,8 @@ export const make = (options: {
         onTimeout: () => deadlineMet(options.deadline, { backend: name, operation: "execute" }, !undone)
       })
 
-  const turns = Effect.unsafeMakeSemaphore(maxConnections)
-
   /** Where a statement leaves nothing that it has set to who comes next, as far as there is such a place. */
-  const apart = <A>(
-    { backend }: Write,
-    use: (connection: Connection) => Effect.Effect<A, DbError>
-  ): Effect.Effect<A, DbError> =>
-    backend.dedicated === undefined
-      ? use(backend)
-      : turns.withPermits(1)(Effect.scoped(Effect.flatMap(backend.dedicated, use)))
+  const apart = ({ backend }: Write): Connection => backend.dedicated ?? backend
 
   /** What it would do, told by the engine itself, and undone. */
   const tryOut = (write: Write): Effect.Effect<Tried, DbError> =>
@@ -209,18 +198,16 @@ export const make = (options: {
           tables: {}
         }))
       }
-      const tried = (connection: Connection) =>
-        Effect.gen(function* () {
-          const before = yield* changedSince(backend, connection, new Map())
-          const { rowsAffected } = yield* timed(backend, true)(connection.execute(sql, params))
-          const changed = Array.from(yield* changedSince(backend, connection, before)).filter(([_, n]) => n > 0)
-          const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
-          const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
-          return yield* new Undo({ tried: { rowsAffected, rowsInAll, tables } })
-        })
-      return apart(write, (connection) =>
-        Effect.catchTag(connection.transaction(tried(connection)), "Undo", ({ tried }) => Effect.succeed(tried))
-      )
+      const connection = apart(write)
+      const tried = Effect.gen(function* () {
+        const before = yield* changedSince(backend, connection, new Map())
+        const { rowsAffected } = yield* timed(backend, true)(connection.execute(sql, params))
+        const changed = Array.from(yield* changedSince(backend, connection, before)).filter(([_, n]) => n > 0)
+        const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
+        const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
+        return yield* new Undo({ tried: { rowsAffected, rowsInAll, tables } })
+      })
+      return Effect.catchTag(connection.transaction(tried), "Undo", ({ tried }) => Effect.succeed(tried))
     })
 
   const plan = (write: Write) =>
@@ -268,10 +255,9 @@ export const make = (options: {
       if (opened?.execute !== undefined) {
         return Actions.executed(opened.execute, sql, params, undone ? "commit" : "alone")
       }
-      return apart(write, (connection) => {
-        const done = timed(backend, undone)(Actions.execute(connection, sql, params))
-        return undone ? connection.transaction(done) : done
-      })
+      const connection = apart(write)
+      const done = timed(backend, undone)(Actions.execute(connection, sql, params))
+      return undone ? connection.transaction(done) : done
     }).pipe(Effect.map((document) => ({ ...document, success: true })))
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>

@@ -58,5 +58,6 @@ export const layer = (options: Partial<PostgresOptions> = {}, url = serverUrl) =
 export const client = (options: Partial<PostgresOptions> = {}, url = serverUrl) =>
   resolve({ url: Redacted.make(url), ...options }).pipe(
     Effect.flatMap(PostgresClient.make),
+    Effect.tap(({ connect }) => connect),
     Effect.provide(Reactivity.layer)
   )

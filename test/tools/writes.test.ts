@@ -2,12 +2,17 @@ import { Socket } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Pg from "pg"
 import { vi } from "vitest"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
+import type { PostgresOptions } from "../../src/layers/postgres/PostgresOptions.js"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
+import type { HubShape } from "../../src/services/Hub.js"
 import type { ToolName } from "../../src/tools/Declarations.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { childrenOf, failureOf, temporaryFolder } from "../support/index.js"
@@ -247,12 +252,12 @@ describe("a process that is killed while it commits", { timeout: 120_000 }, () =
 })
 
 describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
-  const served = (options: Toolkit.ToolkitOptions) =>
+  const served = (options: Toolkit.ToolkitOptions, server: Partial<PostgresOptions> = {}) =>
     Effect.gen(function* () {
       const database = yield* temporaryDatabase
       const hub = yield* HubMake.make({
         primary: { type: "pg" },
-        factories: { pg: (name) => Postgres.make({ ...optionsFor(database), name, migrate: false }) }
+        factories: { pg: (name) => Postgres.make({ ...optionsFor(database), name, migrate: false, ...server }) }
       })
       yield* hub.exec("CREATE TABLE parents (id int PRIMARY KEY)")
       yield* hub.exec("CREATE TABLE children (parent int REFERENCES parents ON DELETE CASCADE)")
@@ -286,7 +291,7 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
 
   it.scopedLive("sets nothing on the connections of the hub", () =>
     Effect.gen(function* () {
-      const { hub, kit, run } = yield* served({ writes: "direct" })
+      const { hub, run } = yield* served({ writes: "direct" })
       for (const sql of [
         "SET search_path = nowhere",
         "CREATE TEMP TABLE parents (id int)",
@@ -299,14 +304,106 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
       const reads = Array.from({ length: 5 }, () => hub.query("SELECT id FROM parents"))
       for (const rows of yield* Effect.all(reads, { concurrency: 5 })) assert.lengthOf(rows, 2)
       assert.lengthOf(yield* hub.query("SELECT * FROM children"), 4)
-      assert.deepStrictEqual(yield* hub.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"), [])
-      // Two at once, the others in turn.
-      const insert = { statement: "INSERT INTO children VALUES (2)" }
-      const all = Array.from({ length: 10 }, () => kit.call("db_hub_execute", insert, caller))
-      for (const answer of yield* Effect.all(all, { concurrency: 10 })) assert.isTrue(answer.ok)
-      assert.lengthOf(yield* hub.query("SELECT * FROM children"), 14)
+      const locks =
+        "SELECT l.pid FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database WHERE d.datname = current_database() AND l.locktype = 'advisory'"
+      assert.deepStrictEqual(yield* hub.query(locks), [])
     })
   )
+
+  /** How many connections the server has for the database, this one aside. */
+  const connections = (url: string) =>
+    Effect.map(
+      outside(
+        url,
+        "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+      ),
+      ([row]) => Number(row?.["n"])
+    )
+
+  const busy = (hub: HubShape) => Effect.map(hub.primary.health.status, ({ inUse }) => inUse)
+
+  it.scopedLive(
+    "has its connection closed before it is answered; of fifty at once two have one, the others in turn",
+    () =>
+      Effect.gen(function* () {
+        const { hub, kit, ok, url } = yield* served({ writes: "direct" })
+        yield* hub.exec("CREATE TABLE seen (n int)")
+        yield* ok("db_hub_query", { query: "SELECT 1" })
+        const before = yield* connections(url)
+        const statement = `INSERT INTO seen SELECT count(*) - ${before} FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend'`
+        const all = Array.from({ length: 50 }, () => kit.call("db_hub_execute", { statement }, caller))
+        for (const answer of yield* Effect.all(all, { concurrency: "unbounded" })) assert.isTrue(answer.ok)
+        assert.strictEqual(yield* connections(url), before)
+        const [seen] = yield* hub.query("SELECT count(*) AS calls, max(n) AS most FROM seen")
+        assert.deepStrictEqual(seen, { calls: 50, most: 2 })
+        const { inUse, maxOpenConns, waitCount } = yield* hub.primary.health.status
+        assert.deepStrictEqual({ inUse, maxOpenConns, waitCount }, { inUse: 0, maxOpenConns: 29, waitCount: 48 })
+      })
+  )
+
+  it.scopedLive(
+    "has its connection closed also when it fails, is stopped or is given up, and is counted until then",
+    () =>
+      Effect.gen(function* () {
+        const { failed, hub, kit, ok, url } = yield* served({ writes: "direct", reading: { deadline: "1 second" } })
+        yield* ok("db_hub_query", { query: "SELECT 1" })
+        const before = yield* connections(url)
+        yield* failed("db_hub_execute", { statement: "INSERT INTO children VALUES (7)" })
+        assert.strictEqual(yield* connections(url), before)
+        const endless = { statement: "UPDATE children SET parent = 1 WHERE pg_sleep(60) IS NOT NULL" }
+        assert.strictEqual((yield* failed("db_hub_execute", endless)).type, "DbTimeout")
+        assert.strictEqual(yield* connections(url), before)
+        const given = yield* Effect.fork(kit.call("db_hub_execute", endless, caller))
+        yield* Effect.repeat(busy(hub), { until: (count) => count === 1 })
+        yield* Fiber.interrupt(given)
+        assert.strictEqual(yield* connections(url), before)
+        assert.strictEqual(yield* busy(hub), 0)
+      })
+  )
+
+  it.scopedLive("ends with the hub, and none begins after it", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { failed, hub, ok } = yield* Scope.extend(served({ writes: "direct" }), scope)
+      const one = "UPDATE children SET parent = 1 WHERE parent = 2"
+      yield* ok("db_hub_execute", { statement: one })
+      const running = yield* Effect.fork(failed("db_hub_execute", { statement: `${one} OR pg_sleep(60) IS NOT NULL` }))
+      yield* Effect.repeat(busy(hub), { until: (count) => count === 1 })
+      const { dedicated } = hub.primary
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(running)).type, "DbConnection")
+      assert.strictEqual((yield* failureOf(dedicated!.execute(one))).code, "HUB_CLOSED")
+    })
+  )
+
+  it.scopedLive("that waits too long for one of the two connections is refused", () =>
+    Effect.gen(function* () {
+      const { hub, kit, failed } = yield* served({ writes: "direct" }, { acquireTimeout: 200 })
+      const long = { statement: "UPDATE children SET parent = 1 WHERE pg_sleep(60) IS NOT NULL" }
+      for (let n = 0; n < 2; n++) yield* Effect.fork(kit.call("db_hub_execute", long, caller))
+      yield* Effect.repeat(busy(hub), { until: (count) => count === 2 })
+      const error = yield* failed("db_hub_execute", { statement: "INSERT INTO children VALUES (1)" })
+      assert.deepStrictEqual(error, {
+        type: "DbBusy",
+        message: "All 2 connections were in use for 200 ms: do less at once",
+        retryable: true
+      })
+    })
+  )
+
+  for (const writes of ["plan", "direct"] as const) {
+    it.scopedLive(`whose answer is too large for this process is cut off and undone (${writes})`, () =>
+      Effect.gen(function* () {
+        const { failed, hub } = yield* served({ writes })
+        const statement = "UPDATE children SET parent = 1 RETURNING repeat('x', 30 * 1024 * 1024)"
+        const error = yield* failed("db_hub_execute", { statement })
+        assert.strictEqual(error.type, "DbQuery")
+        assert.include(error.message, "more than 64 MiB")
+        assert.lengthOf(yield* hub.query("SELECT * FROM children WHERE parent = 2"), 1)
+      })
+    )
+  }
 
   for (const writes of ["plan", "direct"] as const) {
     it.scopedLive(`that waits for a lock, or never ends, is stopped at its deadline and undone (${writes})`, () =>

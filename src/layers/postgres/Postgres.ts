@@ -75,6 +75,15 @@ const alone =
     )
   }
 
+/** Connections that write for agents at once. */
+const agentWriters = 2
+
+const dedicated = (client: PostgresClient.PostgresClient) =>
+  Effect.map(PostgresClient.make({ ...client.options, maxOpenConns: agentWriters, once: true }), (writing) => {
+    client.pools.add(writing.pool)
+    return { ...SqlTemplates.tracedStatements("postgresql", writing), transaction: writing.transaction }
+  }).pipe(Effect.provide(Reactivity.layer))
+
 /** @internal */
 export interface Opened {
   readonly backend: BackendShape
@@ -88,14 +97,11 @@ const open = (options: PostgresOptions): Effect.Effect<Opened, DbError, Scope.Sc
 export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<Opened, DbError, Scope.Scope> =>
   Effect.gen(function* () {
     const client = yield* Effect.provide(PostgresClient.make(resolved), Reactivity.layer)
+    yield* client.connect
     const basics = { ...client, name: resolved.name, dialect, alone: alone(client) }
     const text = SqlTextStore.make(basics, PostgresTextStore.make(client))
     const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
-    const dedicated = Effect.map(
-      Effect.provide(PostgresClient.make({ ...resolved, maxOpenConns: 1, maxIdleConns: 1 }), Reactivity.layer),
-      (one) => ({ ...SqlTemplates.tracedStatements("postgresql", one), transaction: one.transaction })
-    )
     const backend: BackendShape = {
       name: resolved.name,
       kind: "postgresql",
@@ -113,7 +119,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       transaction: client.transaction,
       alone: basics.alone,
       // What is spoken with through a stream has one session.
-      ...(resolved.stream === undefined ? { dedicated } : {}),
+      ...(resolved.stream === undefined ? { dedicated: yield* dedicated(client) } : {}),
       readOnly: client.readOnly,
       agentSql: PostgresAgentSql.make(client),
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),

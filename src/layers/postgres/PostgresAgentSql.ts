@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { type DbError, DbQuery, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
+import { type DbError, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
 import {
   type AgentSqlOptions,
@@ -29,21 +29,11 @@ import * as Values from "./PostgresValues.js"
 /** Rows read in one round trip: few, since each may be large. */
 const chunk = 20
 
-/** Bytes that the server may send for one statement before the connection is cut: the driver would keep them all. */
-const maxTransfer = 64 * 1024 * 1024
-
 /** How much later than the server this side gives up, in milliseconds. */
 const grace = 50
 
 /** Statements whose tree is known to be let through, and the characters that one of them may have. */
 const [maxAccepted, maxKept] = [200, 10_000]
-
-const tooLarge = (context: ErrorContext): DbQuery =>
-  new DbQuery({
-    ...context,
-    code: "HUB_TOO_LARGE",
-    message: `The answer has more than ${maxTransfer / 1024 / 1024} MiB: select less, or cut columns with left(…)`
-  })
 
 /** A statement that was let through. */
 interface Known {
@@ -80,8 +70,15 @@ export const make =
       const own = client.options.stream === undefined
       const pool = own
         ? yield* Effect.acquireRelease(
-            Effect.sync(() => Pool.make({ ...client.options, maxOpenConns: concurrency, maxIdleConns: concurrency })),
-            (opened) => opened.close
+            Effect.sync(() => {
+              const opened = Pool.make({ ...client.options, maxOpenConns: concurrency, maxIdleConns: concurrency })
+              client.pools.add(opened)
+              return opened
+            }),
+            (opened) => {
+              client.pools.delete(opened)
+              return opened.close
+            }
           )
         : client.pool
       // Made before the parser is loaded, which holds up all else meanwhile; why it could not be, the first statement tells.
@@ -123,17 +120,12 @@ export const make =
           let job: Job | undefined
           let timer: NodeJS.Timeout | undefined
           let over = false
-          let received = 0
-          // The driver would keep them all.
-          const count = (data: Uint8Array) => {
-            received += data.length
-            if (received > maxTransfer) held?.destroy()
-          }
+          let unlimited = () => {}
 
           const leave = (connection: Connection, whole: boolean) => {
             over = true
             clearTimeout(timer)
-            connection.internals.connection.stream.off("data", count)
+            unlimited()
             if (!whole) {
               // The server may still be at it: it is told to stop behind the caller's back.
               if (job?.settled === false) cancel(connection, job, () => {})
@@ -154,7 +146,6 @@ export const make =
               resume(Effect.fail(error))
             }
             const failed = (cause: unknown) => {
-              if (received > maxTransfer) return fail(tooLarge(context))
               const error = fromPostgres(cause, context)
               if (error.code === "57014") return fail(timeout)
               fail(error.code === "25006" ? notReading(context) : error)
@@ -171,7 +162,7 @@ export const make =
               })
             }
             timer = setTimeout(() => fail(timeout), deadline + grace)
-            connection.internals.connection.stream.on("data", count)
+            unlimited = connection.limitTransfer()
 
             /** Tells the check's failure from one of the statement. */
             const explained = (cause: unknown) => {

@@ -60,6 +60,10 @@ export interface PostgresClient {
     options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
   ) => Effect.Effect<ReadOnlyResult, DbError>
   readonly pool: Pool.Pool
+  /** All whose connections count: its own, and those of agents. */
+  readonly pools: Set<Pool.Pool>
+  /** The first connection tells at once whether host, user, password and TLS are right. */
+  readonly connect: Effect.Effect<void, DbError>
 }
 
 /** A connection that fibres share, one statement after the other. */
@@ -113,7 +117,7 @@ const isRetryableConflict = (error: unknown): boolean => {
  * @category constructors
  */
 export const make = (
-  options: ResolvedPostgresOptions
+  options: Pool.PoolOptions
 ): Effect.Effect<PostgresClient, DbError, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
     // A tag of its own per client: inside a transaction of another client, statements of this one stay its own.
@@ -205,8 +209,9 @@ export const make = (
         const finish = (connection: Connection, error: unknown, result: Result | undefined) => {
           const status = connection.getTransactionStatus()
           if (status === null || status === "I" || connection.failure !== undefined) {
-            pool.release(connection)
-            resume(result === undefined ? Effect.fail(toError(error, operation, applied)) : Effect.succeed(result))
+            pool.release(connection, () =>
+              resume(result === undefined ? Effect.fail(toError(error, operation, applied)) : Effect.succeed(result))
+            )
             return
           }
           // A statement that begins a transaction would leave it to whoever gets the connection next.
@@ -241,8 +246,7 @@ export const make = (
           if (job.settled) return done(Effect.void)
           cancel(connection, job, () => {
             if (connection.getTransactionStatus() !== "I") connection.destroy()
-            pool.release(connection)
-            done(Effect.void)
+            pool.release(connection, () => done(Effect.void))
           })
         })
       })
@@ -386,7 +390,11 @@ export const make = (
               if (Exit.isFailure(exit) && granted !== undefined) pool.release(granted)
             })
           ),
-          Effect.tap((connection) => Effect.addFinalizer(() => Effect.sync(() => pool.release(connection)))),
+          Effect.tap((connection) =>
+            Effect.addFinalizer(() =>
+              Effect.async<void>((resume) => pool.release(connection, () => resume(Effect.void)))
+            )
+          ),
           Effect.map((connection): Session => ({ connection, queue: [], busy: false, pending: [], begun: false }))
         )
       })
@@ -740,9 +748,6 @@ export const make = (
       ]
     })
 
-    // The first connection tells at once whether host, user, password and TLS are right.
-    yield* statement("postgresql.open", "SELECT 1", [], { portable: false })
-
     return {
       options,
       sql,
@@ -753,7 +758,9 @@ export const make = (
       transaction,
       inTransaction: Effect.map(Effect.context<never>(), (services) => transactionOf(services) !== undefined),
       readOnly,
-      pool
+      pool,
+      pools: new Set([pool]),
+      connect: Effect.asVoid(statement("postgresql.open", "SELECT 1", [], { portable: false }))
     }
   })
 

@@ -7,7 +7,7 @@
 import * as NodeNet from "node:net"
 import * as NodeTls from "node:tls"
 import * as Pg from "pg"
-import { endsConnection, isServerError } from "../../errors/index.js"
+import { AnswerTooLarge, endsConnection, isServerError } from "../../errors/index.js"
 import {
   Pipeline,
   type PreparedStatements,
@@ -20,6 +20,9 @@ import * as Values from "./PostgresValues.js"
 
 /** Statements that one connection keeps prepared. */
 const preparedLimit = 256
+
+/** Bytes that the server may send an agent before the connection is cut: the driver would keep them all. */
+const maxTransfer = 64 * 1024 * 1024
 
 /** Statements whose parameter types are remembered. */
 const typesLimit = 1024
@@ -112,9 +115,22 @@ export class Connection extends Pg.Client implements PreparedStatements {
     this.types.clear()
   }
 
-  destroy(): void {
+  /** Cuts the connection when the server sends more from now on than an agent may get; ends with the answer. */
+  limitTransfer(): () => void {
+    const { stream } = this.internals.connection
+    let received = 0
+    const count = (data: Uint8Array) => {
+      received += data.length
+      if (received > maxTransfer) this.destroy(new AnswerTooLarge(maxTransfer))
+    }
+    stream.on("data", count)
+    return () => void stream.off("data", count)
+  }
+
+  /** With what its statement then fails, other than that the connection was closed. */
+  destroy(reason?: Error): void {
     this.discarded = true
-    this.internals.connection.stream.destroy()
+    this.internals.connection.stream.destroy(reason)
   }
 }
 

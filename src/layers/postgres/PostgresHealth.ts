@@ -8,6 +8,7 @@ import type { Row } from "../../services/Backend.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
 import type { PostgresClient } from "./PostgresClient.js"
+import type { Pool } from "./PostgresPool.js"
 
 /** Milliseconds for one check. */
 const timeout = 5_000
@@ -83,9 +84,13 @@ export const make = (
       const outcome = yield* Effect.either(timed(question))
       const schemaVersion =
         outcome._tag === "Left" ? null : yield* Effect.orElseSucceed(migrator.currentVersion, () => null)
-      const { pool } = client
-      const openConnections = pool.open()
-      const idle = Math.min(pool.idle(), openConnections)
+      const pools = Array.from(client.pools)
+      const inAll = (of: (pool: Pool) => number) => pools.reduce((sum, pool) => sum + of(pool), 0)
+      const openConnections = inAll((pool) => pool.open())
+      const idle = Math.min(
+        inAll((pool) => pool.idle()),
+        openConnections
+      )
       const [latency, row] = outcome._tag === "Left" ? [0, {} as Row] : outcome.right
       const { lag, replica, vector, version } = row
       return new HealthStatus({
@@ -97,11 +102,11 @@ export const make = (
         openConnections,
         inUse: openConnections - idle,
         idle,
-        waitCount: pool.metrics.waitCount,
-        waitDuration: pool.metrics.waitDuration,
-        maxOpenConns: client.options.maxOpenConns,
-        maxIdleClosed: pool.metrics.idleClosed,
-        maxLifetimeClosed: pool.metrics.lifetimeClosed,
+        waitCount: inAll(({ metrics }) => metrics.waitCount),
+        waitDuration: inAll(({ metrics }) => metrics.waitDuration),
+        maxOpenConns: inAll(({ size }) => size),
+        maxIdleClosed: inAll(({ metrics }) => metrics.idleClosed),
+        maxLifetimeClosed: inAll(({ metrics }) => metrics.lifetimeClosed),
         schemaVersion,
         fileSize: null,
         walSize: null,

@@ -38,8 +38,11 @@ export interface Pool {
    * a connection that comes later goes back.
    */
   readonly acquire: (context: ErrorContext, budget: number, done: Acquired) => () => void
-  readonly release: (connection: Connection) => void
+  /** Calls back when the place is free again. */
+  readonly release: (connection: Connection, done?: () => void) => void
   readonly metrics: PoolMetrics
+  /** The most connections that are open at once. */
+  readonly size: number
   readonly open: () => number
   readonly idle: () => number
   /** Settings for a connection outside of the pool. */
@@ -49,19 +52,30 @@ export interface Pool {
   readonly close: Effect.Effect<void>
 }
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolOptions extends ResolvedPostgresOptions {
+  /** Each connection is used once, by an agent: nothing that was set on it is left to others. */
+  readonly once?: boolean
+}
+
 interface Waiter {
   readonly grant: () => void
   readonly refuse: (error: unknown) => void
 }
 
-/** How long closing waits for what still runs, in milliseconds. */
+/** How long closing waits for what still runs, or for the server to close a connection, in milliseconds. */
 const drainBudget = 5_000
 
-const tooBusy = (context: ErrorContext, budget: number, size: number): DbBusy =>
+const tooBusy = (context: ErrorContext, budget: number, { maxOpenConns, once }: PoolOptions): DbBusy =>
   new DbBusy({
     ...context,
     code: "HUB_POOL_BUSY",
-    message: `All ${size} connections were in use for ${budget} ms: make transactions shorter, or raise max_open_conns`
+    message: `All ${maxOpenConns} connections were in use for ${budget} ms: ${
+      once === true ? "do less at once" : "make transactions shorter, or raise max_open_conns"
+    }`
   })
 
 const closedError = (context: ErrorContext): DbConnection =>
@@ -85,10 +99,12 @@ const wantsTls = (error: unknown): boolean => isServerError(error) && error.code
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: ResolvedPostgresOptions): Pool => {
+export const make = (options: PoolOptions): Pool => {
   const metrics: PoolMetrics = { waitCount: 0, waitDuration: 0, idleClosed: 0, lifetimeClosed: 0 }
   const waiters = new Set<Waiter>()
   const inUse = new Set<Connection>()
+  /** What follows when the server has closed a connection. */
+  const closing = new Map<Connection, () => void>()
   let free = options.maxOpenConns
   let closed = false
   let onDrained = () => {}
@@ -125,13 +141,15 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
     max: options.maxOpenConns,
     idleTimeoutMillis: options.connMaxIdleTime,
     maxLifetimeSeconds: options.connMaxLifetime / 1000,
+    maxUses: options.once === true ? 1 : Number.POSITIVE_INFINITY,
     ...(options.pooler === "session" && settings.length > 0 ? { onConnect: configure } : {})
   })
   // What happened to a connection while nobody used it is nobody's error.
   pool.on("error", () => {})
   pool.on("remove", (client) => {
     const connection = client as unknown as Connection
-    if (connection.discarded || connection.failure !== undefined || closed) return
+    closing.get(connection)?.()
+    if (connection.discarded || connection.failure !== undefined || closed || options.once === true) return
     const age = performance.now() - connection.born
     if (options.connMaxLifetime > 0 && age >= options.connMaxLifetime) metrics.lifetimeClosed++
     else metrics.idleClosed++
@@ -165,12 +183,24 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
     if (free === options.maxOpenConns) onDrained()
   }
 
-  const release = (connection: Connection): void => {
+  const release: Pool["release"] = (connection, done = () => {}) => {
     inUse.delete(connection)
+    const after = () => {
+      giveBack()
+      done()
+    }
+    if (options.once === true) {
+      const timer = setTimeout(() => connection.destroy(), drainBudget)
+      closing.set(connection, () => {
+        clearTimeout(timer)
+        closing.delete(connection)
+        after()
+      })
+    }
     const spent = connection.failure !== undefined || connection.discarded
     const plenty = !spent && waiters.size === 0 && pool.idleCount >= options.maxIdleConns
     ;(connection as unknown as Pg.PoolClient).release(spent || plenty)
-    giveBack()
+    if (options.once !== true) after()
   }
 
   const acquire: Pool["acquire"] = (context, budget, done) => {
@@ -183,6 +213,7 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
           return
         }
         inUse.add(connection)
+        if (options.once === true) connection.limitTransfer()
         if (given || closed) {
           release(connection)
           if (!given) done(closedError(context))
@@ -220,7 +251,7 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
       }
     }
     // A real timer, not the Clock service: what is waited for lives outside of any test's clock.
-    const late = () => waiter.refuse(tooBusy(context, budget, options.maxOpenConns))
+    const late = () => waiter.refuse(tooBusy(context, budget, options))
     const timer = setTimeout(late, Math.min(budget, longestTimer))
     waiters.add(waiter)
     return () => {
@@ -238,6 +269,7 @@ export const make = (options: ResolvedPostgresOptions): Pool => {
     acquire,
     release,
     metrics,
+    size: options.maxOpenConns,
     open: () => pool.totalCount,
     idle: () => pool.idleCount,
     config,
