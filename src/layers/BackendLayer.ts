@@ -2,11 +2,13 @@
  * @since 0.1.0
  */
 import { SqlClient } from "@effect/sql/SqlClient"
+import * as Config from "effect/Config"
+import type * as ConfigErrors from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { DbError } from "../errors/index.js"
+import { ConfigError, type DbError } from "../errors/index.js"
 import { Backend, type BackendShape } from "../services/Backend.js"
 import { HealthChecker } from "../services/HealthChecker.js"
 import { Migrator } from "../services/Migrator.js"
@@ -43,3 +45,22 @@ export const servicesOf = (backend: BackendShape): Context.Context<BackendServic
 export const fromBackend = (
   backend: Effect.Effect<BackendShape, DbError, Scope.Scope>
 ): Layer.Layer<BackendServices, DbError> => Layer.scopedContext(Effect.map(backend, servicesOf))
+
+const keyOf = (error: ConfigErrors.ConfigError): string => ("path" in error ? error.path.join(".") : keyOf(error.left))
+
+/** Without the engine's own words, which quote the value. */
+const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
+  new ConfigError({
+    operation: "config",
+    key: keyOf(error),
+    message: `${keyOf(error)} is missing or has a value that cannot be read: see the documentation of the layer`
+  })
+
+/**
+ * The options of a layer, of its configuration; `ConfigError` names the key that is missing or cannot be read.
+ *
+ * @since 0.1.0
+ * @category configuration
+ */
+export const configured = <Options>(config: Config.Config.Wrap<Options>): Effect.Effect<Options, ConfigError> =>
+  Effect.mapError(Config.unwrap(config), asDbError)

@@ -5,18 +5,17 @@
  */
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as Config from "effect/Config"
-import type * as ConfigErrors from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import { ConfigError, type DbError, DbUnsupported } from "../../errors/index.js"
+import { type DbError, DbUnsupported } from "../../errors/index.js"
 import { hubMigrations } from "../../migrations/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { PostgresConfig } from "../../services/HubConfig.js"
-import { type BackendServices, servicesOf } from "../BackendLayer.js"
+import { type BackendServices, configured, servicesOf } from "../BackendLayer.js"
 import { pause } from "../EventLoop.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
@@ -195,24 +194,13 @@ export const layer = (options: PostgresOptions): Layer.Layer<BackendServices | C
     Effect.map(open(options), ({ backend, channels }) => Context.add(servicesOf(backend), Channels, channels))
   )
 
-const keyOf = (error: ConfigErrors.ConfigError): string => ("path" in error ? error.path.join(".") : keyOf(error.left))
-
-/** Without the engine's own words, which quote the value. */
-const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
-  new ConfigError({
-    operation: "config",
-    key: keyOf(error),
-    message: `${keyOf(error)} is missing or has a value that cannot be read: see the documentation of the layer`
-  })
-
 /**
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (
   config: Config.Config.Wrap<PostgresOptions>
-): Layer.Layer<BackendServices | Channels, DbError> =>
-  Layer.unwrapEffect(Effect.map(Effect.mapError(Config.unwrap(config), asDbError), layer))
+): Layer.Layer<BackendServices | Channels, DbError> => Layer.unwrapEffect(Effect.map(configured(config), layer))
 
 const optional = <K extends string, A>(key: K, config: Config.Config<A>): Config.Config<{ readonly [_ in K]?: A }> =>
   Config.map(Config.option(config), (found) =>
@@ -230,23 +218,23 @@ const optional = <K extends string, A>(key: K, config: Config.Config<A>): Config
  * @since 0.1.0
  * @category layers
  */
-export const PostgresLive: Layer.Layer<BackendServices | Channels, DbError> = Layer.unwrapEffect(
-  Config.all([
-    optional("url", Config.redacted("DB_HUB_POSTGRES_URL")),
-    optional("host", Config.string("DB_HUB_POSTGRES_HOST")),
-    optional("port", Config.integer("DB_HUB_POSTGRES_PORT")),
-    optional("database", Config.string("DB_HUB_POSTGRES_DATABASE")),
-    optional("user", Config.string("DB_HUB_POSTGRES_USER")),
-    optional("password", Config.redacted("DB_HUB_POSTGRES_PASSWORD")),
-    optional("sslMode", Config.literal(...sslModes)("DB_HUB_POSTGRES_SSL_MODE")),
-    optional("sslCaFile", Config.string("DB_HUB_POSTGRES_SSL_CA_FILE")),
-    optional("pooler", Config.literal(...poolers)("DB_HUB_POSTGRES_POOLER")),
-    optional("maxOpenConns", Config.integer("DB_HUB_POSTGRES_MAX_OPEN_CONNS")),
-    optional("statementTimeout", Config.integer("DB_HUB_POSTGRES_STATEMENT_TIMEOUT")),
-    optional("lockTimeout", Config.integer("DB_HUB_POSTGRES_LOCK_TIMEOUT")),
-    optional("searchPath", Config.string("DB_HUB_POSTGRES_SEARCH_PATH"))
-  ]).pipe(
-    Effect.mapError(asDbError),
-    Effect.map((parts) => layer(Object.assign({}, ...parts) as PostgresOptions))
+export const PostgresLive: Layer.Layer<BackendServices | Channels, DbError> = layerConfig(
+  Config.map(
+    Config.all([
+      optional("url", Config.redacted("DB_HUB_POSTGRES_URL")),
+      optional("host", Config.string("DB_HUB_POSTGRES_HOST")),
+      optional("port", Config.integer("DB_HUB_POSTGRES_PORT")),
+      optional("database", Config.string("DB_HUB_POSTGRES_DATABASE")),
+      optional("user", Config.string("DB_HUB_POSTGRES_USER")),
+      optional("password", Config.redacted("DB_HUB_POSTGRES_PASSWORD")),
+      optional("sslMode", Config.literal(...sslModes)("DB_HUB_POSTGRES_SSL_MODE")),
+      optional("sslCaFile", Config.string("DB_HUB_POSTGRES_SSL_CA_FILE")),
+      optional("pooler", Config.literal(...poolers)("DB_HUB_POSTGRES_POOLER")),
+      optional("maxOpenConns", Config.integer("DB_HUB_POSTGRES_MAX_OPEN_CONNS")),
+      optional("statementTimeout", Config.integer("DB_HUB_POSTGRES_STATEMENT_TIMEOUT")),
+      optional("lockTimeout", Config.integer("DB_HUB_POSTGRES_LOCK_TIMEOUT")),
+      optional("searchPath", Config.string("DB_HUB_POSTGRES_SEARCH_PATH"))
+    ]),
+    (parts) => Object.assign({}, ...parts) as PostgresOptions
   )
 )

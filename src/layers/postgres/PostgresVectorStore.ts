@@ -16,6 +16,7 @@ import { nearest } from "../../errors/nearest.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
 import { Distance, Filter, type JsonObject, type Metric, Records, TopK } from "../../vector/index.js"
+import type { Fragment } from "../SqlFilter.js"
 import * as VectorChecks from "../VectorChecks.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
@@ -338,11 +339,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         (written) => written === 0
       )
 
-    const remove = (
-      name: string,
-      condition: PostgresFilter.Fragment,
-      at: ErrorContext
-    ): Effect.Effect<number, DbError> =>
+    const remove = (name: string, condition: Fragment, at: ErrorContext): Effect.Effect<number, DbError> =>
       Effect.flatMap(fetchCollection(name, at), ({ id }) =>
         Effect.map(
           client.execute(`DELETE FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`, [
@@ -353,7 +350,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         )
       )
 
-    const withIds = (ids: ReadonlyArray<string>): PostgresFilter.Fragment => ({
+    const withIds = (ids: ReadonlyArray<string>): Fragment => ({
       sql: "id = ANY (?::text[])",
       params: [ids.length === 0 ? "{}" : Binary.texts(ids)]
     })

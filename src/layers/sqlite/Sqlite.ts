@@ -5,14 +5,13 @@
  */
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as Config from "effect/Config"
-import type * as ConfigErrors from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import { ConfigError, type DbError } from "../../errors/index.js"
+import type { DbError } from "../../errors/index.js"
 import { hubMigrations } from "../../migrations/index.js"
 import type { BackendShape } from "../../services/Backend.js"
-import { type BackendServices, fromBackend } from "../BackendLayer.js"
+import { type BackendServices, configured, fromBackend } from "../BackendLayer.js"
 import { schemaOf } from "../Introspection.js"
 import * as SqlMigrator from "../SqlMigrator.js"
 import * as SqlTemplates from "../SqlTemplates.js"
@@ -85,22 +84,12 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
  */
 export const layer = (options: SqliteOptions): Layer.Layer<BackendServices, DbError> => fromBackend(make(options))
 
-const keyOf = (error: ConfigErrors.ConfigError): string => ("path" in error ? error.path.join(".") : keyOf(error.left))
-
-/** Without the engine's own words, which quote the value. */
-const asDbError = (error: ConfigErrors.ConfigError): ConfigError =>
-  new ConfigError({
-    operation: "config",
-    key: keyOf(error),
-    message: `${keyOf(error)} is missing or has a value that cannot be read: see the documentation of the layer`
-  })
-
 /**
  * @since 0.1.0
  * @category layers
  */
 export const layerConfig = (config: Config.Config.Wrap<SqliteOptions>): Layer.Layer<BackendServices, DbError> =>
-  Layer.unwrapEffect(Effect.map(Effect.mapError(Config.unwrap(config), asDbError), layer))
+  Layer.unwrapEffect(Effect.map(configured(config), layer))
 
 /**
  * SQLite as the environment configures it: `DB_HUB_SQLITE_PATH` (default `./data/hub.db`),

@@ -5,35 +5,10 @@
  * @since 0.1.0
  */
 import type { SqlValue } from "../../services/Backend.js"
-import type { Filter, JsonScalar } from "../../vector/index.js"
-
-/**
- * A piece of SQL with the values of its placeholders.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Fragment {
-  readonly sql: string
-  readonly params: ReadonlyArray<SqlValue>
-}
+import type { JsonScalar } from "../../vector/index.js"
+import { comparisons, compiler, type Fragment, fragment, join, raw } from "../SqlFilter.js"
 
 const bind = (value: SqlValue): Fragment => ({ sql: "?", params: [value] })
-
-const raw = (sql: string): Fragment => ({ sql, params: [] })
-
-const fragment = (strings: TemplateStringsArray, ...parts: ReadonlyArray<Fragment>): Fragment => ({
-  sql: strings.reduce((sql, text, i) => sql + parts[i - 1]!.sql + text),
-  params: parts.flatMap((part) => part.params)
-})
-
-/** As a balanced tree: SQLite allows a depth of 1000, and a chain of operators is as deep as it is long. */
-const join = (parts: ReadonlyArray<Fragment>, operator: "AND" | "OR"): Fragment => {
-  if (parts.length === 0) return raw(operator === "AND" ? "1" : "0")
-  if (parts.length === 1) return parts[0]!
-  const half = parts.length >> 1
-  return fragment`(${join(parts.slice(0, half), operator)} ${raw(operator)} ${join(parts.slice(half), operator)})`
-}
 
 /** A value in a document: its `json_type` and its SQL value. */
 interface Value {
@@ -117,48 +92,36 @@ const isIn = (found: Value, values: ReadonlyArray<JsonScalar>): Fragment => {
   return join(others, "OR")
 }
 
-const symbols = { gt: ">", gte: ">=", lt: "<", lte: "<=" } as const
-
 /**
  * The condition that holds for the same documents as `matches`. The column must hold JSON objects.
  *
  * @since 0.1.0
  * @category compilation
  */
-export const compile = (filter: Filter.Filter, columnName = "metadata"): Fragment => {
-  const column = raw(columnName)
-  const condition = (filter: Filter.Filter): Fragment => {
-    switch (filter._tag) {
-      case "And":
-        return join(filter.filters.map(condition), "AND")
-      case "Or":
-        return join(filter.filters.map(condition), "OR")
-      case "Not":
-        return fragment`(NOT ${condition(filter.filter)})`
-      case "Equals":
-        return at(column, filter.path, filter.value === null, (found) => equals(found, filter.value))
-      case "In":
-        return at(column, filter.path, filter.values.includes(null), (found) => isIn(found, filter.values))
-      case "Exists":
-        return at(column, filter.path, false, ({ type }) => fragment`(${type} <> 'missing')`)
-      case "Compare": {
-        const symbol = raw(symbols[filter.operator])
-        return at(column, filter.path, false, (found) =>
-          typeof filter.value === "string"
-            ? ofType(isText(found), fragment`${found.value} ${symbol} ${bind(filter.value)}`)
-            : ofType(isNumber(found), fragment`${asNumber(found)} ${symbol} ${bind(filter.value)}`)
-        )
-      }
-      case "Contains":
-        return at(column, filter.path, false, (found) => {
-          const elements = fragment`json_each(CASE WHEN ${found.type} = 'array' THEN ${found.value} END) AS e`
-          const element = equals({ type: raw("e.type"), value: raw("e.value") }, filter.value)
-          const within = fragment`EXISTS (SELECT 1 FROM ${elements} WHERE ${element})`
-          return typeof filter.value === "string"
-            ? fragment`(${within} OR ${ofType(isText(found), fragment`instr(${found.value}, ${bind(filter.value)}) > 0`)})`
-            : within
-        })
+export const compile = compiler((column, filter) => {
+  switch (filter._tag) {
+    case "Equals":
+      return at(column, filter.path, filter.value === null, (found) => equals(found, filter.value))
+    case "In":
+      return at(column, filter.path, filter.values.includes(null), (found) => isIn(found, filter.values))
+    case "Exists":
+      return at(column, filter.path, false, ({ type }) => fragment`(${type} <> 'missing')`)
+    case "Compare": {
+      const symbol = comparisons[filter.operator]
+      return at(column, filter.path, false, (found) =>
+        typeof filter.value === "string"
+          ? ofType(isText(found), fragment`${found.value} ${symbol} ${bind(filter.value)}`)
+          : ofType(isNumber(found), fragment`${asNumber(found)} ${symbol} ${bind(filter.value)}`)
+      )
     }
+    case "Contains":
+      return at(column, filter.path, false, (found) => {
+        const elements = fragment`json_each(CASE WHEN ${found.type} = 'array' THEN ${found.value} END) AS e`
+        const element = equals({ type: raw("e.type"), value: raw("e.value") }, filter.value)
+        const within = fragment`EXISTS (SELECT 1 FROM ${elements} WHERE ${element})`
+        return typeof filter.value === "string"
+          ? fragment`(${within} OR ${ofType(isText(found), fragment`instr(${found.value}, ${bind(filter.value)}) > 0`)})`
+          : within
+      })
   }
-  return condition(filter)
-}
+})

@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import { QuantizedIndex } from "../../vector/index.js"
+import type { Fragment } from "../SqlFilter.js"
 import type { SqliteClient } from "./SqliteClient.js"
-import type { Fragment } from "./SqliteFilter.js"
 import * as Rows from "./SqliteVectorRows.js"
 
 /** What matches a filter. */

@@ -18,6 +18,7 @@ import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../servi
 import * as AtOnce from "../../vector/AtOnce.js"
 import { Distance, Filter, HnswIndex, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
+import type { Fragment } from "../SqlFilter.js"
 import * as VectorChecks from "../VectorChecks.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteFilter from "./SqliteFilter.js"
@@ -209,7 +210,7 @@ export const make = (
     }
 
     /** Without the scores of rows that do not match. */
-    const fetchFrom = (search: Search, snapshot: Cache.Snapshot, condition?: SqliteFilter.Fragment) => {
+    const fetchFrom = (search: Search, snapshot: Cache.Snapshot, condition?: Fragment) => {
       const filteredLookup = condition && Rows.lookupSql(`row_id, id, iif(${condition.sql}, vector, NULL) AS vector`)
       return (keys: ReadonlyArray<number>) => {
         const whole = condition === undefined && keys.length <= wholeRows
@@ -409,11 +410,7 @@ export const make = (
         }
       })
 
-    const remove = (
-      name: string,
-      { params, sql }: SqliteFilter.Fragment,
-      at: ErrorContext
-    ): Effect.Effect<number, DbError> =>
+    const remove = (name: string, { params, sql }: Fragment, at: ErrorContext): Effect.Effect<number, DbError> =>
       client.transaction(
         Effect.gen(function* () {
           const collection = yield* Rows.getCollection(client, name, at)
