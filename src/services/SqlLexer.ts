@@ -20,8 +20,12 @@ export interface Lexical {
   readonly nestedComments: boolean
   /** `#` starts a comment (MySQL). */
   readonly hashComments: boolean
-  /** `[name]` quotes an identifier (SQLite). */
-  readonly brackets: boolean
+  /** The characters that open a quoted identifier: `"`, and the backtick (MySQL, SQLite) and `[` (SQLite). */
+  readonly identifiers: string
+  /** A carriage return ends a comment of one line, too (PostgreSQL). */
+  readonly carriageReturns: boolean
+  /** A byte order mark is a space, wherever no word is (SQLite). */
+  readonly byteOrderMarks: boolean
 }
 
 /**
@@ -34,11 +38,15 @@ export interface Token {
   readonly text: string
 }
 
-const isWordStart = (char: string): boolean => /[\p{L}_]/u.test(char)
-const wordRest = /[\p{L}\p{N}_$]*/uy
-const numberRest = /(?:[\p{L}\p{N}_.]|(?<=[eE])[+-](?=\d))*/uy
-const spaceRest = /\s+/y
-const dollarTag = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
+/** Engines know the space and the letters of ASCII; everything beyond it, also a space, is part of a word. */
+const isWordStart = (char: string): boolean => /[A-Za-z_\u0080-\uffff]/.test(char)
+const wordRest = /[\w$\u0080-\uffff]*/y
+const numberRest = /[\w.\u0080-\uffff]*/y
+const spaceRest = /[ \t\n\v\f\r]+/y
+const spaceOrMark = /[ \t\n\v\f\r\ufeff]+/y
+const dollarTag = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y
+/** Between a text and its continuation on another line. */
+const continued = /[ \t\v\f]*(?:--[^\n\r]*)?[\n\r](?:[ \t\n\v\f\r]|--[^\n\r]*[\n\r])*(?=')/y
 
 const match = (pattern: RegExp, sql: string, from: number): string | undefined => {
   pattern.lastIndex = from
@@ -72,9 +80,20 @@ const closeComment = (sql: string, from: number, nested: boolean): number => {
   return sql.length
 }
 
-const lineEnd = (sql: string, from: number): number => {
-  const at = sql.indexOf("\n", from)
-  return at === -1 ? sql.length : at
+/** An escape string goes on as one where it is continued on another line. */
+const closeEscapes = (sql: string, from: number): number => {
+  let at = closeQuote(sql, from, "'", true)
+  for (let gap = match(continued, sql, at); gap !== undefined; gap = match(continued, sql, at)) {
+    at = closeQuote(sql, at + gap.length, "'", true)
+  }
+  return at
+}
+
+const lineEnd = (sql: string, from: number, { carriageReturns }: Lexical): number => {
+  for (let at = from; at < sql.length; at++) {
+    if (sql[at] === "\n" || (carriageReturns && sql[at] === "\r")) return at
+  }
+  return sql.length
 }
 
 /**
@@ -91,17 +110,17 @@ const questionMark = (sql: string, from: number): Token => {
 const tokenAt = (sql: string, from: number, lexical: Lexical): Token => {
   const char = sql[from]!
   const upTo = (kind: Token["kind"], end: number): Token => ({ kind, text: sql.slice(from, end) })
-  const space = match(spaceRest, sql, from)
+  const space = match(lexical.byteOrderMarks ? spaceOrMark : spaceRest, sql, from)
   if (space !== undefined) return { kind: "space", text: space }
   if (sql.startsWith("--", from) || (char === "#" && lexical.hashComments)) {
-    return upTo("comment", lineEnd(sql, from))
+    return upTo("comment", lineEnd(sql, from, lexical))
   }
   if (sql.startsWith("/*", from)) return upTo("comment", closeComment(sql, from, lexical.nestedComments))
   if (char === "'") return upTo("string", closeQuote(sql, from, "'", lexical.backslashes === "all"))
-  if (char === '"' || char === "`") {
-    return upTo("identifier", closeQuote(sql, from, char, lexical.backslashes === "all" && char === '"'))
+  if (lexical.identifiers.includes(char)) {
+    const close = char === "[" ? "]" : char
+    return upTo("identifier", closeQuote(sql, from, close, lexical.backslashes === "all" && char === '"'))
   }
-  if (char === "[" && lexical.brackets) return upTo("identifier", closeQuote(sql, from, "]", false))
   if (char === "$" && lexical.dollarQuotes) {
     const tag = match(dollarTag, sql, from)
     if (tag !== undefined) {
@@ -113,12 +132,11 @@ const tokenAt = (sql: string, from: number, lexical: Lexical): Token => {
   // An operator of jsonb, too.
   if (sql.startsWith("@?", from)) return { kind: "symbol", text: "@?" }
   if (/[eE]/.test(char) && sql[from + 1] === "'" && lexical.backslashes === "e-strings") {
-    return upTo("string", closeQuote(sql, from + 1, "'", true))
+    return upTo("string", closeEscapes(sql, from + 1))
   }
-  const point = String.fromCodePoint(sql.codePointAt(from)!)
-  if (isWordStart(point)) return upTo("word", from + point.length + match(wordRest, sql, from + point.length)!.length)
+  if (isWordStart(char)) return upTo("word", from + 1 + match(wordRest, sql, from + 1)!.length)
   if (/\d/.test(char)) return upTo("number", from + 1 + match(numberRest, sql, from + 1)!.length)
-  return { kind: "symbol", text: point }
+  return { kind: "symbol", text: char }
 }
 
 /**

@@ -1,22 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import { lexical as postgresql } from "../../src/layers/postgres/PostgresDialect.js"
 import { lexical as sqlite } from "../../src/layers/sqlite/SqliteDialect.js"
 import * as SqlLexer from "../../src/services/SqlLexer.js"
-
-const postgresql: SqlLexer.Lexical = {
-  dollarQuotes: true,
-  backslashes: "e-strings",
-  nestedComments: true,
-  hashComments: false,
-  brackets: false
-}
 
 const mysql: SqlLexer.Lexical = {
   dollarQuotes: false,
   backslashes: "all",
   nestedComments: false,
   hashComments: true,
-  brackets: false
+  identifiers: '"`',
+  carriageReturns: false,
+  byteOrderMarks: false
 }
 
 const all = { sqlite, postgresql, mysql }
@@ -77,8 +72,43 @@ describe("tokens", () => {
     }
   })
 
+  const kinds = (sql: string, lexical: SqlLexer.Lexical) =>
+    Array.from(SqlLexer.tokens(sql, lexical))
+      .filter(({ kind }) => kind !== "space")
+      .map(({ kind, text }) => `${kind} ${text}`)
+
+  it("begin and end where those of PostgreSQL do", () => {
+    // Beyond ASCII all is part of words, spaces too, and of the tags of quotes.
+    assert.deepStrictEqual(kinds("\u00a0E'\\' + 1", postgresql), [
+      "word \u00a0E",
+      "string '\\'",
+      "symbol +",
+      "number 1"
+    ])
+    assert.deepStrictEqual(kinds("😀E'\\'", postgresql), ["word 😀E", "string '\\'"])
+    assert.deepStrictEqual(kinds("\ufeffE'\\'", postgresql), ["word \ufeffE", "string '\\'"])
+    assert.deepStrictEqual(kinds("$😀$ ' $😀$", postgresql), ["string $😀$ ' $😀$"])
+    // The backtick is an operator.
+    assert.deepStrictEqual(kinds("1 ` 2 ` 3", postgresql), ["number 1", "symbol `", "number 2", "symbol `", "number 3"])
+    assert.deepStrictEqual(kinds("-- a\r1 -- b\n2", postgresql), [
+      "comment -- a",
+      "number 1",
+      "comment -- b",
+      "number 2"
+    ])
+    assert.deepStrictEqual(kinds("E'a' -- b\n 'c\\' d'", postgresql), ["string E'a' -- b\n 'c\\' d'"])
+    assert.deepStrictEqual(kinds("E'a' 'c\\'", postgresql), ["string E'a'", "string 'c\\'"])
+    assert.deepStrictEqual(kinds("0x1e-0x1e", postgresql), ["number 0x1e", "symbol -", "number 0x1e"])
+  })
+
+  it("begin and end where those of SQLite do", () => {
+    assert.deepStrictEqual(kinds("-- a\r1\n2", sqlite), ["comment -- a\r1", "number 2"])
+    assert.deepStrictEqual(kinds("\ufeffBEGIN \ufeff x\ufeff", sqlite), ["word BEGIN", "word x\ufeff"])
+    assert.deepStrictEqual(kinds("\u00a0BEGIN", sqlite), ["word \u00a0BEGIN"])
+  })
+
   it("take long texts in linear time", () => {
-    for (const part of ["?", "'", "''", "$", "$a", "/*", "-", "a", "1e", "[", "\\"]) {
+    for (const part of ["?", "'", "''", "$", "$a", "/*", "-", "a", "1e", "[", "\\", "E''\n", "E''--", "\n--\n"]) {
       const sql = part.repeat(50_000)
       const started = performance.now()
       for (const lexical of Object.values(all)) SqlLexer.translatePlaceholders(sql, lexical, () => "?")

@@ -199,6 +199,46 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
       }
     })
   )
+
+  it.scopedLive("the parser is there for the next statement however often one was too much", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const sum = "+1".repeat(40_000)
+      const hidden = (before: string, after: string) => `SELECT ${before}${sum}${after}`
+      for (const sql of [
+        `SELECT 1${sum}`,
+        `SELECT 1${"::int".repeat(15_000)}`,
+        `SELECT 1${" ISNULL".repeat(12_000)}`,
+        `SELECT ''${' COLLATE "C"'.repeat(8_000)}`,
+        `SELECT ${"(SELECT ".repeat(5_000)}1${")".repeat(5_000)}`,
+        `SELECT '${")".repeat(9_000)}' || ${"(SELECT ".repeat(3_000)}1${")".repeat(3_000)}`,
+        `SELECT 1${"-0x1e".repeat(18_000)}`,
+        // What is no string, name or comment to PostgreSQL.
+        hidden("\u00a0E'\\' ", " -- '"),
+        hidden("1 ` 1", " ` 1"),
+        hidden("1 -- \r", ""),
+        hidden("E'a'\n'\\''", " -- '")
+      ]) {
+        for (let n = 0; n < 20; n++)
+          assert.strictEqual((yield* failureOf(door.query(sql)))._tag, "InvalidInput", sql.slice(0, 40))
+      }
+      assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]])
+    })
+  )
+
+  it.scopedLive("a run of comments or operators is refused before it holds anybody up", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const started = performance.now()
+      for (const sql of [`SELECT 1 ${"/*".repeat(45_000)}`, `SELECT 1 ${"+".repeat(90_000)}1`]) {
+        assert.strictEqual((yield* failureOf(door.query(sql)))._tag, "InvalidInput")
+      }
+      assert.isBelow(performance.now() - started, 1_000)
+      const list = Array.from({ length: 15_000 }, (_, n) => n)
+      assert.deepStrictEqual((yield* door.query(`SELECT 7 IN (${list.join(", ")})`)).rows, [[true]])
+      assert.deepStrictEqual((yield* door.query("SELECT 7 = ANY (?::int[])", { params: [list] })).rows, [[true]])
+    })
+  )
 })
 
 describe("agents' SQL on PGlite", { timeout: 120_000 }, () => {

@@ -13,6 +13,8 @@ import {
   type ErrorContext,
   invalidInput
 } from "../../errors/index.js"
+import * as SqlLexer from "../../services/SqlLexer.js"
+import { lexical } from "./PostgresDialect.js"
 import { notReading } from "./PostgresText.js"
 
 const nodes = new Set(
@@ -97,16 +99,28 @@ export const parser = (context: ErrorContext): Effect.Effect<Parser, DbUnsupport
       })
   })
 
-/** The parser recurses; this keeps it far from the end of its stack. */
-const maxDepth = 250
+/**
+ * Levels of brackets, and words and operators: the parser recurses, and at the end of its stack it is lost for all who
+ * come later.
+ */
+const [maxDepth, maxWords] = [250, 5_000]
 
-const depthOf = (sql: string): number => {
-  let [depth, deepest] = [0, 0]
-  for (const char of sql) {
-    if (char === "(" || char === "[") deepest = Math.max(deepest, ++depth)
-    else if (char === ")" || char === "]") depth--
+/** The scanner may read such a run once for each of its characters. */
+const longRun = /[~!@#^&|`?+\-*/%<>=]{500}/
+
+const excess = (sql: string): readonly [problem: string, allowed: string] | undefined => {
+  if (sql.includes("\0")) return ["holds U+0000", "text without it"]
+  if (longRun.test(sql)) return ["holds an endless operator or comment", "less than 500 such characters in a row"]
+  let [depth, deepest, words] = [0, 0, 0]
+  for (const { kind, text } of SqlLexer.tokens(sql, lexical)) {
+    if (text === "(" || text === "[") deepest = Math.max(deepest, ++depth)
+    else if (text === ")" || text === "]") depth--
+    else if (kind === "word" || (kind === "symbol" && !",.;:$".includes(text))) words++
   }
-  return deepest
+  if (deepest > maxDepth) return ["is nested too deep", `${maxDepth} levels`]
+  return words > maxWords
+    ? ["is too long", `${maxWords} words and operators; a list may be one value: = ANY (?)`]
+    : undefined
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -124,12 +138,13 @@ const parsed = (parse: Parser, sql: string, context: ErrorContext): Effect.Effec
     try: () => parse(sql),
     catch: (cause) => {
       const details = isRecord(cause) ? cause["sqlDetails"] : undefined
-      const at = isRecord(details) && typeof details["cursorPosition"] === "number" ? details["cursorPosition"] : -1
-      const where = at < 0 ? "" : ` at character ${at + 1}`
+      if (!isRecord(details))
+        return invalidInput(context, "sql", "is more than the parser can hold", "a smaller statement")
+      const at = typeof details["cursorPosition"] === "number" ? ` at character ${details["cursorPosition"] + 1}` : ""
       return new DbQuery({
         ...context,
         code: "42601",
-        message: `PostgreSQL cannot parse the statement${where}: check its syntax`
+        message: `PostgreSQL cannot parse the statement${at}: check its syntax`
       })
     }
   })
@@ -145,9 +160,8 @@ const refusedBecause = (context: ErrorContext, what: string): DbReadOnly =>
  */
 export const accept = (parse: Parser, sql: string, context: ErrorContext): Effect.Effect<Accepted, DbError> =>
   Effect.gen(function* () {
-    if (sql.includes("\0") || depthOf(sql) > maxDepth) {
-      return yield* invalidInput(context, "sql", "is nested too deep or holds U+0000", `${maxDepth} levels`)
-    }
+    const exceeded = excess(sql)
+    if (exceeded !== undefined) return yield* invalidInput(context, "sql", ...exceeded)
     if (sql.trim() === "") return yield* notReading(context)
     const tree = yield* parsed(parse, sql, context)
     const stmts = isRecord(tree) && Array.isArray(tree["stmts"]) ? tree["stmts"] : []

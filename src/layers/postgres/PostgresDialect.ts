@@ -19,7 +19,9 @@ export const lexical: Lexical = {
   backslashes: "e-strings",
   nestedComments: true,
   hashComments: false,
-  brackets: false
+  identifiers: '"',
+  carriageReturns: true,
+  byteOrderMarks: false
 }
 
 /**

@@ -17,7 +17,9 @@ export const lexical: Lexical = {
   backslashes: "none",
   nestedComments: false,
   hashComments: false,
-  brackets: true
+  identifiers: '"`[',
+  carriageReturns: false,
+  byteOrderMarks: true
 }
 
 /**
