@@ -173,8 +173,39 @@ export const embeddingSuite: Suite = {
       )
       yield* equal(idsOf(yield* otherSearch.search(collection, { text: "new", mode: "text" })), [])
       yield* equal(other.asked, [])
-      const smaller = SearchLive.make(backend, scripted(model.embeddings.model, 16).embeddings)
-      yield* failsWith("DimensionMismatch", smaller.index(collection, [{ id: "new", text: "new" }]))
+    })
+  ),
+
+  "a model that keeps its name and changes its dimension is refused, and collections move to it": withModel((place) =>
+    Effect.gen(function* () {
+      const { backend, collection, model, search } = place
+      yield* search.index(collection, animals)
+      const smaller = scripted(model.embeddings.model, 16)
+      const moved = { ...place, search: SearchLive.make(backend, smaller.embeddings) }
+      const error = yield* failsWith("DimensionMismatch", moved.search.index(collection, [{ id: "new", text: "new" }]))
+      yield* equal([/by reembed$/.test(error.message), smaller.asked], [true, []])
+      yield* failsWith("DimensionMismatch", moved.search.embedPending(collection))
+      yield* failsWith("DimensionMismatch", moved.search.createCollection(collection, { model: true }))
+      const before = yield* moved.search.search(collection, { text: "cat" })
+      yield* equal([idsOf(before), before.failed.map(({ error }) => error._tag)], [["cat"], ["DimensionMismatch"]])
+      smaller.meanwhile = Effect.gen(function* () {
+        smaller.meanwhile = Effect.void
+        yield* search.index(collection, [{ id: "bird", text: "Birds fly" }])
+        // The process of the new dimension cannot search the old vectors, but may write.
+        yield* moved.search.index(collection, [{ id: "ant", text: "Ants work" }])
+        yield* equal(yield* nearest(place, "Birds fly"), "bird")
+      })
+      yield* equal(yield* moved.search.reembed(collection), { embedded: 5, pending: 0, moved: true })
+      for (const [text, id] of [
+        ["Fish swim", "fish"],
+        ["Birds fly", "bird"],
+        ["Ants work", "ant"]
+      ] as const) {
+        yield* equal(yield* nearest(moved, text), id)
+      }
+      const { dimension } = (yield* backend.vector.collections).find(({ name }) => name === collection)!
+      yield* equal(dimension, 16)
+      yield* failsWith("DimensionMismatch", search.index(collection, [{ id: "new", text: "new" }]))
     })
   ),
 

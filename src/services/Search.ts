@@ -22,8 +22,8 @@ export interface SearchCollectionOptions {
   readonly metric?: Metric
   /**
    * The embedding model, so that vectors of another are not mixed in by mistake. `true` is that of `Embeddings`, with its
-   * dimension: records and questions without vectors are then embedded; `ModelMismatch` if the collection is there with
-   * another.
+   * dimension: records and questions without vectors are then embedded; `ModelMismatch` or `DimensionMismatch`
+   * if the collection is there with another.
    */
   readonly model?: string | true
 }
@@ -305,9 +305,10 @@ export class Search extends Context.Tag("effect-db-hub/Search")<
     /** The number of records that wait for their vectors. */
     readonly pending: (collection: string) => Effect.Effect<number, DbError>
     /**
-     * Moves a collection to another model, by default the one at hand. The old vectors answer until all texts have new
-     * ones, then all change at once. Others may write meanwhile, and nothing of that is lost. After a crash, or where the
-     * model failed, call it again: it goes on from there. It is long; run it in a fiber of its own.
+     * Moves a collection to another model, or to another dimension of it, by default to the one at hand. The old vectors
+     * answer until all texts have new ones, then all change at once. Others may write meanwhile, and nothing of that is
+     * lost. After a crash, or where the model failed, call it again: it goes on from there. It is long; run it in a fiber
+     * of its own.
      */
     readonly reembed: (
       collection: string,

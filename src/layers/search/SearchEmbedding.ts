@@ -30,10 +30,19 @@ type OnProgress = EmbeddingPass.OnProgress
 
 type Pass = EmbeddingPass.Pass
 
-/** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
-interface Reembedding {
-  readonly target: string
+/** What vectors are comparable by: one that changes its dimension is another one. */
+interface Model {
   readonly model: string
+  readonly dimension: number
+}
+
+const nameOf = ({ dimension, model }: Model): string => `${dimension} ${model}`
+
+const isSame = (a: VectorSettings | Model, b: Model): boolean => a.model === b.model && a.dimension === b.dimension
+
+/** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
+interface Reembedding extends Model {
+  readonly target: string
 }
 
 /** Tells one text of a record from a later one. */
@@ -67,15 +76,20 @@ export const make = (
 ) => {
   const { text: texts, vector: vectors } = backend
   /** By model: the one at hand, and those that collections were moved to. */
-  const embedders = new Map(own === undefined ? [] : [[own.model, own]])
+  const embedders = new Map(own === undefined ? [] : [[nameOf(own), own]])
 
   const settings = (collection: string): Effect.Effect<VectorSettings | undefined, DbError> =>
     Effect.map(settingsOf(backend, [collection]), (found) => found.get(collection))
 
   const reembedding = (collection: string): Effect.Effect<Reembedding | undefined, DbError> =>
     Effect.map(
-      backend.query("SELECT target, model FROM db_hub_reembeddings WHERE collection = ?", [collection]),
-      ([row]) => (row === undefined ? undefined : { target: String(row["target"]), model: String(row["model"]) })
+      backend.query(
+        `SELECT r.target, r.model, c.dimension FROM db_hub_reembeddings AS r LEFT JOIN db_hub_collections AS c ON c.name = r.target
+          WHERE r.collection = ?`,
+        [collection]
+      ),
+      ([row]) =>
+        row && { target: String(row["target"]), model: String(row["model"]), dimension: Number(row["dimension"]) }
     )
 
   const otherModel = (collection: string, expected: string, actual: string, at: ErrorContext): ModelMismatch =>
@@ -87,41 +101,41 @@ export const make = (
       message: `The vectors of the collection are of the model ${expected}, not of ${actual}: use ${expected}, or move the collection to ${actual} by reembed`
     })
 
-  /** The model at hand for a collection. */
-  const embedderOf = (
+  /** The model at hand is not that of a collection. */
+  const notOf = (
     collection: string,
-    { dimension, model }: { readonly dimension: number; readonly model: string },
+    { dimension, model }: Model,
+    own: EmbeddingsShape,
     at: ErrorContext
-  ): Effect.Effect<EmbeddingsShape, DbError> => {
-    const found = embedders.get(model)
-    if (found === undefined) {
-      return Effect.fail(
-        own === undefined
-          ? new DbUnsupported({ ...at, message: `No embedding model is at hand: provide Embeddings of ${model}` })
-          : otherModel(collection, model, own.model, at)
-      )
-    }
-    if (found.dimension !== dimension) {
-      return Effect.fail(
-        new DimensionMismatch({
+  ): ModelMismatch | DimensionMismatch =>
+    model === own.model
+      ? new DimensionMismatch({
           ...at,
           collection,
           expected: dimension,
-          actual: found.dimension,
-          message: `The collection has ${dimension} dimensions, and the model ${model} is configured with ${found.dimension}`
+          actual: own.dimension,
+          message: `The collection has ${dimension} dimensions, and the model ${model} is configured with ${own.dimension}: configure ${dimension}, or move the collection to ${own.dimension} by reembed`
         })
-      )
-    }
-    return Effect.succeed(found)
+      : otherModel(collection, model, own.model, at)
+
+  /** The model at hand for a collection. */
+  const embedderOf = (collection: string, of: Model, at: ErrorContext): Effect.Effect<EmbeddingsShape, DbError> => {
+    const found = embedders.get(nameOf(of))
+    if (found !== undefined) return Effect.succeed(found)
+    return Effect.fail(
+      own === undefined
+        ? new DbUnsupported({ ...at, message: `No embedding model is at hand: provide Embeddings of ${of.model}` })
+        : notOf(collection, of, own, at)
+    )
   }
 
   /** Fails where a collection is there with another model than the one at hand. */
   const checkModel = (collection: string, at: ErrorContext): Effect.Effect<void, DbError> =>
     Effect.flatMap(settings(collection), (found) => {
-      const model = found?.model ?? own?.model
-      return own === undefined || model === undefined || embedders.has(model)
-        ? Effect.void
-        : Effect.fail(otherModel(collection, model, own.model, at))
+      const model = found?.model ?? null
+      if (own === undefined || found === undefined || model === null) return Effect.void
+      const of = { ...found, model }
+      return embedders.has(nameOf(of)) ? Effect.void : Effect.fail(notOf(collection, of, own, at))
     })
 
   /** The model of a collection with these settings, to embed a question. */
@@ -156,9 +170,10 @@ export const make = (
       const found = yield* settings(collection)
       const model = found?.model ?? null
       if (found === undefined || model === null) return untouched
-      const moving = embedders.has(model) ? undefined : yield* reembedding(collection)
-      if (moving !== undefined && embedders.has(moving.model)) return { ...untouched, pending: lacking.length }
-      const embedder = yield* embedderOf(collection, { ...found, model }, at)
+      const of = { ...found, model }
+      const moving = embedders.has(nameOf(of)) ? undefined : yield* reembedding(collection)
+      if (moving !== undefined && embedders.has(nameOf(moving))) return { ...untouched, pending: lacking.length }
+      const embedder = yield* embedderOf(collection, of, at)
       const made = new Map(yield* stored(collection, lacking))
       const asked = lacking.filter(({ id }) => !made.has(id))
       const answer = yield* embedder.embedMany(asked.map(({ text }) => text)).pipe(
@@ -379,7 +394,7 @@ export const make = (
   /** Begins to move a collection, or finds what was begun; succeeds with the target, if there is anything to do. */
   const beginReembedding = (
     collection: string,
-    { dimension, model }: EmbeddingsShape,
+    to: EmbeddingsShape,
     at: ErrorContext
   ): Effect.Effect<string | undefined, DbError> =>
     backend.transaction(
@@ -388,9 +403,10 @@ export const make = (
         const found = yield* settings(collection)
         if (found === undefined || texts === undefined) return yield* withoutModel(at)
         const moving = yield* reembedding(collection)
-        if (moving?.model === model) return moving.target
+        if (moving !== undefined && isSame(moving, to)) return moving.target
         if (moving !== undefined) yield* dropTarget(collection, moving)
-        if (found.model === model) return undefined
+        const { dimension, model } = to
+        if (isSame(found, to)) return undefined
         const target = `${Records.ownPrefix}reembedding_${crypto.randomUUID()}`
         yield* vectors.createCollection(target, { dimension, metric: found.metric, model })
         yield* backend.execute("INSERT INTO db_hub_reembeddings (collection, target, model) VALUES (?, ?, ?)", [
@@ -441,7 +457,7 @@ export const make = (
         return yield* new DbUnsupported({ ...at, message: "No embedding model is at hand: provide Embeddings" })
       }
       const target = yield* beginReembedding(collection, to, at)
-      embedders.set(to.model, to)
+      embedders.set(nameOf(to), to)
       if (target === undefined) return { ...(yield* embedPending(collection, onProgress, at)), moved: true }
       const refused = new Set<string>()
       let all = EmbeddingPass.nothing

@@ -105,7 +105,8 @@ export const make = (
               const found = yield* leg(yield* questionOf(embedder), settings)
               // Moved to another model since: the vectors that were compared are not comparable.
               const now = yield* embedding.settings(name)
-              return now === undefined || now.model === embedder.model ? found : yield* embeddedBy(now)(leg)
+              const same = now?.model === embedder.model && now.dimension === embedder.dimension
+              return now === undefined || same ? found : yield* embeddedBy(now)(leg)
             })
         return { ...source, embedded: embeddedBy(known) }
       })
