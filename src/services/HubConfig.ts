@@ -354,6 +354,11 @@ export const OpenAiConfig = Schema.Struct({
   model: required(Text, "The model, as the server names it"),
   dimension: required(whole(1, 65_535), "The dimension of the model's vectors"),
   apiKey: optional("api_key", Secret, "The key, best as ${VARIABLE}"),
+  maxTokens: optional(
+    "max_tokens",
+    whole(1, Number.MAX_SAFE_INTEGER),
+    "What the model reads of a text, in estimated tokens; of a longer one the beginning is embedded"
+  ),
   batchSize: preset("batch_size", whole(1, 10_000), 64, "Texts in one request at most"),
   concurrency: preset("concurrency", whole(1, 1000), 4, "Requests that run at once at most"),
   timeout: preset("timeout", Millis, 60_000, "The longest wait for one answer"),

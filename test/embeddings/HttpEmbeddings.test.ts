@@ -178,6 +178,28 @@ describe("embeddings over HTTP", { timeout: 30_000 }, () => {
     })
   )
 
+  it.scopedLive("a text that is longer than what the model reads is embedded by its beginning", () =>
+    Effect.gen(function* () {
+      const limited = (asked: Asked) =>
+        asked.input.some((text) => text.length > 80) ? { status: 400, body: {} } : openAi(asked)
+      const { asked, embeddings } = yield* against(limited, { maxTokens: 20 })
+      const sentence = "the harbour at night "
+      const long = [sentence.repeat(1000), "説".repeat(100), "x".repeat(100_000), `# Title\n\n${"word ".repeat(50)}`]
+      const whole = ["a short one", "of few letters: a b c d"]
+      const vectors = yield* embeddings.embedMany([...long, ...whole])
+      const [{ input }] = asked as [Asked]
+      assert.deepStrictEqual(embedded(vectors), input.map(vectorOf))
+      assert.deepStrictEqual(input.slice(long.length), whole)
+      for (const [i, text] of long.entries()) {
+        assert.isTrue(text.startsWith(input[i]!) && input[i]! !== "", input[i])
+        assert.isAtLeast(input[i]!.length, 7)
+      }
+      assert.deepStrictEqual(Array.from(yield* embeddings.embed(long[0]!)), vectorOf(input[0]!))
+      const unlimited = yield* against(limited)
+      assert.strictEqual((yield* Effect.flip(unlimited.embeddings.embed(long[0]!)))._tag, "EmbeddingError")
+    })
+  )
+
   it.effect("are refused with options that cannot be used", () =>
     Effect.gen(function* () {
       const refused: ReadonlyArray<readonly [Partial<HttpEmbeddings.HttpOptions>, string]> = [
@@ -185,6 +207,7 @@ describe("embeddings over HTTP", { timeout: 30_000 }, () => {
         [{ url: "http://user:pass@localhost/v1" }, "url"],
         [{ dimension: 0 }, "dimension"],
         [{ model: "" }, "model"],
+        [{ maxTokens: 0 }, "maxTokens"],
         [{ batchSize: 0 }, "batchSize"],
         [{ concurrency: 0.5 }, "concurrency"],
         [{ retries: -1 }, "retries"]

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { EmbeddingError, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { EmbeddingsShape } from "../../services/Embeddings.js"
+import { Chunking } from "../../vector/index.js"
 
 /**
  * @since 0.1.0
@@ -20,6 +21,12 @@ export interface BatchOptions {
   readonly model: string
   /** What the model's vectors have; an answer with another one is refused. */
   readonly dimension: number
+  /**
+   * What the model reads of a text: of a longer one the beginning is embedded. Tokens are estimated as in
+   * `Chunking.chunk`, so leave room below the model's limit. By default texts go whole: some servers cut what is too
+   * long, others refuse it.
+   */
+  readonly maxTokens?: number
   /** Texts in one request at most; default 64. */
   readonly batchSize?: number
   /** Requests that run at once at most; default 4. */
@@ -134,6 +141,14 @@ const wholeFrom = (field: string, value: number, least: number, most: number): E
         )
       )
 
+/** The beginning of a text that has more tokens; none has fewer letters than tokens. */
+const beginning = (text: string, maxTokens: number): Effect.Effect<string, InvalidInput> =>
+  text.length <= maxTokens
+    ? Effect.succeed(text)
+    : Effect.map(Chunking.chunk(text, { size: maxTokens, overlap: 0, unit: "tokens" }), ([first, second]) =>
+        first === undefined || second === undefined ? text : first.text
+      )
+
 /**
  * `InvalidInput` for options out of range.
  *
@@ -142,10 +157,19 @@ const wholeFrom = (field: string, value: number, least: number, most: number): E
  */
 export const make = (options: BatchOptions, ask: AskModel): Effect.Effect<EmbeddingsShape, InvalidInput> =>
   Effect.gen(function* () {
-    const { batchSize = 64, concurrency = 4, dimension, model, retries = 4, timeout = "60 seconds" } = options
+    const {
+      batchSize = 64,
+      concurrency = 4,
+      dimension,
+      maxTokens,
+      model,
+      retries = 4,
+      timeout = "60 seconds"
+    } = options
     if (model === "")
       return yield* invalidInput({ operation: "Embeddings.make" }, "model", "is empty", "the name of a model")
     yield* wholeFrom("dimension", dimension, 1, 65_535)
+    if (maxTokens !== undefined) yield* wholeFrom("maxTokens", maxTokens, 1, Number.MAX_SAFE_INTEGER)
     yield* wholeFrom("batchSize", batchSize, 1, 10_000)
     yield* wholeFrom("concurrency", concurrency, 1, 1000)
     yield* wholeFrom("retries", retries, 0, 100)
@@ -196,7 +220,8 @@ export const make = (options: BatchOptions, ask: AskModel): Effect.Effect<Embedd
       )
 
     const embedMany = (texts: ReadonlyArray<string>) =>
-      Effect.forEach(Arr.chunksOf(texts, batchSize), embedBatch, { concurrency }).pipe(
+      Effect.forEach(texts, (text) => beginning(text, maxTokens ?? Infinity)).pipe(
+        Effect.flatMap((texts) => Effect.forEach(Arr.chunksOf(texts, batchSize), embedBatch, { concurrency })),
         Effect.map(Arr.flatten),
         Effect.withSpan("Embeddings.embedMany", { attributes: { model, count: texts.length } })
       )
