@@ -181,6 +181,19 @@ describe("ForwardingWrites", () => {
     })
   )
 
+  it.scopedLive("a file whose contents went back, as when a backup is restored over it, has a primary that is found", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const backend = yield* Sqlite.make({ path })
+      const socket = NodePath.join(NodeOs.tmpdir(), "effect-db-hub-gone", "primary.sock")
+      yield* backend.sharing!.publish({ instance: "gone", epoch: 7, slot: 0, socket, secret: "", protocol: 1 })
+      const primary = yield* openPrimary(path)
+      const { epoch, instance } = yield* ForwardingWrites.probePrimary(primary.backend)
+      assert.deepStrictEqual(yield* backend.query("SELECT epoch, instance FROM db_hub_primary"), [{ epoch, instance }])
+      assert.isAbove(epoch, 7)
+    })
+  )
+
   it.scopedLive("a channel that comes later in the process of the primary leaves it its lock", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile

@@ -180,7 +180,8 @@ const make = (
         const after = yield* sharing.read
         if (after?.epoch !== before?.epoch) return false
         const last = yield* epochInDatabase
-        const epoch = last + 1
+        // A file that was restored over this one begins anew, and its record goes on.
+        const epoch = Math.max(last, before?.epoch ?? 0) + 1
         const { rowsAffected } = yield* backend.transaction(
           backend.execute("UPDATE db_hub_primary SET epoch = ?, instance = ? WHERE id = 1 AND epoch = ?", [
             epoch,
