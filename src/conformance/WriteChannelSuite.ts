@@ -6,10 +6,11 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Backend } from "../services/Backend.js"
 import { SettingsStore } from "../services/SettingsStore.js"
-import { WriteChannel, withIdempotencyKey } from "../services/WriteChannel.js"
+import { operation, WriteChannel, withIdempotencyKey } from "../services/WriteChannel.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"
 
 /**
@@ -67,6 +68,23 @@ export const writeChannelSuite: Suite = {
     yield* settings.set({ user, key: "a", value: 1 })
     yield* write
     yield* equal((yield* settings.get(user, "a")).value, 2)
+  }),
+
+  "the idempotency key of a write is not that of the writes that are parts of it": Effect.gen(function* () {
+    const [channel, settings] = [yield* WriteChannel, yield* SettingsStore]
+    const [user, key] = [yield* fresh("user"), yield* fresh("key")]
+    const both = channel.handle(operation("Test.setBoth", { payload: { user: Schema.String } }), ({ user }) =>
+      Effect.as(
+        Effect.forEach(["a", "b"], (key) => settings.set({ user, key, value: 1 })),
+        { result: undefined, ids: [] }
+      )
+    )
+    const write = withIdempotencyKey(key)(both({ user }))
+    yield* write
+    yield* settings.set({ user, key: "a", value: 2 })
+    yield* write
+    yield* equal((yield* settings.get(user, "a")).value, 2)
+    yield* equal((yield* settings.get(user, "b")).value, 1)
   }),
 
   "a payload that does not fit is refused by its field, without its value": Effect.gen(function* () {

@@ -17,7 +17,13 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import { DbCorrupt, type DbError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import { type BackendShape, Json, type Row } from "../../services/Backend.js"
-import type { AnyOperation, Change, WriteChannel, Written } from "../../services/WriteChannel.js"
+import {
+  type AnyOperation,
+  type Change,
+  IdempotencyKey,
+  type WriteChannel,
+  type Written
+} from "../../services/WriteChannel.js"
 import * as Check from "../Check.js"
 import { pause, realClock } from "../EventLoop.js"
 
@@ -142,7 +148,8 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
       Effect.gen(function* () {
         const { rowsAffected } = yield* backend.execute(insertKey, [key, tag, payloadHash, new Date()])
         if (rowsAffected === 1) {
-          const result = yield* write
+          // The key stands for this write, not for those that its handler does as parts of it.
+          const result = yield* Effect.provideService(write, IdempotencyKey, undefined)
           const stored = results.encode(result)
           yield* backend.enqueue("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
           return result
