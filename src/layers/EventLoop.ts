@@ -58,6 +58,16 @@ export const makeTurn = (onStart: () => void = () => {}): Turn => {
  */
 export const realClock: Clock.Clock = Clock.make()
 
+const started = Number(process.hrtime.bigint()) / 1e6 - performance.now()
+
+/**
+ * Milliseconds on a clock that all processes of the machine read alike, and that nobody sets.
+ *
+ * @since 0.1.0
+ * @category time
+ */
+export const uptime = (): number => started + performance.now()
+
 /**
  * Waits for the next turn of the event loop; interruptible.
  *

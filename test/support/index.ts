@@ -104,6 +104,20 @@ export const fileClient = (options: Partial<SqliteOptions> = {}) =>
     return client
   })
 
+/** Sets the wall clock of this process by so many milliseconds, until the scope closes; timers go on. */
+export const setClock = (millis: number): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const { now } = Date
+      Date.now = () => now() + millis
+      return now
+    }),
+    (now) =>
+      Effect.sync(() => {
+        Date.now = now
+      })
+  )
+
 /** Milliseconds that an effect takes. */
 export const elapsed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
   Effect.suspend(() => {

@@ -5,8 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Sqlite } from "effect-db-hub"
 import { type DbError, PrimaryUnreachable } from "../../src/errors/index.js"
+import { uptime } from "../../src/layers/EventLoop.js"
 import * as Coordinator from "../../src/layers/write/Coordinator.js"
-import { failureOf, temporaryFile } from "../support/index.js"
+import { failureOf, setClock, temporaryFile } from "../support/index.js"
 
 /** A coordinator on a new file, and a write that notes its name in a table when it is done. */
 const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
@@ -26,7 +27,7 @@ const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
     )
     const insert = (name: string) => backend.execute("INSERT INTO done (name) VALUES (?)", [name])
     const submit = <A>(source: string, write: Effect.Effect<A, DbError>, millis = 5_000) =>
-      coordinator.submit({ source, operation: "test", deadline: Date.now() + millis, write })
+      coordinator.submit({ source, operation: "test", deadline: uptime() + millis, write })
     /** Keeps the coordinator at work until it is opened. */
     const gate = yield* Deferred.make<void>()
     const blocked = yield* Deferred.make<void>()
@@ -86,6 +87,19 @@ describe("Coordinator", () => {
       yield* open
       yield* Effect.forEach(waiting, Fiber.join)
       assert.deepStrictEqual(yield* names, ["patient", "patient"])
+    })
+  )
+
+  it.scopedLive("a wall clock that is set ahead takes no write its time", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      const waiting = yield* Effect.fork(submit("one", insert("a")))
+      yield* untilDepth(coordinator, 1)
+      yield* setClock(3_600_000)
+      yield* open
+      yield* Fiber.join(waiting)
+      assert.deepStrictEqual(yield* names, ["a"])
     })
   )
 

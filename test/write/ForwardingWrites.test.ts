@@ -18,8 +18,8 @@ import { DbBusy, DbConstraint, type DbError, UnknownOperation, WriteOverloaded }
 import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { Backend, type BackendShape } from "../../src/services/Backend.js"
-import { operation, WriteChannel } from "../../src/services/WriteChannel.js"
-import { failureOf, lockSeenByOthers, temporaryFile } from "../support/index.js"
+import { operation, WriteChannel, withWriteTimeout } from "../../src/services/WriteChannel.js"
+import { failureOf, lockSeenByOthers, setClock, temporaryFile } from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
@@ -181,16 +181,45 @@ describe("ForwardingWrites", () => {
     })
   )
 
-  it.scopedLive("a file whose contents went back, as when a backup is restored over it, has a primary that is found", () =>
+  it.scopedLive(
+    "a file whose contents went back, as when a backup is restored over it, has a primary that is found",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        const backend = yield* Sqlite.make({ path })
+        const socket = NodePath.join(NodeOs.tmpdir(), "effect-db-hub-gone", "primary.sock")
+        yield* backend.sharing!.publish({ instance: "gone", epoch: 7, slot: 0, socket, secret: "", protocol: 1 })
+        const primary = yield* openPrimary(path)
+        const { epoch, instance } = yield* ForwardingWrites.probePrimary(primary.backend)
+        assert.deepStrictEqual(yield* backend.query("SELECT epoch, instance FROM db_hub_primary"), [
+          { epoch, instance }
+        ])
+        assert.isAbove(epoch, 7)
+      })
+  )
+
+  it.scopedLive("a wall clock that is set back gives no write more time", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile
       const backend = yield* Sqlite.make({ path })
-      const socket = NodePath.join(NodeOs.tmpdir(), "effect-db-hub-gone", "primary.sock")
-      yield* backend.sharing!.publish({ instance: "gone", epoch: 7, slot: 0, socket, secret: "", protocol: 1 })
+      assert.isTrue(yield* backend.sharing!.tryLock(0))
+      const { handleAppend } = yield* open(path, { strategy: "forward-always", timeout: "500 millis" })
+      const waits = yield* Effect.fork(failureOf(handleAppend()({ n: 1 })))
+      yield* Effect.yieldNow()
+      yield* setClock(-3_600_000)
+      const error = yield* Effect.timeout(Fiber.join(waits), "5 seconds")
+      assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+    })
+  )
+
+  it.scopedLive("a write that has all the time in the world is done by the primary, too", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
       const primary = yield* openPrimary(path)
-      const { epoch, instance } = yield* ForwardingWrites.probePrimary(primary.backend)
-      assert.deepStrictEqual(yield* backend.query("SELECT epoch, instance FROM db_hub_primary"), [{ epoch, instance }])
-      assert.isAbove(epoch, 7)
+      primary.handleAppend()
+      const { handleAppend, numbers } = yield* open(path, { strategy: "forward-always" })
+      yield* withWriteTimeout(Number.POSITIVE_INFINITY)(handleAppend()({ n: 1 })).pipe(Effect.timeout("5 seconds"))
+      assert.deepStrictEqual(yield* numbers, [1])
     })
   )
 

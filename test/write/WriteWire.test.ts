@@ -4,6 +4,7 @@ import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { DbConflict, type DbError } from "../../src/errors/index.js"
+import { uptime } from "../../src/layers/EventLoop.js"
 import * as Endpoint from "../../src/layers/write/WriteEndpoint.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { failureOf } from "../support/index.js"
@@ -29,7 +30,7 @@ const write = (payload: unknown): Wire.ForwardedWrite => ({
   key: "k",
   source: "s",
   epoch: 1,
-  deadline: Date.now() + 5_000
+  deadline: uptime() + 5_000
 })
 
 const setup = (

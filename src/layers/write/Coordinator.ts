@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
-import { longestTimer, nextTurn, realClock } from "../EventLoop.js"
+import { longestTimer, nextTurn, realClock, uptime } from "../EventLoop.js"
 
 /**
  * @since 0.1.0
@@ -63,7 +63,7 @@ export interface WaitingWrite<A> {
   /** Who sends it: the writes of one sender keep their order, and no sender waits for all of another's. */
   readonly source: string
   readonly operation: string
-  /** The wall clock, in milliseconds, after which it is not begun, and undone if it has begun. */
+  /** The `uptime` after which it is not begun, and undone if it has begun. */
   readonly deadline: number
   /** The statements, for a savepoint. */
   readonly write: Effect.Effect<A, DbError>
@@ -185,7 +185,7 @@ export const make = (
         depth--
         queues.delete(source)
         if (queue.length > 0) queues.set(source, queue)
-        if (Date.now() < job.deadline) return job
+        if (uptime() < job.deadline) return job
         drop(job, late(job.operation))
       }
     }
@@ -225,7 +225,7 @@ export const make = (
         return Fiber.await(fiber).pipe(
           Effect.raceFirst(
             Effect.as(
-              Effect.zipRight(Effect.sleep(Math.max(1, job.deadline - Date.now())), Fiber.interrupt(fiber)),
+              Effect.zipRight(Effect.sleep(Math.max(1, job.deadline - uptime())), Fiber.interrupt(fiber)),
               Exit.fail(late(job.operation))
             )
           ),
@@ -318,7 +318,7 @@ export const make = (
             () => {
               if (remove(job)) drop(job, late(operation))
             },
-            Math.min(longestTimer, Math.max(0, job.deadline - Date.now()))
+            Math.min(longestTimer, Math.max(0, job.deadline - uptime()))
           )
           isIdle = false
           idle.unsafeClose()

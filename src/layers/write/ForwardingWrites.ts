@@ -24,7 +24,7 @@ import {
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
-import { realClock } from "../EventLoop.js"
+import { realClock, uptime } from "../EventLoop.js"
 import * as Coordinator from "./Coordinator.js"
 import * as LocalWrites from "./LocalWrites.js"
 import * as Endpoint from "./WriteEndpoint.js"
@@ -399,7 +399,7 @@ const make = (
               // What was sent may still be waiting there: later writes of this process stay behind it.
               Effect.onInterrupt(() =>
                 Effect.sync(() => {
-                  contendedUntil = Math.max(contendedUntil, performance.now() + (deadline - Date.now()))
+                  contendedUntil = Math.max(contendedUntil, performance.now() + (deadline - uptime()))
                 })
               )
             )
@@ -417,7 +417,7 @@ const make = (
         }
         let pause = 5
         for (;;) {
-          const left = write.deadline - Date.now()
+          const left = write.deadline - uptime()
           if (left <= 0) return yield* giveUp(timedOut(write.operation, "no"))
           const attempt = yield* through(write).pipe(
             Effect.timeoutFail({ duration: left + answerGrace, onTimeout: () => timedOut(write.operation, "unknown") }),
@@ -428,7 +428,7 @@ const make = (
           if (error._tag === "PrimaryUnreachable") {
             if (error.applied === "unknown" && error.operation === write.operation) sent = true
           } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
-            const last = here(write.statements, Math.max(1, write.deadline - Date.now()))
+            const last = here(write.statements, Math.max(1, write.deadline - uptime()))
             return yield* Effect.catchAll(last, giveUp)
           } else if (error._tag !== "WriteOverloaded") return yield* giveUp(error)
           if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
@@ -436,7 +436,7 @@ const make = (
             if (local._tag === "Right") return local.right
             if (local.left._tag !== "DbBusy") return yield* giveUp(local.left)
           }
-          if (write.deadline - Date.now() <= pause && error._tag === "WriteOverloaded") return yield* giveUp(error)
+          if (write.deadline - uptime() <= pause && error._tag === "WriteOverloaded") return yield* giveUp(error)
           yield* Effect.sleep(jittered(pause))
           pause = Math.min(pause * 2, 250)
         }
@@ -453,7 +453,9 @@ const make = (
         // Part of a transaction of this process: it cannot be done elsewhere.
         if (fiber.getFiberRef(sharing.transaction) !== undefined) return here(statements(given), settings.timeout)
         const budget = Context.get(fiber.currentContext, WriteBudget)
-        const deadline = Date.now() + (budget === undefined ? settings.timeout : Duration.toMillis(budget))
+        const millis = budget === undefined ? settings.timeout : Duration.toMillis(budget)
+        // JSON has no infinity.
+        const deadline = Math.min(uptime() + millis, Number.MAX_SAFE_INTEGER)
         const settled = () => {
           const key = given ?? NodeCrypto.randomUUID()
           return Effect.withClock(

@@ -30,7 +30,7 @@ import * as Endpoint from "./WriteEndpoint.js"
  * @since 0.1.0
  * @category constants
  */
-export const protocol = 1
+export const protocol = 2
 
 /** Bytes of one frame, at most: a write carries a document, not a disk. */
 const maxFrame = 32 * 1024 * 1024
@@ -71,7 +71,7 @@ const Forward = Rpc.make("Forward", {
     key: Schema.String,
     source: Schema.String,
     epoch: Schema.Int,
-    /** The wall clock of this machine, in milliseconds. */
+    /** By the `uptime` of this machine. */
     deadline: Schema.Number
   },
   success: Schema.String,
