@@ -153,6 +153,25 @@ describe("Coordinator", () => {
     })
   )
 
+  it.scopedLive(
+    "a write that outlasts its time and cannot be interrupted is undone, and those beside it are done",
+    () =>
+      Effect.gen(function* () {
+        const { block, coordinator, insert, names, open, submit } = yield* setup()
+        yield* block
+        const before = yield* Effect.fork(submit("one", insert("before")))
+        const stuck = Effect.zipRight(insert("stuck"), Effect.uninterruptible(Effect.never))
+        const stays = yield* Effect.fork(failureOf(submit("two", stuck, 200)))
+        const after = yield* Effect.fork(submit("three", insert("after")))
+        yield* untilDepth(coordinator, 3)
+        yield* open
+        yield* Effect.forEach([before, after], Fiber.join)
+        const error = yield* Fiber.join(stays)
+        assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+        assert.deepStrictEqual(yield* names, ["before", "after"])
+      })
+  )
+
   it.scopedLive("what is fenced off does none of its writes", () =>
     Effect.gen(function* () {
       const { fence, insert, names, submit } = yield* setup()

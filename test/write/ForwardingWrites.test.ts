@@ -19,7 +19,7 @@ import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { Backend, type BackendShape } from "../../src/services/Backend.js"
 import { operation, WriteChannel, withWriteTimeout } from "../../src/services/WriteChannel.js"
-import { failureOf, lockSeenByOthers, setClock, temporaryFile } from "../support/index.js"
+import { failureOf, lockSeenByOthers, otherProcess, setClock, temporaryFile } from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
@@ -209,6 +209,38 @@ describe("ForwardingWrites", () => {
       yield* setClock(-3_600_000)
       const error = yield* Effect.timeout(Fiber.join(waits), "5 seconds")
       assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+    })
+  )
+
+  it.scopedLive(
+    "a handler that never ends is undone when its time is over, also in this process, and others write on",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        for (const stuck of [Effect.never, Effect.uninterruptible(Effect.never)]) {
+          const { handleAppend, numbers } = yield* open(path, {}, (n) => (n === 1 ? stuck : Effect.void))
+          const append = handleAppend()
+          const stays = yield* Effect.fork(failureOf(withWriteTimeout("300 millis")(append({ n: 1 }))))
+          yield* Effect.yieldNow()
+          yield* append({ n: 2 })
+          const error = yield* Fiber.join(stays)
+          assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+          assert.notInclude(yield* numbers, 1)
+        }
+      })
+  )
+
+  it.scopedLive("a write waits no longer for the lock than it has time", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const { handleAppend, numbers } = yield* open(path, { localWait: "30 seconds" })
+      yield* otherProcess(path, "hold", 20_000)
+      const error = yield* Effect.timeout(
+        failureOf(withWriteTimeout("50 millis")(handleAppend()({ n: 1 }))),
+        "10 seconds"
+      )
+      assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+      assert.deepStrictEqual(yield* numbers, [])
     })
   )
 

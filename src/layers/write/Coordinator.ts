@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -101,6 +102,42 @@ interface Job extends WaitingWrite<unknown> {
   readonly answer: (result: Effect.Effect<unknown, DbError>) => void
   /** Ends the time of a write that has not begun; one that has begun is answered by its group. */
   timer: NodeJS.Timeout | undefined
+}
+
+/**
+ * Waits until a deadline has passed.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const untilDeadline = (deadline: number): Effect.Effect<void> =>
+  Effect.suspend(() => Effect.sleep(Math.max(1, deadline - uptime())))
+
+/**
+ * How a write ends that runs in a fiber of its own, or the error of the first end that comes before. Statements are
+ * synchronous, so most writes are done when their fiber has been started; only one that waits for something has to be
+ * watched. Nobody waits for one that is given up: what it still sends is refused, since its transaction is over. The
+ * write starts with the call.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const outcome = <A>(
+  context: Context.Context<never>,
+  fiberRefs: FiberRefs.FiberRefs,
+  write: Effect.Effect<A, DbError>,
+  ends: ReadonlyArray<readonly [comes: Effect.Effect<unknown>, error: () => DbError]>
+): Effect.Effect<Exit.Exit<A, DbError>> => {
+  const runtime = Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags })
+  const fiber = Runtime.runFork(runtime)(write)
+  const done = fiber.unsafePoll()
+  if (done !== null) return Effect.succeed(done)
+  return Effect.raceAll([
+    Fiber.await(fiber),
+    ...ends.map(([comes, error]) =>
+      Effect.map(Effect.zipRight(comes, Fiber.interruptFork(fiber)), () => Exit.fail(error()))
+    )
+  ]).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
 }
 
 /**
@@ -203,37 +240,20 @@ export const make = (
       return Metric.update(latency, performance.now() - job.arrived)
     }
 
-    /**
-     * Statements are synchronous, so most writes are done when their fiber has been started; only one that waits for
-     * something has to be watched.
-     */
     const runOne = (job: Job, alone: boolean) =>
       Effect.withFiberRuntime<Exit.Exit<unknown, DbError>>((worker) => {
         const { caller } = job
-        const runtime = Runtime.make({
-          context: caller.currentContext,
-          fiberRefs: FiberRefs.updateAs(caller.getFiberRefs(), {
-            fiberId: caller.id(),
-            fiberRef: sharing.transaction,
-            value: worker.getFiberRef(sharing.transaction)
-          }),
-          runtimeFlags: Runtime.defaultRuntimeFlags
+        const refs = FiberRefs.updateAs(caller.getFiberRefs(), {
+          fiberId: caller.id(),
+          fiberRef: sharing.transaction,
+          value: worker.getFiberRef(sharing.transaction)
         })
-        const fiber = Runtime.runFork(runtime)(alone ? job.write : backend.transaction(job.write))
-        const done = fiber.unsafePoll()
-        if (done !== null) return Effect.succeed(done)
-        return Fiber.await(fiber).pipe(
-          Effect.raceFirst(
-            Effect.as(
-              Effect.zipRight(Effect.sleep(Math.max(1, job.deadline - uptime())), Fiber.interrupt(fiber)),
-              Exit.fail(late(job.operation))
-            )
-          ),
-          // Not waited for: what it still sends is refused, since its transaction is over.
-          Effect.raceFirst(
-            Effect.as(Effect.zipRight(stopped.await, Fiber.interruptFork(fiber)), Exit.fail(ended(job.operation)))
-          ),
-          Effect.interruptible
+        const write = alone ? job.write : backend.transaction(job.write)
+        return Effect.interruptible(
+          outcome(caller.currentContext, refs, write, [
+            [untilDeadline(job.deadline), () => late(job.operation)],
+            [stopped.await, () => ended(job.operation)]
+          ])
         )
       })
 
@@ -256,6 +276,8 @@ export const make = (
           const exit = yield* runOne(job, alone)
           done.push([job, exit])
           if (alone) return yield* exit
+          // One that ran out of its time may hold its savepoint yet, which ends with the group.
+          if (job.deadline <= uptime()) return
         } while (done.length < options.maxGroup && performance.now() - started < options.maxGroupMillis)
       })
       return Effect.flatMap(Effect.exit(backend.transaction(body, { busyTimeout: options.lockWait })), (commit) =>

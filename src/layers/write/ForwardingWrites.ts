@@ -343,26 +343,40 @@ const make = (
     )
     yield* Effect.addFinalizer(() => local.drain(drainBound))
 
-    interface Write<A> {
+    interface Attempt<A> {
       readonly operation: string
+      readonly deadline: number
+      readonly statements: Effect.Effect<A, DbError>
+    }
+
+    /** One that can be sent: its statements are under its key. */
+    interface Write<A> extends Attempt<A> {
       readonly key: string
       readonly encode: () => unknown
-      readonly deadline: number
-      /** The statements, under the key. */
-      readonly statements: Effect.Effect<A, DbError>
       readonly decode: (result: string) => Effect.Effect<A, DbError>
     }
 
-    const here = <A>(statements: Effect.Effect<A, DbError>, wait: Duration.DurationInput) =>
-      Effect.zipLeft(backend.transaction(statements, { busyTimeout: wait }), writes.committed)
+    /** In a transaction of this process, for whose lock it waits so many milliseconds. */
+    const here = <A>({ deadline, operation, statements }: Attempt<A>, wait: number) => {
+      const inTime = Effect.withFiberRuntime<A, DbError>((fiber) =>
+        Effect.flatten(
+          Coordinator.outcome(fiber.currentContext, fiber.getFiberRefs(), statements, [
+            [Coordinator.untilDeadline(deadline), () => timedOut(operation, "no")]
+          ])
+        )
+      )
+      const busyTimeout = Math.max(1, Math.min(wait, deadline - uptime()))
+      return Effect.zipLeft(backend.transaction(inTime, { busyTimeout }), writes.committed)
+    }
 
     /** One attempt here: at once if nothing else is being written, else with what waits. */
-    const locally = <A>(operation: string, deadline: number, statements: Effect.Effect<A, DbError>) =>
+    const locally = <A>(attempt: Attempt<A>) =>
       Effect.suspend(() => {
+        const { deadline, operation, statements } = attempt
         const waits = sharing.isWriting() || !local.isIdle()
         return waits
           ? local.submit({ source: "", operation, deadline, write: statements })
-          : here(statements, settings.localWait)
+          : here(attempt, settings.localWait)
       })
 
     const timedOut = (operation: string, applied: "no" | "unknown") =>
@@ -428,11 +442,10 @@ const make = (
           if (error._tag === "PrimaryUnreachable") {
             if (error.applied === "unknown" && error.operation === write.operation) sent = true
           } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
-            const last = here(write.statements, Math.max(1, write.deadline - uptime()))
-            return yield* Effect.catchAll(last, giveUp)
+            return yield* Effect.catchAll(here(write, Number.POSITIVE_INFINITY), giveUp)
           } else if (error._tag !== "WriteOverloaded") return yield* giveUp(error)
           if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
-            const local = yield* Effect.either(here(write.statements, settings.localWait))
+            const local = yield* Effect.either(here(write, settings.localWait))
             if (local._tag === "Right") return local.right
             if (local.left._tag !== "DbBusy") return yield* giveUp(local.left)
           }
@@ -450,12 +463,13 @@ const make = (
     ): Effect.Effect<A, DbError> =>
       Effect.withFiberRuntime((fiber) => {
         const given = Context.get(fiber.currentContext, IdempotencyKey)
-        // Part of a transaction of this process: it cannot be done elsewhere.
-        if (fiber.getFiberRef(sharing.transaction) !== undefined) return here(statements(given), settings.timeout)
         const budget = Context.get(fiber.currentContext, WriteBudget)
         const millis = budget === undefined ? settings.timeout : Duration.toMillis(budget)
         // JSON has no infinity.
         const deadline = Math.min(uptime() + millis, Number.MAX_SAFE_INTEGER)
+        const attempt = { operation, deadline, statements: statements(given) }
+        // Part of a transaction of this process: it cannot be done elsewhere.
+        if (fiber.getFiberRef(sharing.transaction) !== undefined) return here(attempt, Number.POSITIVE_INFINITY)
         const settled = () => {
           const key = given ?? NodeCrypto.randomUUID()
           return Effect.withClock(
@@ -464,7 +478,7 @@ const make = (
           )
         }
         if (settings.strategy === "forward-always" || performance.now() < contendedUntil) return settled()
-        return Effect.catchAll(locally(operation, deadline, statements(given)), (error) => {
+        return Effect.catchAll(locally(attempt), (error) => {
           if (error._tag !== "DbBusy") return Effect.fail(error)
           contendedUntil = performance.now() + settings.contention
           return settled()
