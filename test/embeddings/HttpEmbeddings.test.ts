@@ -1,10 +1,13 @@
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as TestClock from "effect/TestClock"
 import * as Tracer from "effect/Tracer"
 import { DbError, type EmbeddingError } from "../../src/errors/index.js"
+import * as BatchedEmbeddings from "../../src/layers/embeddings/BatchedEmbeddings.js"
 import * as HttpEmbeddings from "../../src/layers/embeddings/HttpEmbeddings.js"
 import { type Answer, type Asked, openAi, server, vectorOf } from "./server.js"
 
@@ -85,6 +88,30 @@ describe("embeddings over HTTP", { timeout: 30_000 }, () => {
       assert.deepStrictEqual(embedded(yield* embeddings.embedMany(texts)), texts.map(vectorOf))
       assert.strictEqual(asked.length, 2)
       assert.isAtLeast(times[1]! - times[0]!, 1000)
+    })
+  )
+
+  it.effect("ask nobody, and say so at once, while a server wants to be left alone for more than a minute", () =>
+    Effect.gen(function* () {
+      let requests = 0
+      const busy = { status: 429, retryAfter: "100" }
+      const embeddings = yield* BatchedEmbeddings.make({ model: "m", dimension: 3 }, (texts) =>
+        Effect.suspend(() =>
+          requests++ === 0 ? BatchedEmbeddings.statusError("m", busy) : Effect.succeed(texts.map(vectorOf))
+        )
+      )
+      const refused = () => Effect.map(Effect.flip(embeddings.embed("a")), (error) => error as EmbeddingError)
+      assert.deepInclude(yield* refused(), { reason: "rate-limited", retryAfter: 100_000 })
+      yield* TestClock.adjust("30 seconds")
+      assert.deepInclude(yield* refused(), { reason: "rate-limited", retryable: true, retryAfter: 70_000 })
+      assert.strictEqual(requests, 1)
+
+      yield* TestClock.adjust("30 seconds")
+      const waiting = yield* Effect.fork(embeddings.embed("a"))
+      yield* TestClock.adjust("39 seconds")
+      assert.strictEqual(requests, 1)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(Array.from(yield* Fiber.join(waiting)), vectorOf("a"))
     })
   )
 

@@ -176,9 +176,11 @@ export const make = (options: BatchOptions, ask: AskModel): Effect.Effect<Embedd
 
     /** When requests may go on after a server said that there are too many. */
     let resumeAt = 0
-    const pause = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      resumeAt > now ? Effect.sleep(Math.min(resumeAt - now, longestWait)) : Effect.void
-    )
+    const pause = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const retryAfter = resumeAt - now
+      if (retryAfter > longestWait) return Effect.fail(failure(model, "rate-limited", { retryAfter }))
+      return retryAfter > 0 ? Effect.sleep(retryAfter) : Effect.void
+    })
     const slowDown = ({ retryAfter = 0 }: EmbeddingError) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         resumeAt = Math.max(resumeAt, now + retryAfter)
