@@ -208,7 +208,7 @@ describe("embeddings over HTTP", { timeout: 30_000 }, () => {
   it.scopedLive("a text that is longer than what the model reads is embedded by its beginning", () =>
     Effect.gen(function* () {
       const limited = (asked: Asked) =>
-        asked.input.some((text) => text.length > 80) ? { status: 400, body: {} } : openAi(asked)
+        asked.input.some((text) => text.length > 100) ? { status: 400, body: {} } : openAi(asked)
       const { asked, embeddings } = yield* against(limited, { maxTokens: 20 })
       const sentence = "the harbour at night "
       const long = [sentence.repeat(1000), "説".repeat(100), "x".repeat(100_000), `# Title\n\n${"word ".repeat(50)}`]
