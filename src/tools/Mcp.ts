@@ -15,6 +15,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import { DbConnection, type InvalidInput, invalidInput } from "../errors/index.js"
 import { jsonSchemaOf, resultSchemaOf, type ToolName, tools } from "./Declarations.js"
+import * as DirectCalls from "./DirectCalls.js"
 import * as StdioTransport from "./StdioTransport.js"
 import type { Caller, Toolkit } from "./Toolkit.js"
 
@@ -48,6 +49,11 @@ const progressOf = ({ _meta, notify }: Mcp.ServerContext["mcpReq"]): Caller["onP
 const invalid = (message: string, data?: unknown) =>
   new Mcp.ProtocolError(Mcp.ProtocolErrorCode.InvalidParams, message, data)
 
+const clientName = (client: unknown): string => {
+  const { name } = (client ?? {}) as Partial<Mcp.Implementation>
+  return typeof name === "string" ? name.slice(0, 200) : "unknown"
+}
+
 const schemaUri = "db-hub://{backend}/schema"
 
 /**
@@ -58,7 +64,9 @@ const factory =
   (kit: Toolkit, version: string, runtime: Runtime.Runtime<never>, sessionOf: (client: string) => string) => () => {
     const server = new Mcp.McpServer({ name: "db-hub", version })
     const call = (name: ToolName, args: unknown, { mcpReq, sessionId }: Mcp.ServerContext) => {
-      const client = server.server.getClientVersion()?.name.slice(0, 200) ?? "unknown"
+      // Since 2026-07-28 clients say with each message who they are.
+      const { [Mcp.CLIENT_INFO_META_KEY]: said } = (mcpReq.envelope ?? {}) as Readonly<Record<string, unknown>>
+      const client = clientName(server.server.getClientVersion() ?? said)
       const onProgress = progressOf(mcpReq)
       const caller = {
         name: client,
@@ -120,17 +128,34 @@ export const stdio = (kit: Toolkit, version: string): Effect.Effect<void> =>
     Effect.acquireUseRelease(
       Effect.sync(() => {
         const session = NodeCrypto.randomUUID()
-        return serveStdio(
-          factory(kit, version, runtime, () => session),
-          { transport: StdioTransport.make(process.stdin, process.stdout) }
+        const make = factory(kit, version, runtime, () => session)
+        let server: Mcp.McpServer | undefined
+        const transport = StdioTransport.make(process.stdin, process.stdout, (message) => {
+          const client = server?.server.getClientVersion()
+          return client !== undefined && calls.take(message, clientName(client))
+        })
+        const calls = DirectCalls.make(kit, runtime, session, transport.write)
+        const handle = serveStdio(
+          ({ era }) => {
+            const made = make()
+            // Of later clients each message must be whole in itself, which the SDK sees to.
+            if (era === "legacy") server = made
+            return made
+          },
+          { transport }
         )
+        return { calls, handle }
       }),
       () =>
         Effect.async<void>((resume) => {
           const end = () => resume(Effect.void)
           process.stdin.once("end", end).once("close", end)
         }),
-      (handle) => Effect.promise(() => handle.close())
+      ({ calls, handle }) =>
+        Effect.promise(() => {
+          calls.close()
+          return handle.close()
+        })
     )
   )
 

@@ -11,9 +11,24 @@ const maxMessage = 10 * 1024 * 1024
 
 /**
  * @since 0.1.0
+ * @category models
+ */
+export interface StdioTransport extends Transport {
+  /** Sends a message that is JSON already; to nobody once the client has gone. */
+  readonly write: (json: string) => void
+}
+
+/**
+ * What `takes` takes, the SDK does not see.
+ *
+ * @since 0.1.0
  * @category constructors
  */
-export const make = (input: NodeJS.ReadStream, output: NodeJS.WriteStream): Transport => {
+export const make = (
+  input: NodeJS.ReadableStream,
+  output: NodeJS.WritableStream,
+  takes: (message: unknown) => boolean = () => false
+): StdioTransport => {
   let started = ""
   let closed = false
 
@@ -25,7 +40,7 @@ export const make = (input: NodeJS.ReadStream, output: NodeJS.WriteStream): Tran
       // A line that is no JSON is nobody's message.
       return
     }
-    transport.onmessage?.(message as JSONRPCMessage)
+    if (!takes(message)) transport.onmessage?.(message as JSONRPCMessage)
   }
 
   const take = (text: string) => {
@@ -53,7 +68,10 @@ export const make = (input: NodeJS.ReadStream, output: NodeJS.WriteStream): Tran
     transport.onclose?.()
   }
 
-  const transport: Transport = {
+  const write = (line: string, done: (error?: Error | null) => void) =>
+    closed ? done(new Error("The client has gone")) : void output.write(`${line}\n`, done)
+
+  const transport: StdioTransport = {
     start: async () => {
       input.setEncoding("utf8")
       input.on("data", take).on("end", close).on("close", close)
@@ -62,10 +80,9 @@ export const make = (input: NodeJS.ReadStream, output: NodeJS.WriteStream): Tran
     },
     send: (message) =>
       new Promise((resolve, reject) => {
-        if (closed) return reject(new Error("The client has gone"))
-        if (output.write(`${JSON.stringify(message)}\n`)) return resolve()
-        output.once("drain", resolve)
+        write(JSON.stringify(message), (error) => (error ? reject(error) : resolve()))
       }),
+    write: (line) => write(line, () => {}),
     close: async () => close()
   }
   return transport

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
+import * as NodeNet from "node:net"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client"
@@ -10,6 +11,7 @@ import * as Redacted from "effect/Redacted"
 import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Mcp from "../../src/tools/Mcp.js"
+import * as StdioTransport from "../../src/tools/StdioTransport.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { childrenOf, temporaryFolder } from "../support/index.js"
 import { inDatabase, noServer, outside, serverUrl, temporaryDatabase } from "../support/postgres.js"
@@ -178,6 +180,78 @@ const cancelled = (client: Client, query: string, running: () => Promise<boolean
     const next = yield* call(client, "db_hub_query", { query: "SELECT 7 AS seven" })
     assert.deepStrictEqual((next.structuredContent as { rows: unknown }).rows, [[7]])
   })
+
+describe("a client of either protocol", { timeout: 60_000 }, () => {
+  for (const mode of ["legacy", { pin: "2026-07-28" }] as const) {
+    it.scopedLive(`is answered, refused and recorded under its name: ${JSON.stringify(mode)}`, () =>
+      Effect.gen(function* () {
+        const folder = yield* place
+        const client = yield* Effect.acquireRelease(
+          Effect.promise(async () => {
+            const made = new Client({ name: "either", version: "1.0.0" }, { versionNegotiation: { mode } })
+            await made.connect(new StdioClientTransport({ command: process.execPath, args: [bin, "mcp"], cwd: folder }))
+            return made
+          }),
+          (made) => Effect.promise(() => made.close())
+        )
+        const refused = yield* call(client, "db_hub_query", { query: "DELETE FROM notes" })
+        assert.isTrue(refused.isError)
+        assert.match(JSON.stringify(refused.content), /DbReadOnly/)
+        for (const [name, args] of [
+          ["nothing", {}],
+          ["db_hub_query", "SELECT 1"]
+        ] as const) {
+          const asked = client.callTool({ name, arguments: args as Record<string, unknown> })
+          const code = yield* Effect.promise(() =>
+            asked.then(
+              () => "answered",
+              (error: { readonly code?: unknown }) => error.code
+            )
+          )
+          assert.strictEqual(code, -32_602)
+        }
+        const log = yield* call(client, "db_hub_query", { query: "SELECT caller, allowed FROM db_hub_audit" })
+        assert.deepStrictEqual((log.structuredContent as { rows: unknown }).rows, [["either", 0]])
+        const [content] = log.content as ReadonlyArray<{ readonly text: string }>
+        assert.deepStrictEqual(JSON.parse(content!.text), log.structuredContent)
+      })
+    )
+  }
+})
+
+describe("standard output", { timeout: 60_000 }, () => {
+  it.scopedLive("what nobody has read when the client goes is not sent, and whoever waits for it is told", () =>
+    Effect.gen(function* () {
+      const path = `${yield* temporaryFolder}/socket`
+      const listening = yield* Effect.acquireRelease(
+        Effect.async<NodeNet.Server>((resume) => {
+          const server = NodeNet.createServer({ pauseOnConnect: true })
+          server.listen(path, () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const [client, output] = yield* Effect.async<readonly [NodeNet.Socket, NodeNet.Socket]>((resume) => {
+        const output = NodeNet.connect(path)
+        listening.once("connection", (client) => resume(Effect.succeed([client, output] as const)))
+      })
+      const transport = StdioTransport.make(output, output)
+      yield* Effect.promise(() => transport.start())
+      const text = "x".repeat(8_000_000)
+      const sent = transport.send({ jsonrpc: "2.0", id: 1, result: { text } }).then(
+        () => "sent",
+        () => "not sent"
+      )
+      client.destroy()
+      assert.strictEqual(
+        yield* Effect.timeout(
+          Effect.promise(() => sent),
+          "10 seconds"
+        ),
+        "not sent"
+      )
+    })
+  )
+})
 
 describe("a call that is cancelled", { timeout: 60_000 }, () => {
   it.scopedLive("ends the process that runs it on SQLite", () =>
