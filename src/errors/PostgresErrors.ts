@@ -175,14 +175,35 @@ const byDriverMessage: ReadonlyArray<readonly [RegExp, string, string, boolean]>
 ]
 
 /**
- * Messages that name objects of the schema and keywords only. All others are dropped, since they may quote a value that
- * was bound or that stood in the statement's text.
+ * Messages that name objects of the schema and keywords only, or as much of them as does. All others are dropped, since
+ * they may quote a value that was bound or that stood in the statement's text.
  */
 const safeMessages: ReadonlyArray<RegExp> = [
   /^(relation|schema|role|database|extension|sequence|view|index|type|operator class|access method) "[\w.$-]+" (does not exist|already exists)$/,
   /^column "?[\w.]+"? (does not exist|of relation "[\w.]+" (does not exist|already exists))$/,
   /^column reference "\w+" is ambiguous$/,
   /^type "[\w.]+" does not exist$/,
+  /^column "[\w.]+" must appear in the GROUP BY clause or be used in an aggregate function$/,
+  /^subquery uses ungrouped column "[\w.]+" from outer query$/,
+  /^(missing|invalid reference to) FROM-clause entry for table "\w+"$/,
+  /^table (name|reference) "\w+" (specified more than once|is ambiguous)$/,
+  /^each [A-Z]+ query must have the same number of columns$/,
+  /^[A-Z/ ]+ types [\w ]+ and [\w ]+ cannot be matched$/,
+  /^argument of [A-Z/ ]+ must be type [\w ]+, not type [\w ]+$/,
+  /^(aggregate|window|set-returning) functions are not allowed in [\w ]+$/,
+  /^(aggregate|window) function calls cannot [\w -]+$/,
+  /^window function \w+ requires an OVER clause$/,
+  /^subquery (must return only one column|has too (many|few) columns|in FROM must have an alias)$/,
+  /^more than one row returned by a subquery used as an expression$/,
+  /^cannot cast type [\w ]+ to [\w ]+$/,
+  /^could not identify an (equality|ordering) operator for type [\w ]+$/,
+  /^for SELECT DISTINCT, ORDER BY expressions must appear in select list$/,
+  /^(ORDER|GROUP) BY position \d+ is not in select list$/,
+  /^(LIMIT|OFFSET) must not be negative$/,
+  /^(stack depth limit exceeded|integer out of range|bigint out of range|numeric field overflow)$/,
+  /^target lists can have at most \d+ entries$/,
+  /^(invalid input syntax for type [\w ]+|invalid regular expression|syntax error in tsquery|malformed array literal)/,
+  /^(date\/time field value out of range|time zone displacement out of range)/,
   /^function [\w.]+\([\w ,.[\]"]*\) (does not exist|is not unique)$/,
   /^operator does not exist: [\w ".[\]]+ [^\w\s'"]{1,4} [\w ".[\]]+$/,
   /^syntax error at (end of input|or near "(\w{1,40}|[^\w'"]{1,3})")$/,
@@ -252,13 +273,11 @@ const named = (u: ServerError): string => {
 
 const fromServer = (cause: ServerError, context: ErrorContext, applied: Applied): DbError => {
   const { code, message } = cause
+  const said = safeMessages.map((pattern) => pattern.exec(message)?.[0]).find((text) => text !== undefined)
   const refusal: Refusal = {
     ...context,
     code,
-    // PgBouncer cuts the name of a password's user off for us; PostgreSQL's own message ends with it.
-    message: safeMessages.some((pattern) => pattern.test(message))
-      ? `PostgreSQL: ${message.replace(/ for (user|host) .*$/, "")}`
-      : `PostgreSQL refused the statement (${code})${named(cause)}`,
+    message: said === undefined ? `PostgreSQL refused the statement (${code})${named(cause)}` : `PostgreSQL: ${said}`,
     ...(cause.constraint === undefined ? {} : { constraint: cause.constraint })
   }
   const make =

@@ -123,13 +123,32 @@ const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbEr
 ]
 
 /**
- * Messages of SQLite that name schema objects and keywords only. All others are dropped, since they may quote a value
- * that stood in the statement's text.
+ * Messages of SQLite that name schema objects and keywords only, or as much of them as does. All others are dropped,
+ * since they may quote a value that stood in the statement's text.
  */
 const safeMessages: ReadonlyArray<RegExp> = [
   /^no such (table|column|index|view|module|savepoint|function|trigger|collation sequence): [\w.]+$/,
   /^near "([A-Za-z_]\w{0,39}|[^\w'"]{1,3})": syntax error$/,
   /^incomplete input$/,
+  /^unrecognized token/,
+  /^(fts5: syntax error|malformed MATCH expression|malformed JSON|bad JSON path)/,
+  /^misuse of (aliased )?(aggregate|window) function:? \w+(\(\))?$/,
+  /^HAVING clause on a non-aggregate query$/,
+  /^SELECTs to the left and right of [A-Z ]+ do not have the same number of result columns$/,
+  /^all VALUES must have the same number of terms$/,
+  /^\d+(st|nd|rd|th) (ORDER|GROUP) BY term (out of range - should be between 1 and \d+|does not match any column in the result set)$/,
+  /^sub-select returns \d+ columns - expected \d+$/,
+  /^row value misused$/,
+  /^too many (terms in compound SELECT|columns in result set|FROM clause terms, max: \d+|SQL variables)$/,
+  /^too many (arguments on function \w+|terms in (ORDER|GROUP) BY clause)$/,
+  /^at most \d+ tables in a join$/,
+  /^Expression tree is too large \(maximum depth \d+\)$/,
+  /^(parser stack overflow|LIKE or GLOB pattern too complex|string or blob too big|integer overflow|no tables specified)$/,
+  /^(circular reference|recursive reference in a subquery): \w+$/,
+  /^unable to use function \w+ in the requested context$/,
+  /^cannot join using column \w+ - column not present in both tables$/,
+  /^cannot modify \w+ because it is a view$/,
+  /^table \w+ may not be modified$/,
   /^table \w+ has no column named \w+$/,
   /^table \w+ has \d+ columns but \d+ values were supplied$/,
   /^\d+ values for \d+ columns$/,
@@ -173,12 +192,12 @@ export const fromSqlite = (cause: unknown, context: ErrorContext): DbError => {
     const name = cause instanceof Error ? cause.name : typeof cause
     return new DbQuery({ ...context, code: "HUB_DRIVER", message: `The SQLite driver refused the call (${name})` })
   }
-  const safe = safeMessages.some((pattern) => pattern.test(message))
-  const named = /constraint failed: (.+)$/.exec(message)?.[1]
+  const said = safeMessages.map((pattern) => pattern.exec(message)?.[0]).find((text) => text !== undefined)
+  const named = /constraint failed: (.+)$/.exec(said ?? "")?.[1]
   return lookup(code)({
     ...context,
     code,
-    message: safe ? `SQLite: ${message}` : `SQLite refused the statement (${code})`,
-    ...(safe && named !== undefined ? { constraint: named } : {})
+    message: said === undefined ? `SQLite refused the statement (${code})` : `SQLite: ${said}`,
+    ...(named === undefined ? {} : { constraint: named })
   })
 }

@@ -139,6 +139,35 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
       })
   )
 
+  it.scopedLive("what is wrong with a statement is told, without the values in it", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const wrong = [
+        [
+          "SELECT x, count(*) FROM t",
+          'column "t.x" must appear in the GROUP BY clause or be used in an aggregate function'
+        ],
+        ["SELECT u.x FROM t", 'missing FROM-clause entry for table "u"'],
+        ["SELECT t.x FROM t a", 'invalid reference to FROM-clause entry for table "t"'],
+        ["SELECT * FROM t, t", 'table name "t" specified more than once'],
+        ["SELECT 1 UNION SELECT 1, 2", "each UNION query must have the same number of columns"],
+        ["SELECT 1 UNION SELECT now()", "UNION types integer and timestamp with time zone cannot be matched"],
+        ["SELECT id FROM t WHERE id", "argument of WHERE must be type boolean, not type bigint"],
+        ["SELECT 1 FROM t WHERE count(*) > 1", "aggregate functions are not allowed in WHERE"],
+        ["SELECT (SELECT id FROM t)", "more than one row returned by a subquery used as an expression"],
+        ["SELECT (SELECT 1, 2)", "subquery must return only one column"],
+        ["SELECT now()::int", "cannot cast type timestamp with time zone to integer"],
+        ["SELECT 'hunter2'::date", "invalid input syntax for type date"],
+        ["SELECT 'x' ~ '(hunter2'", "invalid regular expression"],
+        ["SELECT 'hunter2 (:'::tsquery", "syntax error in tsquery"]
+      ] as const
+      for (const [sql, message] of wrong) {
+        const told = (yield* failureOf(door.query(sql))).message
+        assert.strictEqual(told.split(";")[0], `PostgreSQL: ${message}`)
+      }
+    })
+  )
+
   it.scopedLive("columns may have the names of functions that nobody can call", () =>
     Effect.gen(function* () {
       const { backend, door } = yield* opened()

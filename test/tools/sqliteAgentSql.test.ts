@@ -62,6 +62,28 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("what is wrong with a statement is told, without the values in it", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened()
+      const wrong = [
+        ["SELECT 'hunter2", "SQLite: unrecognized token"],
+        ["SELECT * FROM t WHERE count(*) > 1", "SQLite: misuse of aggregate function count()"],
+        [
+          "SELECT 1 UNION SELECT 1, 2",
+          "SQLite: SELECTs to the left and right of UNION do not have the same number of result columns"
+        ],
+        ["VALUES (1), (1, 2)", "SQLite: all VALUES must have the same number of terms"],
+        ["SELECT 1 ORDER BY 3", "SQLite: 1st ORDER BY term out of range - should be between 1 and 1"],
+        ["SELECT 1 WHERE 1 IN (SELECT 1, 2)", "SQLite: sub-select returns 2 columns - expected 1"],
+        ["SELECT json('{hunter2')", "SQLite: malformed JSON"],
+        ["SELECT *", "SQLite: no tables specified"],
+        [`SELECT 1${"+1".repeat(2000)}`, "SQLite: Expression tree is too large (maximum depth 1000)"],
+        [`SELECT 1${" UNION SELECT 1".repeat(600)}`, "SQLite: too many terms in compound SELECT"]
+      ] as const
+      for (const [sql, message] of wrong) assert.strictEqual((yield* failureOf(door.query(sql))).message, message)
+    })
+  )
+
   it.scopedLive("without a deadline a statement has all the time that it needs", () =>
     Effect.gen(function* () {
       const { door } = yield* opened({ deadline: Number.POSITIVE_INFINITY })

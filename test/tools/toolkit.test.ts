@@ -298,6 +298,26 @@ describe("the tools", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("passwords are hidden in whatever form a text has them, and nothing else is", () =>
+    Effect.gen(function* () {
+      const { ok } = yield* opened()
+      const texts = [
+        ["postgres://ada:p@ss@db/x", "postgres://ada:***@db/x"],
+        ["password=hunter2 host=db", "password=*** host=db"],
+        ["ALTER ROLE ada ENCRYPTED PASSWORD 'it''s'", "ALTER ROLE ada ENCRYPTED PASSWORD ***"],
+        ["OPTIONS (user 'ada', password 'hunter2')", "OPTIONS (user 'ada', password ***)"],
+        ["{SCRAM-SHA-256$4096:36Ly+Q==$Aq6V/A=:0Z0i/4=,x}", "{SCRAM-SHA-256$***,x}"],
+        ['{"at":"http://h:80","to":"ada@h"}', '{"at":"http://h:80","to":"ada@h"}'],
+        ["http://h:80?to=ada@h", "http://h:80?to=ada@h"],
+        ["the password is 'known'", "the password is 'known'"]
+      ] as const
+      for (const [text, shown] of texts) {
+        const { rows } = yield* ok("db_hub_query", { query: "SELECT ?", params: [text] })
+        assert.deepStrictEqual(rows, [[shown]])
+      }
+    })
+  )
+
   it.scopedLive("each call is recorded, allowed or refused, without a value of it", () =>
     Effect.gen(function* () {
       const records: Array<Toolkit.AuditRecord> = []

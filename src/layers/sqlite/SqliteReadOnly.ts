@@ -55,8 +55,8 @@ export const refusal = (sql: string, context: ErrorContext): DbReadOnly | undefi
 /** Functions that reach into the process. */
 const reachingFunctions = new Set(["LOAD_EXTENSION", "FTS3_TOKENIZER", "SQLITE_LOG"])
 
-/** Words after which a text in single quotes is a name. */
-const beforeNames = new Set(["FROM", "JOIN", ",", "."])
+/** Words after which a text in single quotes is a name, also in brackets. */
+const beforeNames = new Set(["FROM", "JOIN", "IN", ",", "."])
 
 const bare = ({ kind, text }: SqlLexer.Token): string =>
   (kind === "identifier" || kind === "string" ? text.slice(1, -1) : text).toUpperCase()
@@ -80,9 +80,11 @@ export const agentRefusal = (sql: string, context: ErrorContext): DbReadOnly | u
       if (part.kind !== "word" && part.kind !== "identifier" && part.kind !== "string") return false
       const name = bare(part)
       if (reachingFunctions.has(name)) return parts[index + 1]?.text === "("
-      const isName = part.kind !== "string" || beforeNames.has(parts[index - 1]?.text.toUpperCase() ?? "")
-      const told = tellingPragmas.has(name) || tellingPragmas.has(name.slice("PRAGMA_".length))
-      return isName && name.startsWith("PRAGMA_") && !told
+      if (!name.startsWith("PRAGMA_")) return false
+      if (tellingPragmas.has(name) || tellingPragmas.has(name.slice("PRAGMA_".length))) return false
+      let before = index - 1
+      while (parts[before]?.text === "(") before--
+      return part.kind !== "string" || beforeNames.has(parts[before]?.text.toUpperCase() ?? "")
     })
   return refused ? notReading(context) : refusal(sql, context)
 }
