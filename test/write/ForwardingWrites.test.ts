@@ -27,10 +27,11 @@ const Append = operation("Test.append", { payload: { n: Schema.Int } })
 const open = (
   path: string,
   options: ForwardingWrites.ForwardingOptions = {},
-  first: (n: number) => Effect.Effect<void> = () => Effect.void
+  first: (n: number) => Effect.Effect<void> = () => Effect.void,
+  journalMode: "WAL" | "DELETE" = "WAL"
 ) =>
   Effect.gen(function* () {
-    const backend = yield* Sqlite.make({ path })
+    const backend = yield* Sqlite.make({ path, journalMode })
     yield* backend.execute("CREATE TABLE IF NOT EXISTS list (at INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL)")
     const services = yield* Layer.build(Layer.provide(ForwardingWrites.layer(options), Layer.succeed(Backend, backend)))
     const channel = Context.get(services, WriteChannel)
@@ -241,6 +242,26 @@ describe("ForwardingWrites", () => {
       )
       assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
       assert.deepStrictEqual(yield* numbers, [])
+    })
+  )
+
+  it.scopedLive("without a WAL, too, writes wait for a reader as long as they have time, here and at the primary", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const primary = yield* open(path, {}, undefined, "DELETE")
+      yield* Effect.retry(ForwardingWrites.probePrimary(primary.backend), soon)
+      const other = yield* open(path, { strategy: "forward-always" }, undefined, "DELETE")
+      const appends = [primary.handleAppend(), other.handleAppend()]
+      const foreign = new Database(path, { readonly: true })
+      yield* Effect.addFinalizer(() => Effect.sync(() => foreign.close()))
+      foreign.exec("BEGIN")
+      foreign.prepare("SELECT * FROM list").all()
+      const writing = yield* Effect.fork(Effect.forEach(appends, (append, n) => append({ n }), { concurrency: 2 }))
+      // Longer than a commit waits for the readers of the file.
+      yield* Effect.sleep("1500 millis")
+      foreign.exec("COMMIT")
+      yield* Fiber.join(writing)
+      assert.sameMembers(yield* other.numbers, [0, 1])
     })
   )
 

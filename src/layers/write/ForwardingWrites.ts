@@ -443,7 +443,7 @@ const make = (
             if (error.applied === "unknown" && error.operation === write.operation) sent = true
           } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
             return yield* Effect.catchAll(here(write, Number.POSITIVE_INFINITY), giveUp)
-          } else if (error._tag !== "WriteOverloaded") return yield* giveUp(error)
+          } else if (error._tag !== "WriteOverloaded" && error._tag !== "DbBusy") return yield* giveUp(error)
           if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
             const local = yield* Effect.either(here(write, settings.localWait))
             if (local._tag === "Right") return local.right
