@@ -64,14 +64,15 @@ const until = <A>(effect: Effect.Effect<A, unknown>, isSo: (value: A) => boolean
 const servePrimary = (
   backend: BackendShape,
   epoch: number,
-  forward: (write: Wire.ForwardedWrite) => Effect.Effect<string, DbError>
+  forward: (write: Wire.ForwardedWrite) => Effect.Effect<string, DbError>,
+  protocol = Wire.protocol
 ) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
     const handlers = { forward, status: Effect.never, stepDown: Effect.void }
     const socket = yield* Scope.extend(Wire.serve("secret", handlers), scope)
-    const record = { instance: `test ${epoch}`, epoch, slot: 0, socket, secret: "secret", protocol: Wire.protocol }
+    const record = { instance: `test ${epoch}`, epoch, slot: 0, socket, secret: "secret", protocol }
     yield* backend.sharing!.publish(record)
     return Scope.close(scope, Exit.void)
   })
@@ -263,6 +264,30 @@ describe("ForwardingWrites", () => {
       yield* Fiber.join(writing)
       assert.sameMembers(yield* other.numbers, [0, 1])
     })
+  )
+
+  it.scopedLive(
+    "a primary of another version of the program keeps its place; writes are done here, or told as not done",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        const backend = yield* Sqlite.make({ path })
+        assert.isTrue(yield* backend.sharing!.tryLock(0))
+        const next = Wire.protocol + 1
+        yield* servePrimary(backend, 7, () => Effect.die("another language"), next)
+        const options = { deadAfter: "10 millis", timeout: "2 seconds" } as const
+        const forwards = yield* open(path, { ...options, strategy: "forward-always" })
+        const error = yield* failureOf(forwards.handleAppend()({ n: 1 }))
+        assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+        const here = yield* open(path, { ...options, localWait: "1 millis" })
+        yield* otherProcess(path, "exec", "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        yield* otherProcess(path, "hold", 100)
+        yield* here.handleAppend()({ n: 2 })
+        assert.deepStrictEqual(yield* here.numbers, [2])
+        assert.deepInclude(yield* backend.sharing!.read, { epoch: 7, protocol: next })
+        const probed = yield* failureOf(ForwardingWrites.probePrimary(backend))
+        assert.deepStrictEqual([probed._tag, probed.code], ["DbUnsupported", "HUB_OTHER_PROTOCOL"])
+      })
   )
 
   it.scopedLive("a write that has all the time in the world is done by the primary, too", () =>

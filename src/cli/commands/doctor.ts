@@ -173,11 +173,11 @@ const primaryCheck = (backend: BackendShape) =>
       ({ code }) => code === "HUB_NO_PRIMARY",
       () => Effect.succeed(ok("primary", "no process writes for others at the moment"))
     ),
-    Effect.catchAll((error) =>
-      Effect.succeed(
-        warn("primary", error.message, "look at the process that holds the file: kill -CONT if it was stopped")
-      )
-    )
+    Effect.catchAll((error) => {
+      const stopped = "look at the process that holds the file: kill -CONT if it was stopped"
+      const advice = error.code === "HUB_OTHER_PROTOCOL" ? "end the processes of the older version" : stopped
+      return Effect.succeed(warn("primary", error.message, advice))
+    })
   )
 
 const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>

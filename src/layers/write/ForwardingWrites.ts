@@ -303,7 +303,8 @@ const make = (
           Object.assign(since, { answered: now, epoch: record.epoch })
           if (connection !== undefined && connection.client.record.epoch !== record.epoch) yield* disconnect
         }
-        if (now - since.asked < heartbeatMillis) return false
+        // One of another version of this program cannot be asked, and may well be alive.
+        if (record.protocol !== Wire.protocol || now - since.asked < heartbeatMillis) return false
         since.asked = now
         const alive = yield* connected.pipe(
           Effect.flatMap(({ client }) => client.status),
@@ -538,7 +539,8 @@ export const layer = (options: ForwardingOptions = {}): Layer.Layer<WriteChannel
 
 /**
  * What the primary of a database says of itself. `DbConnection` if there is none (`HUB_NO_PRIMARY`) or if it does not
- * answer (`HUB_PRIMARY_HANGS`); `DbUnsupported` where every process writes for itself.
+ * answer (`HUB_PRIMARY_HANGS`); `DbUnsupported` where every process writes for itself, and where the primary is of
+ * another version of this program (`HUB_OTHER_PROTOCOL`).
  *
  * @since 0.1.0
  * @category status
@@ -572,6 +574,12 @@ const withPrimary = <A>(
     code: "HUB_PRIMARY_HANGS",
     message: "The process that writes for the others does not answer: it hangs, or was stopped"
   })
+  const other = new DbUnsupported({
+    ...context,
+    code: "HUB_OTHER_PROTOCOL",
+    message:
+      "The process that writes for the others is of another version of this program: run the same in every process"
+  })
   if (sharing === undefined) {
     const message = `Every process writes for itself on this ${kind} backend: there is no primary`
     return Effect.fail(new DbUnsupported({ ...context, message }))
@@ -579,7 +587,9 @@ const withPrimary = <A>(
   return Effect.flatMap(sharing.read, (record) =>
     record === undefined
       ? Effect.fail(none)
-      : Effect.scoped(Effect.flatMap(Wire.connect(record), ask)).pipe(
+      : Wire.connect(record).pipe(
+          Effect.flatMap((client) => (record.protocol === Wire.protocol ? ask(client) : Effect.fail(other))),
+          Effect.scoped,
           Effect.timeoutFail({ duration: "2 seconds", onTimeout: () => hangs }),
           Effect.mapError((error) => (error._tag === "PrimaryUnreachable" ? none : error)),
           Effect.withClock(realClock)
