@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -19,7 +20,14 @@ import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { Backend, type BackendShape } from "../../src/services/Backend.js"
 import { operation, WriteChannel, withWriteTimeout } from "../../src/services/WriteChannel.js"
-import { failureOf, lockSeenByOthers, otherProcess, setClock, temporaryFile } from "../support/index.js"
+import {
+  failureOf,
+  lockSeenByOthers,
+  otherProcess,
+  setClock,
+  temporaryFile,
+  temporaryFolder
+} from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
@@ -47,6 +55,21 @@ const open = (
     )
     return { backend, handleAppend, numbers }
   })
+
+/** Where this process makes temporary files, until the scope closes. */
+const setTemporary = (folder: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = process.env["TMPDIR"]
+      process.env["TMPDIR"] = folder
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        if (before === undefined) delete process.env["TMPDIR"]
+        else process.env["TMPDIR"] = before
+      })
+  )
 
 const soon = Schedule.intersect(Schedule.spaced("20 millis"), Schedule.recurs(500))
 
@@ -287,6 +310,25 @@ describe("ForwardingWrites", () => {
         assert.deepInclude(yield* backend.sharing!.read, { epoch: 7, protocol: next })
         const probed = yield* failureOf(ForwardingWrites.probePrimary(backend))
         assert.deepStrictEqual([probed._tag, probed.code], ["DbUnsupported", "HUB_OTHER_PROTOCOL"])
+      })
+  )
+
+  it.scopedLive(
+    "what keeps a process from being the primary is told once; a folder that is too deep for a socket does not",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        yield* setTemporary(NodePath.join(folder, "d".repeat(90)))
+        yield* Effect.scoped(openPrimary(NodePath.join(folder, "deep.db")))
+        yield* setTemporary("/none")
+        const said: Array<string> = []
+        const logger = Logger.make(({ logLevel, message }) => void said.push(`${logLevel.label} ${String(message)}`))
+        const logged = Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+        yield* logged(open(NodePath.join(folder, "none.db")))
+        // Time for some elections.
+        yield* Effect.sleep("1 second")
+        assert.lengthOf(said, 1)
+        assert.match(said[0]!, /^WARN No primary of primary: .*TMPDIR/)
       })
   )
 

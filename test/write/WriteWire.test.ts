@@ -146,6 +146,16 @@ describe("the wire of forwarded writes", () => {
     assert.deepStrictEqual(Endpoint.connectOptions("tcp://example.com:80"), { path: "tcp://example.com:80" })
   })
 
+  it("a folder that is too deep for the path of a socket is passed over", () => {
+    const fits = `/${"d".repeat(62)}`
+    assert.strictEqual(Buffer.byteLength(Endpoint.socketPath("linux", fits, "0123456789ab")), 103)
+    assert.strictEqual(Endpoint.socketPath("linux", `${fits}d`, "ab12"), "/tmp/effect-db-hub-ab12/primary.sock")
+    assert.strictEqual(
+      Endpoint.socketPath("darwin", `/${"ü".repeat(50)}`, "ab12"),
+      "/tmp/effect-db-hub-ab12/primary.sock"
+    )
+  })
+
   it.scopedLive("text of any script arrives as it was, also across the chunks of the socket", () =>
     Effect.gen(function* () {
       const { client } = yield* setup(echo)

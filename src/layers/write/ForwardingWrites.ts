@@ -318,9 +318,16 @@ const make = (
     const role = Effect.gen(function* () {
       const since = { answered: performance.now(), asked: 0, epoch: -1 }
       let hangs = false
+      let told: string | undefined
+      /** A lock that is held comes free; what else keeps a process from its place stays so until somebody mends it. */
+      const notElected = (error: DbError) => {
+        const isNews = error._tag !== "DbBusy" && error.message !== told
+        if (isNews) told = error.message
+        return isNews ? Effect.logWarning(`No primary of ${name}: ${error.message}`) : Effect.void
+      }
       for (;;) {
         const was: boolean = yield* Effect.scoped(campaign(hangs)).pipe(
-          Effect.catchAll((error) => Effect.as(Effect.logDebug("No election", error), false))
+          Effect.catchAll((error) => Effect.as(notElected(error), false))
         )
         if (was) Object.assign(since, { answered: performance.now(), epoch: -1 })
         if (steppedDown) {

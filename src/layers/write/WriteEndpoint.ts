@@ -30,14 +30,22 @@ const pipes = "\\\\.\\pipe\\"
 
 const loopback = "127.0.0.1"
 
+/** Bytes of the path of a Unix socket, at most, on every system that has them. */
+const longestPath = 103
+
 /**
- * The path of a new socket. That of a Unix socket has a folder of its own, with a name short enough for a socket.
+ * The path of a new socket. That of a Unix socket has a folder of its own, in `/tmp` where that for temporary files is
+ * too deep for a socket.
  *
  * @since 0.1.0
  * @category addresses
  */
-export const socketPath = (platform: NodeJS.Platform, temporary: string, id: string): string =>
-  platform === "win32" ? `${pipes}${prefix}${id}` : NodePath.posix.join(temporary, `${prefix}${id}`, "primary.sock")
+export const socketPath = (platform: NodeJS.Platform, temporary: string, id: string): string => {
+  if (platform === "win32") return `${pipes}${prefix}${id}`
+  const inside = (folder: string) => NodePath.posix.join(folder, `${prefix}${id}`, "primary.sock")
+  const path = inside(temporary)
+  return Buffer.byteLength(path) <= longestPath ? path : inside("/tmp")
+}
 
 /**
  * How to connect to an address that a primary has published.
