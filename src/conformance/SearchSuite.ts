@@ -427,21 +427,24 @@ export const searchSuite: Suite = {
   "a request that cannot be answered is refused, with the field": withCollection((search, collection) =>
     Effect.gen(function* () {
       const both = { text: "a", vector: [1, 0] }
-      for (const request of [
-        {},
-        { mode: "vector", text: "a" },
-        { mode: "hybrid", text: "a" },
-        { mode: "fuzzy", text: "a" },
-        { text: "a", limit: 0 },
-        { ...both, preFusionLimit: -1 },
-        { ...both, filter: { a: { $near: 1 } } },
-        { ...both, minSimilarity: 2 },
-        { ...both, fusion: { strategy: "weighted", textWeight: 0, vectorWeight: 0 } },
-        { ...both, fusion: { strategy: "rrf", textWeight: Number.NaN } },
-        { ...both, fusion: { strategy: "sum" } },
-        { ...both, fusion: { strategy: "weighted", normalization: "softmax" } }
-      ]) {
-        yield* failsWith("InvalidInput", search.search(collection, request as never))
+      for (const [field, request] of [
+        ["vector", {}],
+        ["vector", { mode: "vector", text: "a" }],
+        ["vector", { mode: "hybrid", text: "a" }],
+        ["mode", { mode: "fuzzy", text: "a" }],
+        ["syntax", { text: "a", syntax: "fts5" }],
+        ["limit", { text: "a", limit: 0 }],
+        ["preFusionLimit", { ...both, preFusionLimit: -1 }],
+        ["filter.a.$near", { ...both, filter: { a: { $near: 1 } } }],
+        ["minSimilarity", { ...both, minSimilarity: 2 }],
+        ["minSimilarity", { ...both, minSimilarity: "0.5" }],
+        ["fusion", { ...both, fusion: { strategy: "weighted", textWeight: 0, vectorWeight: 0 } }],
+        ["fusion", { ...both, fusion: { strategy: "rrf", textWeight: Number.NaN } }],
+        ["fusion.strategy", { ...both, fusion: { strategy: "sum" } }],
+        ["fusion.normalization", { ...both, fusion: { strategy: "weighted", normalization: "softmax" } }]
+      ] as const) {
+        const error = yield* failsWith("InvalidInput", search.search(collection, request as never))
+        yield* equal("field" in error ? error.field : undefined, field)
       }
       yield* failsWith("DimensionMismatch", search.search(collection, { text: "a", vector: [1] }))
       yield* failsWith("InvalidInput", search.search([], { text: "a" }))

@@ -311,10 +311,14 @@ export const make = (
         Effect.gen(function* () {
           if (typeof text !== "string") return yield* invalidInput(at, "text", "is not text", "a string")
           const limit = yield* Records.checkLimit(options.limit ?? 10, "limit", at)
+          const { syntax = "plain" } = options
+          if (!QuerySyntax.syntaxes.includes(syntax)) {
+            return yield* invalidInput(at, "syntax", "is unknown", QuerySyntax.syntaxes.join(", "))
+          }
           const filter =
             options.filter === undefined ? undefined : engine.filter(yield* Filter.parse(options.filter, at))
           const collection = yield* get(name, at)
-          const query = QuerySyntax.parse(text, collection.language, options.syntax)
+          const query = QuerySyntax.parse(text, collection.language, syntax)
           if (query.length === 0) return []
           const rows = yield* matching(collection, query, filter, limit)
           return yield* Effect.forEach(rows, (row) =>

@@ -48,6 +48,12 @@ export type Query = ReadonlyArray<Alternative>
  */
 export type Syntax = "plain" | "advanced"
 
+/**
+ * @since 0.1.0
+ * @category constants
+ */
+export const syntaxes: ReadonlyArray<Syntax> = ["plain", "advanced"]
+
 /** Words of a query that are looked at: engines have limits on the depth of a query. */
 const mostTerms = 256
 

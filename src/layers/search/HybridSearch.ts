@@ -147,7 +147,8 @@ export const check = (
         invalidInput(at, "vector", "is missing", `text, a vector or both; a vector in mode ${mode}`)
       )
     }
-    if (minSimilarity !== undefined && !(minSimilarity >= -1 && minSimilarity <= 1)) {
+    const isCosine = typeof minSimilarity === "number" && minSimilarity >= -1 && minSimilarity <= 1
+    if (minSimilarity !== undefined && !isCosine) {
       return yield* Either.left(invalidInput(at, "minSimilarity", "is not a cosine", "a number from -1 to 1"))
     }
     const unusable = fusion === undefined ? undefined : checkFusion(fusion, at)
