@@ -212,6 +212,22 @@ export const make = (
       ])
     )
 
+  /** The same of ids and tokens: what has another token by now waits for another text. */
+  const settleTokens = (
+    collection: string,
+    tokens: ReadonlyArray<readonly [id: string, token: string]>
+  ): Effect.Effect<void, DbError> =>
+    Effect.forEach(
+      Arr.chunksOf(tokens, statementIds),
+      (some) =>
+        backend.execute(
+          `DELETE FROM db_hub_pending_embeddings
+            WHERE collection = ? AND (id, token) IN (VALUES ${some.map(() => "(?, ?)").join(", ")})`,
+          [collection, ...some.flat()]
+        ),
+      { discard: true }
+    )
+
   const defer = (collection: string, ids: ReadonlyArray<string>): Effect.Effect<void, DbError> => {
     const token = crypto.randomUUID()
     return inStatements(ids, (some) =>
@@ -361,9 +377,9 @@ export const make = (
           return { ...found, token, key: keyOf({ id: found.id, token }) }
         })
       const ids = new Set(waiting.map(({ id }) => id))
-      yield* settle(
+      yield* settleTokens(
         into,
-        Array.from(tokens.keys()).filter((id) => !ids.has(id))
+        Array.from(tokens).filter(([id]) => !ids.has(id))
       )
       return { seen: rows.length, waiting }
     })
