@@ -147,13 +147,12 @@ describe("the wire of forwarded writes", () => {
   })
 
   it("a folder that is too deep for the path of a socket is passed over", () => {
+    const id = "0123456789ab"
     const fits = `/${"d".repeat(62)}`
-    assert.strictEqual(Buffer.byteLength(Endpoint.socketPath("linux", fits, "0123456789ab")), 103)
-    assert.strictEqual(Endpoint.socketPath("linux", `${fits}d`, "ab12"), "/tmp/effect-db-hub-ab12/primary.sock")
-    assert.strictEqual(
-      Endpoint.socketPath("darwin", `/${"ü".repeat(50)}`, "ab12"),
-      "/tmp/effect-db-hub-ab12/primary.sock"
-    )
+    assert.strictEqual(Buffer.byteLength(Endpoint.socketPath("linux", fits, id)), 103)
+    for (const folder of [`${fits}d`, `/${"ü".repeat(50)}`]) {
+      assert.strictEqual(Endpoint.socketPath("linux", folder, id), `/tmp/effect-db-hub-${id}/primary.sock`)
+    }
   })
 
   it.scopedLive("text of any script arrives as it was, also across the chunks of the socket", () =>
