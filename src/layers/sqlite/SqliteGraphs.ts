@@ -7,11 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { type HnswIndex, OutOfCandidates } from "../../vector/index.js"
+import { nextTurn } from "../EventLoop.js"
 import { startProcess, startThread, whyMissing } from "./ChildProgram.js"
 import type { BuilderMessage, BuilderRequest, BuildTask, Built } from "./SqliteGraphBuilder.js"
 import * as Exchange from "./SqliteGraphExchange.js"
 import type { GraphFile } from "./SqliteGraphFile.js"
-import type { GraphSettings, Search } from "./SqliteGraphIndex.js"
+import type { GraphSettings } from "./SqliteGraphIndex.js"
 import type { ThreadData, ThreadMessage } from "./SqliteGraphThread.js"
 
 /** The file is gone, cut short or altered, or cannot be opened here. */
@@ -28,8 +29,8 @@ export interface OpenGraph extends HnswIndex.Graph {
 /** What the library holds per vector beside the file, its place and its key in a table, and room in an answer. */
 const heapBytes = 104
 
-/** Vectors of a graph that is opened on the event loop, too, in some 15 ms: searching there saves changing threads. */
-const hereLimit = 250_000
+/** Vectors of a graph that is opened on the event loop, too, in some 14 ms: searching there saves changing threads. */
+const hereLimit = 200_000
 
 /** Candidates that are searched on the event loop at most. */
 const hereCount = 1024
@@ -40,12 +41,10 @@ const patience = 4
 /** What the graph of so many vectors takes beside the file. */
 export const bytesFor = (vectors: number): number => vectors * heapBytes * (vectors <= hereLimit ? 2 : 1)
 
-/** Opens a file that was found to be whole on the event loop. */
-const openHere = (file: GraphFile, settings: GraphSettings, size: number): Effect.Effect<Search, GraphDamaged> =>
-  Effect.tryPromise({
-    try: async () => (await import("./SqliteGraphIndex.js")).view(file, settings, size),
-    catch: (cause) => new GraphDamaged({ message: String(cause) })
-  })
+const unusable = (cause: unknown) => new GraphDamaged({ message: String(cause) })
+
+/** The library, for use on the event loop. */
+const loadLibrary = Effect.tryPromise({ try: () => import("./SqliteGraphIndex.js"), catch: unusable })
 
 /** Verifies the file and opens it in a thread of its own, which ends with the scope. */
 const openInThread = (
@@ -108,9 +107,12 @@ export const open = (
   size: number
 ): Effect.Effect<OpenGraph, GraphDamaged, Scope.Scope> =>
   Effect.gen(function* () {
+    if (size > hereLimit) return yield* openInThread(file, settings, size)
+    // Before and after: with what it takes to load the library or to let go of other memory, a turn would be too long.
+    const library = yield* loadLibrary
     const thread = yield* openInThread(file, settings, size)
-    if (size > hereLimit) return thread
-    const here = yield* openHere(file, settings, size)
+    const here = yield* Effect.try({ try: () => library.view(file, settings, size), catch: unusable })
+    yield* nextTurn
     return {
       ...thread,
       search: (query, count) => (count <= hereCount ? Effect.succeed(here(query, count)) : thread.search(query, count))

@@ -166,7 +166,7 @@ export const make = (
         const { rows } = entry
         entry.rows = undefined
         if (rows === undefined) return Effect.void
-        const release = Effect.repeat(Effect.zipLeft(Effect.sync(rows.release), nextTurn), { while: (more) => more })
+        const release = Effect.repeat(Effect.zipRight(nextTurn, Effect.sync(rows.release)), { while: (more) => more })
         return FiberSet.run(background, Effect.asVoid(Effect.zipRight(whenFree(entry, Effect.void), release)))
       })
 
