@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { Backend } from "../services/Backend.js"
 import { type TextCollectionOptions, type TextHit, type TextSearchOptions, TextStore } from "../services/TextStore.js"
-import { Filter, type JsonObject } from "../vector/index.js"
+import { Filter, type FilterInput, type JsonObject } from "../vector/index.js"
 import { equal, failsWith, fresh, property, type Suite } from "./Case.js"
 import { bm25 } from "./Plain.js"
 
@@ -350,6 +350,42 @@ export const textSuite: Suite = {
         yield* equal(parts, ["prefers", "説明書"])
       })
   ),
+
+  "however many of many match a filter, it takes nothing from the best of those that do": Effect.gen(function* () {
+    const store = yield* TextStore
+    const collection = yield* fresh("texts")
+    yield* store.createCollection(collection)
+    const words = ["apple", "birch", "cedar", "dates"]
+    // Few different texts, so that many scores are equal; ids in another order than the records.
+    const records = Array.from({ length: 1000 }, (_, i) => ({
+      id: `r${(i * 377) % 1000}`,
+      text: words.flatMap((word, at) => Array<string>((i >> at) % 3).fill(word)).join(" "),
+      metadata: { n: i, half: i % 2, tenth: i % 10, few: i % 250 }
+    }))
+    yield* store.insertMany(collection, records)
+    const filters: ReadonlyArray<FilterInput> = [
+      { n: { $gte: 0 } },
+      { half: 1 },
+      { tenth: 3 },
+      { $or: [{ tenth: 3 }, { few: 4 }] },
+      { few: 7 },
+      { n: { $gte: 990 } },
+      { n: { $lt: 40 } },
+      { n: 17 },
+      { n: -1 }
+    ]
+    for (const text of ["apple", "birch dates", words.join(" ")]) {
+      const all = yield* store.search(collection, text, { limit: 1000 })
+      for (const filter of filters) {
+        const matches = Filter.matches(yield* Filter.parse(filter))
+        const best = all.filter(({ metadata }) => matches(metadata))
+        for (const limit of [1, 3, 10, 100]) {
+          const found = yield* store.search(collection, text, { filter, limit })
+          yield* equal(idsOf(found), idsOf(best.slice(0, limit)), JSON.stringify({ text, filter, limit }))
+        }
+      }
+    }
+  }),
 
   "scores are those of BM25, within the collection, and filters take nothing from them": Effect.gen(function* () {
     const store = yield* TextStore

@@ -26,6 +26,9 @@ const match = (query: QuerySyntax.Query): string =>
 /** FTS5 has k1 = 1.2 for good, but counts a term in a column as often as the column weighs: 0.6 makes it k1 = 2. */
 const bm25 = (n: number): string => `-bm25(db_hub_terms_${n}, 0.6) * 3 / 2.2`
 
+/** Of so many hits more than one matches a wide filter; of so many of the best for each result, enough do then. */
+const [sample, bestOfEach] = [50, 20]
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -89,8 +92,16 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
     }),
 
   // Texts are read last, only those of the results; ids, which order equal scores, only where a score may be among them.
+  // So are metadata, if a sample tells that enough of the best hits match for it to be known which scores may; else all.
   search: (n, query, condition, limit) => {
-    const least = `(SELECT min(score) FROM (SELECT score FROM hits ORDER BY score DESC LIMIT ${limit}))`
+    const filtered = condition?.params ?? []
+    const matching = (hits: string) =>
+      `${hits} AS h CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = h.found WHERE (${condition?.sql ?? "TRUE"})`
+    const top =
+      condition === undefined
+        ? `${limit}`
+        : `(SELECT CASE WHEN count(*) > 1 THEN ${bestOfEach * limit} ELSE 0 END
+            FROM ${matching(`(SELECT found FROM hits LIMIT ${sample})`)})`
     const words = QuerySyntax.words(query).map(phrase).join(" OR ")
     // Scores are those of the words, whatever combination of them is looked for.
     const matches = QuerySyntax.isAnyWord(query)
@@ -103,13 +114,18 @@ export const make = (client: Pick<SqliteClient, "query" | "execute">, backend: s
       `WITH hits AS MATERIALIZED (
           SELECT rowid AS found, ${bm25(n)} AS score FROM db_hub_terms_${n}
           WHERE db_hub_terms_${n} MATCH ? ${matches.sql}
+        ), top AS MATERIALIZED (
+          SELECT found, score FROM hits ORDER BY score DESC LIMIT ${top}
+        ), least AS MATERIALIZED (
+          SELECT CASE WHEN count(*) = ${limit} THEN min(score) ELSE 0 END AS score
+          FROM (SELECT h.score FROM ${matching("top")} LIMIT ${limit})
         ), best AS MATERIALIZED (
-          SELECT t.row_id, t.id, hits.score FROM hits CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = hits.found
-          WHERE ${condition?.sql ?? `hits.score >= ${least}`} ORDER BY hits.score DESC, t.id LIMIT ${limit}
+          SELECT t.row_id, t.id, h.score FROM ${matching("hits")} AND h.score >= (SELECT score FROM least)
+          ORDER BY h.score DESC, t.id LIMIT ${limit}
         )
         SELECT t.id, t.metadata, t.text, best.score AS bm25
         FROM best CROSS JOIN db_hub_texts_${n} AS t ON t.row_id = best.row_id ORDER BY best.score DESC, t.id`,
-      [words, ...matches.params, ...(condition?.params ?? [])]
+      [words, ...matches.params, ...filtered, ...filtered, ...filtered]
     )
   },
 
