@@ -80,4 +80,9 @@ export interface Dialect {
    * empty where beginning the transaction already takes the write lock.
    */
   readonly migrationLock: ReadonlyArray<string>
+  /**
+   * Checks inside a transaction what a schema has deferred to its end, where that may take long, and COMMIT cannot be
+   * stopped.
+   */
+  readonly checkDeferred: string | undefined
 }

@@ -184,6 +184,13 @@ export const make = (options: {
         onTimeout: () => deadlineMet(options.deadline, { backend: name, operation: "execute" }, !undone)
       })
 
+  /** Runs a statement in a transaction and all that it has put off to the end of it, up to its deadline. */
+  const whole = <A>({ backend }: Write, connection: Connection, statement: Effect.Effect<A, DbError>) => {
+    const { checkDeferred } = backend.dialect
+    const check = checkDeferred === undefined ? Effect.void : connection.execute(checkDeferred)
+    return timed(backend, true)(Effect.zipLeft(statement, check))
+  }
+
   /** Where a statement leaves nothing that it has set to who comes next, as far as there is such a place. */
   const apart = ({ backend }: Write): Connection => backend.dedicated ?? backend
 
@@ -201,7 +208,7 @@ export const make = (options: {
       const connection = apart(write)
       const tried = Effect.gen(function* () {
         const before = yield* changedSince(backend, connection, new Map())
-        const { rowsAffected } = yield* timed(backend, true)(connection.execute(sql, params))
+        const { rowsAffected } = yield* whole(write, connection, connection.execute(sql, params))
         const changed = Array.from(yield* changedSince(backend, connection, before)).filter(([_, n]) => n > 0)
         const rowsInAll = changed.reduce((sum, [_, n]) => sum + n, 0)
         const tables = Object.fromEntries(changed.flatMap(([name, n]) => (name === null ? [] : [[name, n]])))
@@ -256,8 +263,8 @@ export const make = (options: {
         return Actions.executed(opened.execute, sql, params, undone ? "commit" : "alone")
       }
       const connection = apart(write)
-      const done = timed(backend, undone)(Actions.execute(connection, sql, params))
-      return undone ? connection.transaction(done) : done
+      const done = Actions.execute(connection, sql, params)
+      return undone ? connection.transaction(whole(write, connection, done)) : timed(backend, false)(done)
     }).pipe(Effect.map((document) => ({ ...document, success: true })))
 
   return (write: Write, raw: boolean): Effect.Effect<Readonly<Record<string, unknown>>, DbError> =>

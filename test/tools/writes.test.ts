@@ -392,6 +392,32 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("is planned with what its schema checks at the end of a transaction", () =>
+    Effect.gen(function* () {
+      const { failed, hub } = yield* served({})
+      yield* hub.exec("ALTER TABLE children ALTER CONSTRAINT children_parent_fkey DEFERRABLE INITIALLY DEFERRED")
+      const error = yield* failed("db_hub_execute", { statement: "INSERT INTO children VALUES (7)" })
+      assert.strictEqual(error.type, "DbConstraint")
+    })
+  )
+
+  for (const writes of ["plan", "direct"] as const) {
+    it.scopedLive(`that puts its work off to its COMMIT is stopped at its deadline, too (${writes})`, () =>
+      Effect.gen(function* () {
+        const { failed, hub } = yield* served({ writes, reading: { deadline: "500 millis" } })
+        yield* hub.exec(
+          "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END'"
+        )
+        yield* hub.exec(
+          "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON children DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()"
+        )
+        const error = yield* failed("db_hub_execute", { statement: "INSERT INTO children VALUES (1)" })
+        assert.strictEqual(error.type, "DbTimeout")
+        assert.lengthOf(yield* hub.query("SELECT * FROM children"), 3)
+      })
+    )
+  }
+
   for (const writes of ["plan", "direct"] as const) {
     it.scopedLive(`whose answer is too large for this process is cut off and undone (${writes})`, () =>
       Effect.gen(function* () {

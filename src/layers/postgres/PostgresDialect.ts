@@ -57,5 +57,6 @@ export const dialect: Dialect = {
   dropTextTables: TextTables.dropAll,
   textPostings: TextTables.postings,
   // Let go at the end of the transaction, whoever ends it. The number is the hub's own.
-  migrationLock: ["SELECT pg_advisory_xact_lock(7234201530118)"]
+  migrationLock: ["SELECT pg_advisory_xact_lock(7234201530118)"],
+  checkDeferred: "SET CONSTRAINTS ALL IMMEDIATE"
 }

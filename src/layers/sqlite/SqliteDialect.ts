@@ -55,5 +55,7 @@ export const dialect: Dialect = {
   // FTS5 keeps them.
   textPostings: { up: [], down: [] },
   // BEGIN IMMEDIATE has the write lock already.
-  migrationLock: []
+  migrationLock: [],
+  // Foreign keys are counted as rows change.
+  checkDeferred: undefined
 }
