@@ -47,10 +47,11 @@ class Undo extends Data.TaggedError("Undo")<{ readonly tried: Tried }> {}
 
 const dml = new Set(["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH"])
 const ddl = new Set(["CREATE", "ALTER", "DROP", "TRUNCATE"])
-const definable = new Set("TABLE INDEX UNIQUE VIEW VIRTUAL TRIGGER SEQUENCE TYPE SCHEMA MATERIALIZED OR".split(" "))
+const definable = new Set("TABLE INDEX UNIQUE VIEW VIRTUAL TRIGGER SEQUENCE TYPE SCHEMA MATERIALIZED".split(" "))
 
 interface Shape {
   readonly verb: string
+  /** The word after it, and after OR REPLACE. */
   readonly second: string
   readonly table: string | null
   /** It, or a statement within it, changes every row of a table. */
@@ -93,7 +94,7 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
   const table = qualified?.kind === "identifier" ? qualified.text.slice(1, -1) : (qualified?.text ?? null)
   return {
     verb,
-    second: upper[1] ?? "",
+    second: upper[upper[1] === "OR" && upper[2] === "REPLACE" ? 3 : 1] ?? "",
     table: at < 0 || name < 0 || !dml.has(verb) ? null : table,
     everyRow: verb === "TRUNCATE" || [words, ...inner].some(changesEveryRow),
     concurrent: upper.includes("CONCURRENTLY")

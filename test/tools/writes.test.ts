@@ -392,6 +392,20 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("makes tables and views, but no function, also in place of another", () =>
+    Effect.gen(function* () {
+      const { failed, run } = yield* served({ writes: "direct" })
+      yield* run("db_hub_execute", "CREATE OR REPLACE VIEW both AS SELECT id FROM parents")
+      for (const statement of [
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE OR REPLACE RULE r AS ON INSERT TO parents DO INSTEAD NOTHING"
+      ]) {
+        assert.strictEqual((yield* failed("db_hub_execute", { statement })).type, "DbReadOnly", statement)
+      }
+    })
+  )
+
   it.scopedLive("is planned with what its schema checks at the end of a transaction", () =>
     Effect.gen(function* () {
       const { failed, hub } = yield* served({})
