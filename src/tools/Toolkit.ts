@@ -341,7 +341,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         : write(
             {
               backend,
-              door: Effect.orElseSucceed(doorOf(backend), () => undefined),
+              door: doorOf(backend),
               sql,
               params: (args.params ?? []) as ReadonlyArray<SqlValue>,
               code: args.code,

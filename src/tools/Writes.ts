@@ -20,8 +20,8 @@ import * as Actions from "./Actions.js"
  */
 export interface Write {
   readonly backend: BackendShape
-  /** What stops a statement at its deadline, where the backend itself cannot. */
-  readonly door: Effect.Effect<AgentSqlShape | undefined>
+  /** What stops a statement at its deadline, where connections of its own cannot. */
+  readonly door: Effect.Effect<AgentSqlShape, DbError>
   readonly sql: string
   readonly params: ReadonlyArray<SqlValue>
   readonly code: string | undefined
@@ -195,12 +195,16 @@ export const make = (options: {
   /** Where a statement leaves nothing that it has set to who comes next, as far as there is such a place. */
   const apart = ({ backend }: Write): Connection => backend.dedicated ?? backend
 
+  /** Runs a statement in a process that can be stopped; undefined where there is none. */
+  const stoppable = ({ backend, door }: Write): Effect.Effect<AgentSqlShape["execute"], DbError> =>
+    backend.dedicated === undefined ? Effect.map(door, ({ execute }) => execute) : Effect.succeed(undefined)
+
   /** What it would do, told by the engine itself, and undone. */
   const tryOut = (write: Write): Effect.Effect<Tried, DbError> =>
-    Effect.flatMap(write.door, (opened): Effect.Effect<Tried, DbError> => {
+    Effect.flatMap(stoppable(write), (execute): Effect.Effect<Tried, DbError> => {
       const { backend, params, sql } = write
-      if (opened?.execute !== undefined) {
-        return Effect.map(opened.execute(sql, { params, how: "undo" }), ({ rowsAffected, rowsInAll }) => ({
+      if (execute !== undefined) {
+        return Effect.map(execute(sql, { params, how: "undo" }), ({ rowsAffected, rowsInAll }) => ({
           rowsAffected,
           rowsInAll,
           tables: {}
@@ -257,11 +261,11 @@ export const make = (options: {
     })
 
   const run = (write: Write) =>
-    Effect.flatMap(write.door, (opened) => {
+    Effect.flatMap(stoppable(write), (execute) => {
       const { backend, params, sql } = write
       const undone = undoable(shapeOf(sql, backend.dialect.lexical))
-      if (opened?.execute !== undefined) {
-        return Actions.executed(opened.execute, sql, params, undone ? "commit" : "alone")
+      if (execute !== undefined) {
+        return Actions.executed(execute, sql, params, undone ? "commit" : "alone")
       }
       const connection = apart(write)
       const done = Actions.execute(connection, sql, params)

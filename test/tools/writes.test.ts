@@ -151,6 +151,15 @@ describe("what raw runs", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("is not run where nothing can stop it, because the door cannot be opened", () =>
+    Effect.gen(function* () {
+      const { failed, hub } = yield* opened({ writes: "direct", reading: { role: "reader" } })
+      const error = yield* failed("db_hub_execute", { statement: "DELETE FROM children" })
+      assert.deepStrictEqual([error.type, error.message.slice(0, 19)], ["DbUnsupported", "SQLite has no roles"])
+      assert.lengthOf(yield* hub.query("SELECT * FROM children"), 4)
+    })
+  )
+
   it.scopedLive("changes no definitions where only rows may change", () =>
     Effect.gen(function* () {
       const { failed, hub, run } = yield* opened({ dmlOnly: true })
