@@ -434,6 +434,20 @@ describe.skipIf(noServer)("PostgresClient", () => {
       )
     )
 
+    it.live("what a failure kept from being prepared is prepared by who needs it next", () =>
+      using({ maxOpenConns: 1 }, ({ enqueue, execute, query, transaction }, table) =>
+        Effect.gen(function* () {
+          yield* execute(`INSERT INTO ${table} VALUES (1, 'x')`)
+          const update = execute(`UPDATE ${table} SET note = ? WHERE id = ?`, ["y", 1])
+          const repeated = enqueue(`INSERT INTO ${table} VALUES (?, ?)`, [1, "x"])
+          // Sent together: the server does not look at what comes after the first that fails.
+          assert.strictEqual((yield* failureOf(transaction(Effect.zipRight(repeated, update))))._tag, "DbConflict")
+          assert.deepStrictEqual(yield* query("SELECT ?::int[] AS list", [[1]]), [{ list: [1] }])
+          assert.strictEqual((yield* transaction(update)).rowsAffected, 1)
+        })
+      )
+    )
+
     it.live("instants come back to the millisecond, far and infinite ones too", () =>
       using({}, ({ query }) =>
         Effect.gen(function* () {

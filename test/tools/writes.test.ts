@@ -404,7 +404,7 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
   it.scopedLive("makes tables and views, but no function, also in place of another", () =>
     Effect.gen(function* () {
       const { failed, run } = yield* served({ writes: "direct" })
-      yield* run("db_hub_execute", "CREATE OR REPLACE VIEW both AS SELECT id FROM parents")
+      yield* run("db_hub_execute", "CREATE OR REPLACE VIEW everybody AS SELECT id FROM parents")
       for (const statement of [
         "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",

@@ -160,7 +160,6 @@ export class Pipeline {
   }
 
   private sendAll(wire: Wire): void {
-    this.connection.parsing.length = 0
     // Names first: what gives way to them must do so also where a statement fails.
     const named = this.requests.map((request) => ({ request, name: this.nameOf(request, wire) }))
     for (const statement of named) this.send(statement, wire)
@@ -232,6 +231,8 @@ export class Pipeline {
   }
 
   handleError(error: unknown): void {
+    // The server passes over what came after the statement that failed.
+    this.connection.parsing.length = 0
     this.done(error, undefined)
   }
 
