@@ -411,6 +411,16 @@ export const storeSearchSuite: Suite = {
     }
   ),
 
+  "what was embedded before a model failed is told with the failure": Effect.gen(function* () {
+    const { conversation, conversations, embed, model, user } = yield* withModel
+    for (const content of ["one", "two", "three", "four"]) {
+      yield* conversations.addMessage({ user, conversation, role: "user", content })
+    }
+    model.fails = (text) => (text === "two" ? "refused" : text === "three" ? "unavailable" : undefined)
+    const { embedded, failed, pending } = yield* embed()
+    yield* equal([embedded, pending, failed?.reason], [1, 3, "unavailable"])
+  }),
+
   "what is changed or deleted while it is embedded is not overwritten": Effect.gen(function* () {
     const { conversation, conversations, embed, memories, memoriesOf, embeddingOf, model, nearest, user } =
       yield* withModel

@@ -25,7 +25,7 @@ export interface StoreEmbeddingOptions {
 export class StoreEmbedding extends Context.Tag("effect-db-hub/StoreEmbedding")<
   StoreEmbedding,
   {
-    /** How many lack a vector of the model at hand. */
+    /** How many lack a vector of the model at hand, also memories and chunks that are blank, and never get one. */
     readonly pending: (options?: StoreEmbeddingOptions) => Effect.Effect<number, DbError>
     /**
      * Gives all that lack a vector of the model at hand one, batch by batch, the model asked outside of transactions.

@@ -5,7 +5,6 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import type { DbError, EmbeddingError } from "../../errors/index.js"
 import type { EmbeddingsShape } from "../../services/Embeddings.js"
 import type { EmbedProgress } from "../../services/Search.js"
@@ -30,7 +29,7 @@ export interface Waiting {
  */
 export interface Pass {
   readonly embedded: number
-  /** Keys of what the model refuses. */
+  /** Keys of what the model refuses, and of what was left out and still waits. */
   readonly refused: ReadonlyArray<string>
   /** Whether the model failed before all was looked at. */
   readonly stopped: boolean
@@ -87,7 +86,7 @@ export const isEmbeddingError = (error: DbError): error is EmbeddingError => err
 const isOfOneText = ({ reason, status = 0 }: EmbeddingError): boolean =>
   reason === "bad-answer" || (reason === "refused" && [400, 413, 422].includes(status))
 
-/** Embeds texts together, or, where the model refuses one of them, in halves. */
+/** Embeds texts together, or, where the model refuses one of them, in halves; stops where it fails otherwise. */
 const embed = <W extends Waiting>(
   embedder: EmbeddingsShape,
   fill: Source<W>["fill"],
@@ -96,16 +95,16 @@ const embed = <W extends Waiting>(
   embedder.embedMany(waiting.map(({ text }) => text)).pipe(
     Effect.flatMap((made) => fill(waiting, made)),
     Effect.map((embedded): Pass => ({ ...nothing, embedded })),
-    Effect.catchIf(
-      (error): error is EmbeddingError => isEmbeddingError(error) && isOfOneText(error),
-      (failed) => {
-        if (waiting.length === 1) {
-          return Effect.succeed({ ...nothing, refused: waiting.map(({ key }) => key), failed })
-        }
-        const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
-        return Effect.zipWith(embed(embedder, fill, first), embed(embedder, fill, second), together)
+    Effect.catchIf(isEmbeddingError, (failed): Effect.Effect<Pass, DbError> => {
+      if (!isOfOneText(failed)) return Effect.succeed({ ...nothing, failed, stopped: true })
+      if (waiting.length === 1) {
+        return Effect.succeed({ ...nothing, refused: waiting.map(({ key }) => key), failed })
       }
-    )
+      const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
+      return Effect.flatMap(embed(embedder, fill, first), (one) =>
+        one.stopped ? Effect.succeed(one) : Effect.map(embed(embedder, fill, second), (other) => together(one, other))
+      )
+    })
   )
 
 /**
@@ -126,15 +125,10 @@ export const run = <W extends Waiting>(
     while (true) {
       const batch = yield* next
       if (batch === undefined) return pass
-      const waiting = batch.waiting.filter(({ key }) => !skip.has(key))
-      if (waiting.length > 0) {
-        const one = yield* Effect.either(embed(embedder, fill, waiting))
-        if (Either.isLeft(one)) {
-          if (!isEmbeddingError(one.left)) return yield* Effect.fail(one.left)
-          return { ...pass, failed: one.left, stopped: true }
-        }
-        pass = together(pass, one.right)
-      }
+      const [waiting, left] = Arr.partition(batch.waiting, ({ key }) => skip.has(key))
+      pass = together(pass, { ...nothing, refused: left.map(({ key }) => key) })
+      if (waiting.length > 0) pass = together(pass, yield* embed(embedder, fill, waiting))
+      if (pass.stopped) return pass
       done += batch.seen
       yield* onProgress({ done, total: Math.max(all, done) })
     }

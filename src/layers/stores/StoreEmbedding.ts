@@ -2,6 +2,7 @@
  * @since 0.1.0
  */
 
+import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -59,7 +60,7 @@ const pauseAfterFailure = Duration.minutes(1)
 export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const { pass } = yield* made
-    const refused = new Set<string>()
+    let refused: ReadonlySet<string> = new Set()
     let told: string | undefined
     const tell = (message: string | undefined) =>
       Effect.suspend(() => {
@@ -71,13 +72,15 @@ export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard
       })
     const round = Effect.gen(function* () {
       const { failed, refused: keys, stopped } = yield* pass({}, refused, () => Effect.void)
-      for (const key of keys) refused.add(key)
+      // Of what is gone or was changed, nothing is kept.
+      refused = new Set(stopped ? [...refused, ...keys] : keys)
       yield* tell(failed?.message)
       return stopped
     }).pipe(
       Effect.catchAll((error) => Effect.as(tell(error.message), true)),
       Effect.flatMap((stopped) => Effect.sleep(stopped ? pauseAfterFailure : pause))
     )
-    yield* Effect.forkScoped(Effect.forever(round))
+    const ended = (cause: Cause.Cause<never>) => Effect.logError("Texts get no vectors any more", cause)
+    yield* Effect.forkScoped(Effect.tapDefect(Effect.forever(round), ended))
   })
 )

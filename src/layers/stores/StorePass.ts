@@ -52,6 +52,8 @@ export interface Kind {
   readonly done: ReadonlyArray<string>
   readonly where: string
   readonly params: ReadonlyArray<SqlValue>
+  /** Whether it is kept of a thing that there is nothing to embed. */
+  readonly keepsBlank: boolean
   /** Gives things of one user their vectors, and tells how many. */
   readonly give: (user: string, embedded: ReadonlyArray<Embedded>) => Effect.Effect<number, DbError>
 }
@@ -90,6 +92,7 @@ export const memories =
     done: [`${model} ${dimension}`],
     where: "t.superseded_by IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     params: [now],
+    keepsBlank: false,
     give: (user, embedded) =>
       store.embed({
         user,
@@ -116,6 +119,7 @@ export const messages =
     done: ["none", StoreSearch.vectorsOf(StoreTexts.collections.messages, model, dimension)],
     where: "1 = 1",
     params: [],
+    keepsBlank: true,
     give: (user, embedded) =>
       store.embedMessages({
         user,
@@ -145,6 +149,7 @@ export const chunks =
     done: [`${model} ${dimension}`],
     where: "1 = 1",
     params: [],
+    keepsBlank: false,
     give: (user, embedded) =>
       Effect.map(
         store.embedChunks({
@@ -260,10 +265,12 @@ export const make = (
           }
         })
         const [waiting, blank] = Arr.partition(found, ({ text }) => isBlank(text))
-        yield* give(
-          kind,
-          blank.map((each) => ({ ...each, vector: null }))
-        )
+        if (kind.keepsBlank) {
+          yield* give(
+            kind,
+            blank.map((each) => ({ ...each, vector: null }))
+          )
+        }
         return { seen: rows.length, waiting }
       }
       return undefined
