@@ -1,3 +1,4 @@
+import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -37,8 +38,12 @@ describe("PGlite", () => {
           Effect.gen(function* () {
             const kept = yield* Pglite.make({ dataDir })
             yield* kept.execute("CREATE TABLE kept (n INT)")
-            const error = yield* failureOf(Pglite.make({ dataDir }))
-            assert.deepStrictEqual([error._tag, error.code], ["DbLocked", "HUB_DATA_DIR_IN_USE"])
+            const link = `${dataDir}-link`
+            NodeFs.symlinkSync(dataDir, link)
+            for (const spelled of [dataDir, `${dataDir}/`, `${dataDir}/.`, link]) {
+              const error = yield* failureOf(Pglite.make({ dataDir: spelled }))
+              assert.deepStrictEqual([error._tag, error.code], ["DbLocked", "HUB_DATA_DIR_IN_USE"], spelled)
+            }
           })
         )
         const again = yield* Pglite.make({ dataDir })

@@ -42,13 +42,12 @@ const isAlive = (pid: number): boolean => {
 
 /** Two processes in one folder damage it without a word, so the second is refused by a file with the first one's id. */
 const lockFolder = (folder: string, backend: string): Effect.Effect<void, DbError, Scope.Scope> => {
-  const file = `${folder.replace(/\/+$/, "")}.lock`
-  const take = () => {
-    NodeFs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-    NodeFs.writeFileSync(file, String(process.pid), { flag: "wx", mode: 0o600 })
-  }
   const attempt = Effect.try({
     try: () => {
+      NodeFs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+      // However the path is spelled, one folder has one lock.
+      const file = `${NodeFs.realpathSync(folder)}.lock`
+      const take = () => NodeFs.writeFileSync(file, String(process.pid), { flag: "wx", mode: 0o600 })
       try {
         take()
       } catch (cause) {
@@ -66,6 +65,7 @@ const lockFolder = (folder: string, backend: string): Effect.Effect<void, DbErro
         NodeFs.rmSync(file)
         take()
       }
+      return file
     },
     catch: (cause) => {
       if (cause instanceof DbLocked) return cause
@@ -73,7 +73,7 @@ const lockFolder = (folder: string, backend: string): Effect.Effect<void, DbErro
       return new DbConnection({ backend, operation, code, message: `The data folder cannot be used (${code})` })
     }
   })
-  return Effect.acquireRelease(attempt, () => Effect.sync(() => NodeFs.rmSync(file, { force: true })))
+  return Effect.acquireRelease(attempt, (file) => Effect.sync(() => NodeFs.rmSync(file, { force: true })))
 }
 
 const openEngine = (dataDir: string | undefined, backend: string): Effect.Effect<PGlite, DbError, Scope.Scope> =>
