@@ -127,10 +127,19 @@ export const startThread = (name: Program, workerData: unknown): Worker => {
   return new Worker(code, { workerData, eval: true, execArgv: [] })
 }
 
+/** On Windows a process keeps the id of a parent that is gone. */
 const watch = (maxMemory: number) => `
 const parent = process.ppid
+const isGone = () => {
+  if (process.ppid !== parent) return true
+  try {
+    return !process.kill(parent, 0)
+  } catch (error) {
+    return error.code === "ESRCH"
+  }
+}
 setInterval(() => {
-  if (process.ppid !== parent || process.memoryUsage.rss() > ${maxMemory}) process.kill(process.pid, "SIGKILL")
+  if (isGone() || process.memoryUsage.rss() > ${maxMemory}) process.kill(process.pid, "SIGKILL")
 }, 100)
 `
 

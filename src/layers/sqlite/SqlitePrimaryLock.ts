@@ -52,7 +52,8 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
 
     // However the path is spelled, one database has one primary.
     const file = yield* Effect.try({ try: () => NodeFs.realpathSync(path), catch: toError })
-    const { dev, ino } = yield* Effect.try({ try: () => NodeFs.statSync(file), catch: toError })
+    // Exact, since numbers round the long ones of Windows.
+    const { dev, ino } = yield* Effect.try({ try: () => NodeFs.statSync(file, { bigint: true }), catch: toError })
     /** A folder that was copied with its files must not lead to the primary of the original. */
     const database = `${dev}:${ino}`
 
