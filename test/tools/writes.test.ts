@@ -364,7 +364,9 @@ describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
         assert.strictEqual((yield* failed("db_hub_execute", endless)).type, "DbTimeout")
         assert.strictEqual(yield* connections(url), before)
         const given = yield* Effect.fork(kit.call("db_hub_execute", endless, caller))
-        yield* Effect.repeat(busy(hub), { until: (count) => count === 1 })
+        const asleep = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        yield* Effect.repeat(outside(url, asleep), { until: ({ length }) => length === 1 })
+        assert.strictEqual(yield* busy(hub), 1)
         yield* Fiber.interrupt(given)
         assert.strictEqual(yield* connections(url), before)
         assert.strictEqual(yield* busy(hub), 0)
