@@ -111,6 +111,9 @@ const piecesOf = (text: string, unit: NonNullable<ChunkOptions["unit"]>): Readon
   return pieces
 }
 
+const namedUnits: ReadonlyArray<NonNullable<ChunkOptions["unit"]>> = ["words", "tokens"]
+const unitsAllowed = `${namedUnits.join(", ")} or a function that counts from 0`
+
 const isCount = (n: number, least: number): boolean => Number.isInteger(n) && n >= least
 
 const refused = (field: string, allowed: string): InvalidInput =>
@@ -170,7 +173,7 @@ const headingsBefore = (text: string): ((offset: number) => ReadonlyArray<string
   let path: Array<string | undefined> = []
   for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
     if (open === undefined && heading.test(line)) {
-      const level = line.indexOf(" ") > 0 ? line.search(/[^#]/) : 1
+      const level = line.search(/[^#]/)
       path = path.slice(0, level - 1)
       path[level - 1] = line.replace(/^#+\s+|\s+#*\s*$/g, "").trim()
       found.push({ at, path: path.filter((title) => title !== undefined) })
@@ -203,9 +206,10 @@ export const chunk = (
   if (!isCount(overlap, 0) || overlap >= size) {
     return Either.left(refused("overlap", "a whole number from 0, less than size"))
   }
+  if (typeof unit !== "function" && !namedUnits.includes(unit)) return Either.left(refused("unit", unitsAllowed))
   const pieces = piecesOf(text, unit)
   if (pieces.some(({ units }) => !(units >= 0 && units < Number.POSITIVE_INFINITY))) {
-    return Either.left(refused("unit", "words, tokens or a function that counts from 0"))
+    return Either.left(refused("unit", unitsAllowed))
   }
   const headings = headingsBefore(text)
   const chunks: Array<TextChunk> = []

@@ -63,9 +63,10 @@ describe("Chunking", () => {
     )
   })
 
-  it("a function that counts nonsense is refused", () => {
-    for (const nonsense of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
-      const refused = Chunking.chunk("one two", { unit: () => nonsense })
+  it("an unknown unit, and a function that counts nonsense, are refused", () => {
+    const nonsense = [Number.NaN, -1, Number.POSITIVE_INFINITY].map((n) => () => n)
+    for (const unit of [...nonsense, "chars" as "words"]) {
+      const refused = Chunking.chunk("one two", { unit })
       assert.deepInclude(Either.getOrThrow(Either.flip(refused)), { _tag: "InvalidInput", field: "unit" })
     }
   })
@@ -114,6 +115,13 @@ describe("Chunking", () => {
         ["# Guide", "Guide"],
         ["## Use", "Guide > Use"]
       ]
+    )
+  })
+
+  it("a tab after its signs makes a heading as a blank does", () => {
+    assert.deepStrictEqual(
+      chunk("# Guide\n##\tUse\nwords", { size: 2, overlap: 0 }).map(({ headings }) => headings),
+      [["Guide"], ["Guide", "Use"], ["Guide", "Use"]]
     )
   })
 
