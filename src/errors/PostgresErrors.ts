@@ -201,6 +201,8 @@ const safeMessages: ReadonlyArray<RegExp> = [
   /^(ORDER|GROUP) BY position \d+ is not in select list$/,
   /^(LIMIT|OFFSET) must not be negative$/,
   /^(stack depth limit exceeded|integer out of range|bigint out of range|numeric field overflow)$/,
+  /^cannot truncate a table referenced in a foreign key constraint$/,
+  /^cannot drop [\w ]+ because other objects depend on it$/,
   /^target lists can have at most \d+ entries$/,
   /^(invalid input syntax for type [\w ]+|invalid regular expression|syntax error in tsquery|malformed array literal)/,
   /^(date\/time field value out of range|time zone displacement out of range)/,

@@ -53,6 +53,8 @@ interface Shape {
   readonly verb: string
   /** The word after it, and after OR REPLACE. */
   readonly second: string
+  /** It changes rows, and does nothing else. */
+  readonly rowsAlone: boolean
   readonly table: string | null
   /** It, or a statement within it, changes every row of a table. */
   readonly everyRow: boolean
@@ -65,8 +67,35 @@ const writingVerbs = ["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"]
 /** Words before the name of the table that is written. */
 const leading = new Set(["INTO", "FROM", "ONLY", "OR", "IGNORE", "REPLACE", "ROLLBACK", "ABORT", "FAIL"])
 
-const upperOf = (words: ReadonlyArray<SqlLexer.Token>) =>
-  words.map(({ kind, text }) => (kind === "word" ? text.toUpperCase() : ""))
+/** A text or a quoted name is no word. */
+const upperOf = (words: ReadonlyArray<SqlLexer.Token>): ReadonlyArray<string> =>
+  words.map(({ kind, text }) => (kind === "word" || kind === "symbol" ? text.toUpperCase() : ""))
+
+/** The words after `WITH [RECURSIVE] name [(columns)] AS [[NOT] MATERIALIZED] (query), …`; none where that is not so. */
+const afterWith = (upper: ReadonlyArray<string>): ReadonlyArray<string> => {
+  let at = upper[1] === "RECURSIVE" ? 1 : 0
+  do {
+    at += upper[at + 2] === "(" ? 3 : 2
+    if (upper[at++] !== "AS") return []
+    if (upper[at] === "NOT") at++
+    if (upper[at] === "MATERIALIZED") at++
+    if (upper[at++] !== "(") return []
+  } while (upper[at] === ",")
+  return upper.slice(at)
+}
+
+const changesRowsAlone = (
+  upper: ReadonlyArray<string>,
+  inner: ReadonlyArray<ReadonlyArray<SqlLexer.Token>>
+): boolean => {
+  const main = upper[0] === "WITH" ? afterWith(upper) : upper
+  if (writingVerbs.includes(main[0] ?? "")) return true
+  // What reads the rows that a statement within it has changed; INTO would make a table of them.
+  const within = inner.some((words) => writingVerbs.includes(upperOf(words)[0] ?? ""))
+  return (
+    upper[0] === "WITH" && within && ["SELECT", "VALUES", "TABLE"].includes(main[0] ?? "") && !main.includes("INTO")
+  )
+}
 
 const changesEveryRow = (words: ReadonlyArray<SqlLexer.Token>): boolean => {
   const upper = upperOf(words)
@@ -80,8 +109,10 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
   const inner: Array<ReadonlyArray<SqlLexer.Token>> = []
   const open: Array<Array<SqlLexer.Token>> = [words]
   for (const token of SqlLexer.tokens(sql, lexical)) {
-    if (token.text === "(" && token.kind === "symbol") open.push([])
-    else if (token.text === ")" && token.kind === "symbol") {
+    if (token.text === "(" && token.kind === "symbol") {
+      open.at(-1)!.push(token)
+      open.push([])
+    } else if (token.text === ")" && token.kind === "symbol") {
       if (open.length > 1) inner.push(open.pop()!)
     } else if (!["space", "comment"].includes(token.kind) && token.text !== ";") open.at(-1)!.push(token)
   }
@@ -95,14 +126,15 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
   return {
     verb,
     second: upper[upper[1] === "OR" && upper[2] === "REPLACE" ? 3 : 1] ?? "",
+    rowsAlone: changesRowsAlone(upper, inner),
     table: at < 0 || name < 0 || !dml.has(verb) ? null : table,
     everyRow: verb === "TRUNCATE" || [words, ...inner].some(changesEveryRow),
     concurrent: upper.includes("CONCURRENTLY")
   }
 }
 
-const allowed = ({ second, verb }: Shape, dmlOnly: boolean): boolean =>
-  dml.has(verb) || (!dmlOnly && ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
+const allowed = ({ rowsAlone, second, verb }: Shape, dmlOnly: boolean): boolean =>
+  dmlOnly ? rowsAlone : dml.has(verb) || (ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
 
 /** What a plan undoes, and a deadline may: other statements, such as VACUUM, run alone, outside of any transaction. */
 const undoable = (shape: Shape): boolean => allowed(shape, false) && !shape.concurrent

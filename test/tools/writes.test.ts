@@ -261,6 +261,27 @@ describe("a process that is killed while it commits", { timeout: 120_000 }, () =
 })
 
 describe.skipIf(noServer)("a write on PostgreSQL", { timeout: 60_000 }, () => {
+  it.scopedLive("is one of rows alone where only rows may change, also behind a WITH", () =>
+    Effect.gen(function* () {
+      const { failed, hub, ok } = yield* served({ dmlOnly: true, writes: "direct" })
+      for (const statement of [
+        "WITH x AS (SELECT 1 AS y) SELECT * INTO evil FROM x",
+        "WITH x AS (DELETE FROM children RETURNING 1 AS y) SELECT * INTO evil FROM x",
+        "WITH insert AS (SELECT 1 AS insert) SELECT insert INTO evil FROM insert",
+        "WITH RECURSIVE a (delete) AS NOT MATERIALIZED (SELECT 1), b AS (SELECT 2) SELECT delete INTO evil FROM a",
+        "WITH x AS (SELECT 1) SELECT pg_backend_pid()",
+        "CREATE OR REPLACE VIEW evil AS SELECT 1"
+      ]) {
+        assert.strictEqual((yield* failed("db_hub_execute", { statement })).type, "DbReadOnly", statement)
+      }
+      assert.deepStrictEqual(yield* hub.query("SELECT to_regclass('evil') AS evil"), [{ evil: null }])
+      const moved = "WITH x AS (DELETE FROM children WHERE parent = 2 RETURNING *) SELECT count(*)::int AS n FROM x"
+      assert.deepInclude(yield* ok("db_hub_execute", { statement: moved }), { rows: [[1]] })
+      const added = 'WITH RECURSIVE "x" (n) AS (SELECT 3), y AS MATERIALIZED (TABLE x) INSERT INTO parents TABLE y'
+      assert.deepInclude(yield* ok("db_hub_execute", { statement: added }), { rows_affected: 1 })
+    })
+  )
+
   const served = (options: Toolkit.ToolkitOptions, server: Partial<PostgresOptions> = {}) =>
     Effect.gen(function* () {
       const database = yield* temporaryDatabase
