@@ -221,11 +221,10 @@ const postgresFields = {
   database: required(Text, "The database"),
   user: required(Text, "The user"),
   password: optional("password", Secret, "The password, best as ${VARIABLE}"),
-  sslMode: preset(
+  sslMode: optional(
     "ssl_mode",
     oneOf("disable", "prefer", "require", "verify-ca", "verify-full"),
-    "require",
-    "Whether the connection is encrypted and the server's certificate verified"
+    "Whether the connection is encrypted and the server's certificate verified; default require, but prefer on the loopback address and disable through a socket"
   ),
   sslCaFile: optional("ssl_ca_file", Text, "The certificates that the server's is verified against"),
   ...poolFields,

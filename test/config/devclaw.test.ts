@@ -134,8 +134,7 @@ database:
         host: "db.abcdefghijklmnopqrst.supabase.co",
         port: 5432,
         database: "postgres",
-        user: "postgres",
-        sslMode: "require"
+        user: "postgres"
       })
     })
   )

@@ -211,10 +211,7 @@ describe("DATABASE_URL", () => {
         ["file:///tmp/a%20%3F.db", { type: "sqlite", path: "/tmp/a ?.db" }],
         ["file://localhost/tmp/a.db", { type: "sqlite", path: "/tmp/a.db" }],
         ["file:./a.db", { type: "sqlite", path: `${process.cwd()}/a.db` }],
-        [
-          "postgres://u@h/d",
-          { type: "postgresql", host: "h", port: 5432, database: "d", user: "u", sslMode: "require" }
-        ],
+        ["postgres://u@h/d", { type: "postgresql", host: "h", port: 5432, database: "d", user: "u" }],
         [
           "postgresql://u@[::1]:6000/d%2Fe?sslmode=disable&application_name=me&connect_timeout=3",
           { host: "::1", port: 6000, database: "d/e", sslMode: "disable", applicationName: "me", connectTimeout: 3000 }

@@ -280,7 +280,7 @@ describe("a call that is cancelled", { timeout: 60_000 }, () => {
         command: process.execPath,
         args: [bin, "mcp"],
         cwd: folder,
-        env: { ...(process.env as Record<string, string>), DATABASE_URL: `${url}?sslmode=disable` }
+        env: { ...(process.env as Record<string, string>), DATABASE_URL: url }
       })
       const client = yield* connected(() => transport)
       const active = async () => {
