@@ -1,3 +1,4 @@
+import * as NodeNet from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Pglite from "../../src/layers/postgres/Pglite.js"
@@ -38,6 +39,41 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
       }),
     // A machine that is busy may be late.
     { retry: 5 }
+  )
+
+  it.scopedLive("a connection that is lost behind an answer is not waited for without end", () =>
+    Effect.gen(function* () {
+      const database = yield* temporaryDatabase
+      const { hostname, port } = new URL(serverUrl)
+      let lost = 0
+      const proxy = yield* Effect.acquireRelease(
+        Effect.async<NodeNet.Server>((resume) => {
+          const server = NodeNet.createServer((client) => {
+            const onward = NodeNet.connect(Number(port), hostname)
+            let gone = false
+            client.on("data", (bytes) => {
+              if (lost === 0 && bytes.includes("ROLLBACK")) {
+                gone = true
+                lost++
+              }
+              if (!gone) onward.write(bytes)
+            })
+            onward.on("data", (bytes) => void (gone || client.write(bytes)))
+            client.on("error", () => {}).on("close", () => onward.destroy())
+            onward.on("error", () => {}).on("close", () => void (gone || client.destroy()))
+          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) => Effect.sync(() => server.close())
+      )
+      const url = new URL(serverUrl)
+      url.host = `127.0.0.1:${(proxy.address() as NodeNet.AddressInfo).port}`
+      const options = { ...optionsFor(database, url.href), sslMode: "disable", migrate: false } as const
+      const backend = yield* Postgres.make(options)
+      const door = yield* backend.agentSql({ concurrency: 1 })
+      assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]])
+      assert.deepStrictEqual((yield* door.query("SELECT 2")).rows, [[2]])
+      assert.strictEqual(lost, 1)
+    })
   )
 
   it.scopedLive("what PostgreSQL brings as operators, casts and aggregates calls no volatile function", () =>

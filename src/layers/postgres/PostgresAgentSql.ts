@@ -19,7 +19,7 @@ import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
+import { type Connection, cancel, type Job, start, undoBudget } from "./PostgresConnection.js"
 import { dialect, lexical } from "./PostgresDialect.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
@@ -133,7 +133,9 @@ export const make =
               return pool.release(connection)
             }
             // Nobody waits for it, but nobody else gets the connection before.
+            timer = setTimeout(() => connection.destroy(), undoBudget)
             start(connection, { text: end, simple: true }, (error) => {
+              clearTimeout(timer)
               if (error) connection.destroy()
               pool.release(connection)
             })

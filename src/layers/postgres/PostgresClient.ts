@@ -32,7 +32,7 @@ import {
 import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../SqlTemplates.js"
-import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
+import { type Connection, cancel, type Job, start, undoBudget } from "./PostgresConnection.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
@@ -93,9 +93,6 @@ const streamChunk = 256
 
 /** Statements that wait for the next one, at most. */
 const pendingLimit = 100
-
-/** Milliseconds for the statements that end a transaction which failed. */
-const undoBudget = 5_000
 
 const noMetrics: Lane.LaneMetrics = { waitCount: 0, waitDuration: 0 }
 

@@ -24,6 +24,14 @@ const preparedLimit = 256
 /** Bytes that the server may send an agent before the connection is cut: the driver would keep them all. */
 const maxTransfer = 64 * 1024 * 1024
 
+/**
+ * Milliseconds for what undoes a transaction; then its connection is closed, and the server undoes it.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const undoBudget = 5_000
+
 /** Statements whose parameter types are remembered. */
 const typesLimit = 1024
 
