@@ -26,7 +26,7 @@ export interface Settings {
   /** What a task fails with that took too long, and one whose process ended: before it was let commit, or after. */
   readonly late: (committing: boolean) => DbError
   readonly gone: (committing: boolean) => DbError
-  /** What a task fails with that is asked after the end, or waits for its turn then. */
+  /** What a task fails with that is asked after the end, or is not let commit before it. */
   readonly closed: () => DbError
 }
 
@@ -170,7 +170,7 @@ export const make = <Task, Answer>({
       send(child, job.task)
     }
     child.hear = (message) => {
-      if (message === undefined) settle(job, Either.left(gone(job.committing)))
+      if (message === undefined) settle(job, Either.left(closed && !job.committing ? isClosed() : gone(job.committing)))
       else if (message === "up") work()
       else if (message === mayCommit) {
         job.committing = true
