@@ -325,7 +325,7 @@ export const storeSearchSuite: Suite = {
     yield* add("   ")
     yield* equal(yield* nearest("the quay"), [])
     yield* equal(yield* pending(), 3)
-    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal(yield* embed(), { embedded: 2, refused: 0, pending: 0 })
     yield* equal(model.asked, ["the harbour", "the quay"])
     yield* equal(yield* nearest("the quay"), ["the quay", "the harbour"])
     const { failed, results } = yield* conversations.searchMessages(user, {
@@ -348,10 +348,10 @@ export const storeSearchSuite: Suite = {
     yield* add("a boat")
     yield* conversations.updateMessage({ user, conversation, id: answer.id, content: "the pier" })
     yield* equal((yield* nearest("the quay")).toSorted(), ["the harbour"])
-    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal(yield* embed(), { embedded: 2, refused: 0, pending: 0 })
     yield* equal((yield* nearest("the pier"))[0], "the pier")
     yield* conversations.updateMessage({ user, conversation, id: answer.id, finishedAt: new Date(0) })
-    yield* equal(yield* embed(), { embedded: 0, pending: 0 })
+    yield* equal(yield* embed(), { embedded: 0, refused: 0, pending: 0 })
   }),
 
   "nothing of a message stays behind in what is searched by vectors": Effect.gen(function* () {
@@ -363,7 +363,7 @@ export const storeSearchSuite: Suite = {
     yield* embed()
     const branch = yield* conversations.fork({ user, conversation, message: second.id })
     yield* equal(yield* nearest("one", model, branch), [])
-    yield* equal(yield* embed(), { embedded: 2, pending: 0 })
+    yield* equal(yield* embed(), { embedded: 2, refused: 0, pending: 0 })
     yield* equal(yield* nearest("one", model, branch), ["one", "two"])
     yield* conversations.deleteMessage({ user, conversation: branch, id: first.id })
     yield* equal(yield* nearest("one", model, branch), ["two"])
@@ -394,19 +394,25 @@ export const storeSearchSuite: Suite = {
       yield* workspace.write({ user, path: "a.md", content: "a quay", chunks: [{ text: "a quay" }] })
       model.fails = () => "unavailable"
       const failing = yield* embed()
-      yield* equal([failing.embedded, failing.pending, failing.failed?.reason], [0, 4, "unavailable"])
+      yield* equal(
+        [failing.embedded, failing.refused, failing.pending, failing.failed?.reason],
+        [0, 0, 4, "unavailable"]
+      )
       model.fails = (text) => (text === "the harbour" ? "refused" : undefined)
       const refusing = yield* embed()
-      yield* equal([refusing.embedded, refusing.pending, refusing.failed?.reason], [3, 1, "refused"])
+      yield* equal(
+        [refusing.embedded, refusing.refused, refusing.pending, refusing.failed?.reason],
+        [3, 1, 1, "refused"]
+      )
       const before = yield* memories.get(user, id)
       yield* equal([before.embeddingModel, before.updatedAt], [model.embeddings.model, before.createdAt])
       yield* equal((yield* memoriesOf(user, { embedding: embeddingOf("likes tea") }))[0], "likes tea")
       const [chunk] = (yield* workspace.search(user, { embedding: embeddingOf("a quay") })).results
       yield* equal(chunk?.chunk.text, "a quay")
       model.fails = () => undefined
-      yield* equal(yield* embed(), { embedded: 1, pending: 0 })
+      yield* equal(yield* embed(), { embedded: 1, refused: 0, pending: 0 })
       model.asked.length = 0
-      yield* equal(yield* embed(), { embedded: 0, pending: 0 })
+      yield* equal(yield* embed(), { embedded: 0, refused: 0, pending: 0 })
       yield* equal([model.asked, yield* pending()], [[], 0])
     }
   ),
@@ -436,8 +442,8 @@ export const storeSearchSuite: Suite = {
       yield* memories.delete({ user, id: forgotten.id })
     })
     // Memories are first, messages are embedded as they are by then.
-    yield* equal(yield* embed(), { embedded: 1, pending: 1 })
-    yield* equal(yield* embed(), { embedded: 1, pending: 0 })
+    yield* equal(yield* embed(), { embedded: 1, refused: 0, pending: 1 })
+    yield* equal(yield* embed(), { embedded: 1, refused: 0, pending: 0 })
     yield* equal(yield* nearest("other words"), ["other words"])
     yield* equal(yield* memoriesOf(user, { embedding: embeddingOf("likes coffee") }), ["likes coffee"])
 
@@ -446,7 +452,7 @@ export const storeSearchSuite: Suite = {
       model.meanwhile = Effect.void
       return conversations.updateMessage({ user, conversation, id: late.id, content: "later words" })
     })
-    yield* equal(yield* embed(), { embedded: 0, pending: 1 })
+    yield* equal(yield* embed(), { embedded: 0, refused: 0, pending: 1 })
     yield* embed()
     yield* equal((yield* nearest("later words"))[0], "later words")
   }),
@@ -460,7 +466,7 @@ export const storeSearchSuite: Suite = {
     yield* embed()
     yield* equal([yield* nearest("two"), yield* nearest("two", newer)], [["two", "one"], []])
     yield* equal(yield* pending(newer), 2)
-    yield* equal(yield* embed(newer), { embedded: 2, pending: 0 })
+    yield* equal(yield* embed(newer), { embedded: 2, refused: 0, pending: 0 })
     yield* equal([yield* nearest("two"), yield* nearest("two", newer)], [[], ["two", "one"]])
   }),
 
@@ -484,7 +490,7 @@ export const storeSearchSuite: Suite = {
       [yield* found(model), yield* pending(), yield* found(newer), yield* pending(newer)],
       [all, 0, [[], [], []], 3]
     )
-    yield* equal(yield* embed(newer), { embedded: 3, pending: 0 })
+    yield* equal(yield* embed(newer), { embedded: 3, refused: 0, pending: 0 })
     yield* equal([yield* found(model), yield* found(newer)], [[[], [], []], all])
     const { vector } = yield* Backend
     const left = (yield* vector.collections).filter((each) => each.model === model.embeddings.model && each.count > 0)

@@ -19,6 +19,17 @@ export interface StoreEmbeddingOptions {
 }
 
 /**
+ * What became of things that lacked a vector.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreEmbeddingReport extends EmbeddingReport {
+  /** Those of the pending ones that the model refused one by one, and will refuse again. */
+  readonly refused: number
+}
+
+/**
  * @since 0.1.0
  * @category tags
  */
@@ -32,6 +43,8 @@ export class StoreEmbedding extends Context.Tag("effect-db-hub/StoreEmbedding")<
      * What changes meanwhile keeps waiting; what the model refuses one by one stays pending, found by its words. Killed
      * or stopped, it goes on from there when it is called again. A model that fails does not fail it: the report says why.
      */
-    readonly embedPending: (options?: StoreEmbeddingOptions & EmbedOptions) => Effect.Effect<EmbeddingReport, DbError>
+    readonly embedPending: (
+      options?: StoreEmbeddingOptions & EmbedOptions
+    ) => Effect.Effect<StoreEmbeddingReport, DbError>
   }
 >() {}

@@ -28,10 +28,10 @@ describe("db-hub vector embed", { timeout: 60_000 }, () => {
       const place = yield* emptyPlace
       const { hub, using } = place
       const before = yield* hub(["vector", "embed", "--json"])
-      assert.deepStrictEqual(document(before), { embedded: 0, pending: 0, failed: null })
+      assert.deepStrictEqual(document(before), { embedded: 0, refused: 0, pending: 0, failed: null })
       yield* fill(place)
       const one = yield* hub(["vector", "embed", "--user", "ada", "--json"])
-      assert.deepStrictEqual([one.code, document(one)], [0, { embedded: 3, pending: 0, failed: null }])
+      assert.deepStrictEqual([one.code, document(one)], [0, { embedded: 3, refused: 0, pending: 0, failed: null }])
       const all = yield* hub(["vector", "embed"], { watched: true })
       assert.deepStrictEqual([all.code, all.out, all.err], [0, "1 embedded, 0 pending\n", ""])
       assert.include(all.progress[0], "100%")
@@ -56,14 +56,14 @@ describe("db-hub vector embed", { timeout: 60_000 }, () => {
       const settings = { hub: { sqlite: { path: "data/hub.db" }, embeddings } }
       NodeFs.writeFileSync(NodePath.join(folder, "db-hub.json"), JSON.stringify({ database: settings }))
       const some = yield* hub(["vector", "embed"])
-      assert.deepStrictEqual([some.code, some.out], [1, "3 embedded, 1 pending\n"])
+      assert.deepStrictEqual([some.code, some.out], [1, "3 embedded, 1 pending, 1 of them refused\n"])
       assert.match(some.err, /^note: The embedding model small refused the request: .* \(HTTP 400\)\n$/)
       refusing.input = "nothing"
       assert.strictEqual((yield* hub(["vector", "embed"])).out, "1 embedded, 0 pending\n")
       yield* fill(place)
       yield* stop
       const down = yield* hub(["vector", "embed", "--json"])
-      assert.deepInclude(document(down), { embedded: 0, pending: 2 })
+      assert.deepInclude(document(down), { embedded: 0, refused: 0, pending: 2 })
       assert.strictEqual(down.code, 1)
     })
   )

@@ -279,7 +279,7 @@ const embed = Command.make(
   (options) =>
     Effect.gen(function* () {
       const user = Option.isSome(options.user) ? { user: options.user.value } : {}
-      const { embedded, failed, pending } = yield* withStoreEmbedding(
+      const { embedded, failed, pending, refused } = yield* withStoreEmbedding(
         options,
         Effect.flatMap(StoreEmbedding, (stores) =>
           withProgress((show) =>
@@ -289,8 +289,8 @@ const embed = Command.make(
       )
       yield* print(
         options.json,
-        () => ({ embedded, pending, failed: failed?.message ?? null }),
-        () => `${embedded} embedded, ${pending} pending`
+        () => ({ embedded, refused, pending, failed: failed?.message ?? null }),
+        () => `${embedded} embedded, ${pending} pending${refused === 0 ? "" : `, ${refused} of them refused`}`
       )
       if (failed === undefined) return
       yield* note(printable(failed.message))

@@ -39,8 +39,13 @@ export const layer: Layer.Layer<StoreEmbedding, never, Needed> = Layer.effect(
       pending,
       embedPending: ({ onProgress = () => Effect.void, ...options } = {}) =>
         Effect.gen(function* () {
-          const { embedded, failed } = yield* pass(options, new Set(), onProgress)
-          return { embedded, pending: yield* pending(options), ...(failed === undefined ? {} : { failed }) }
+          const { embedded, failed, refused } = yield* pass(options, new Set(), onProgress)
+          return {
+            embedded,
+            refused: refused.length,
+            pending: yield* pending(options),
+            ...(failed === undefined ? {} : { failed })
+          }
         })
     })
   )
