@@ -26,7 +26,8 @@ import {
   otherProcess,
   setClock,
   temporaryFile,
-  temporaryFolder
+  temporaryFolder,
+  ticksDuring
 } from "../support/index.js"
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
@@ -53,7 +54,7 @@ const open = (
     const numbers = Effect.map(backend.query("SELECT n FROM list ORDER BY at"), (rows) =>
       rows.map(({ n }) => Number(n))
     )
-    return { backend, handleAppend, numbers }
+    return { backend, channel, handleAppend, numbers }
   })
 
 /** Where this process makes temporary files, until the scope closes. */
@@ -393,6 +394,22 @@ describe("ForwardingWrites", () => {
         rows.map((row) => row["idempotency_key"])
       )
       assert.deepStrictEqual(yield* until(keys, (left) => left.length < 2), ["young"])
+    })
+  )
+
+  it.scopedLive("very many old keys are forgotten while the event loop runs on", () =>
+    Effect.gen(function* () {
+      const { backend, channel } = yield* open(yield* temporaryFile, { strategy: "local-only" })
+      const count = 50_000
+      yield* backend.execute(
+        `WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ${count})
+         INSERT INTO db_hub_writes (idempotency_key, operation, payload_hash, created_at)
+         SELECT hex(randomblob(16)), 'Test.append', '', ? FROM n`,
+        [new Date(0)]
+      )
+      const [ticks, { keys }] = yield* ticksDuring(channel.prune({ olderThan: "7 days" }))
+      assert.strictEqual(keys, count)
+      assert.isAbove(ticks, 10)
     })
   )
 

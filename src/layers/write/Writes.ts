@@ -255,13 +255,24 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         })
       )
 
+    /** The same for keys: in one statement they would keep all else waiting, for seconds if there are many. */
+    const forgetKeys = (before: Date): Effect.Effect<number, DbError> =>
+      Effect.map(
+        backend.execute(
+          `DELETE FROM db_hub_writes WHERE idempotency_key IN
+           (SELECT idempotency_key FROM db_hub_writes WHERE created_at < ? LIMIT ${feedPage})`,
+          [before]
+        ),
+        ({ rowsAffected }) => rowsAffected
+      )
+
     const prune: Writes["prune"] = ({ olderThan }) =>
       Effect.gen(function* () {
         const before = new Date(Date.now() - Duration.toMillis(olderThan))
-        let changes = 0
+        let [changes, keys] = [0, 0]
         for (let gone = feedPage; gone === feedPage; changes += gone) gone = yield* forgetPage(before)
-        const keys = yield* backend.execute("DELETE FROM db_hub_writes WHERE created_at < ?", [before])
-        return { changes, keys: keys.rowsAffected }
+        for (let gone = feedPage; gone === feedPage; keys += gone) gone = yield* forgetKeys(before)
+        return { changes, keys }
       })
 
     const parsePlace = (cursor: string): Effect.Effect<Place, InvalidInput> => {
