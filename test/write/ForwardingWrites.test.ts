@@ -397,6 +397,21 @@ describe("ForwardingWrites", () => {
     })
   )
 
+  it.scopedLive("of many that find the primary hanging, one takes its place, and the others leave it to it", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const backend = yield* Sqlite.make({ path })
+      assert.isTrue(yield* backend.sharing!.tryLock(0))
+      // Its status never comes.
+      yield* servePrimary(backend, 1, () => Effect.never)
+      yield* Effect.forEach(Array.from({ length: 12 }), () => open(path, { deadAfter: "1 second" }))
+      yield* Effect.retry(ForwardingWrites.probePrimary(backend), soon)
+      // Time for whoever judged the old one to come forward, too.
+      yield* Effect.sleep("1500 millis")
+      assert.strictEqual((yield* ForwardingWrites.probePrimary(backend)).epoch, 2)
+    })
+  )
+
   it.scopedLive("very many old keys are forgotten while the event loop runs on", () =>
     Effect.gen(function* () {
       const { backend, channel } = yield* open(yield* temporaryFile, { strategy: "local-only" })

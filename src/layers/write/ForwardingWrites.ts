@@ -162,9 +162,11 @@ const make = (
       }
 
     /** Becomes the primary in the scope if the lock can be had, and returns when it no longer is. */
-    const campaign = (primaryHangs: boolean): Effect.Effect<boolean, DbError, Scope.Scope> =>
+    const campaign = (hanging: number | undefined): Effect.Effect<boolean, DbError, Scope.Scope> =>
       Effect.gen(function* () {
         const before = yield* sharing.read
+        // Another may have taken its place meanwhile, and that one does not hang.
+        const primaryHangs = hanging !== undefined && before?.epoch === hanging
         const first = before?.slot ?? 0
         const slots = primaryHangs
           ? Array.from({ length: sharing.slots }, (_, n) => (first + n) % sharing.slots)
@@ -291,20 +293,24 @@ const make = (
 
     // --- the role
 
-    /** Waits for a reason to try again; true if the primary hangs. */
-    const watch = (since: { answered: number; asked: number; epoch: number }): Effect.Effect<boolean, DbError> =>
+    /** Waits for a reason to try again; gives the epoch of a primary that hangs. */
+    const watch = (since: {
+      answered: number
+      asked: number
+      epoch: number
+    }): Effect.Effect<number | undefined, DbError> =>
       Effect.gen(function* () {
         yield* Effect.race(look.await, Effect.sleep(jittered(pollMillis)))
         yield* look.close
         const record = yield* sharing.read
         const now = performance.now()
-        if (record === undefined) return false
+        if (record === undefined) return undefined
         if (record.epoch !== since.epoch) {
           Object.assign(since, { answered: now, epoch: record.epoch })
           if (connection !== undefined && connection.client.record.epoch !== record.epoch) yield* disconnect
         }
         // One of another version of this program cannot be asked, and may well be alive.
-        if (record.protocol !== Wire.protocol || now - since.asked < heartbeatMillis) return false
+        if (record.protocol !== Wire.protocol || now - since.asked < heartbeatMillis) return undefined
         since.asked = now
         const alive = yield* connected.pipe(
           Effect.flatMap(({ client }) => client.status),
@@ -312,12 +318,12 @@ const make = (
           Effect.isSuccess
         )
         if (alive) since.answered = performance.now()
-        return performance.now() - since.answered > settings.deadAfter
+        return performance.now() - since.answered > settings.deadAfter ? record.epoch : undefined
       })
 
     const role = Effect.gen(function* () {
       const since = { answered: performance.now(), asked: 0, epoch: -1 }
-      let hangs = false
+      let hanging: number | undefined
       let told: string | undefined
       /** A lock that is held comes free; what else keeps a process from its place stays so until somebody mends it. */
       const notElected = (error: DbError) => {
@@ -326,7 +332,7 @@ const make = (
         return isNews ? Effect.logWarning(`No primary of ${name}: ${error.message}`) : Effect.void
       }
       for (;;) {
-        const was: boolean = yield* Effect.scoped(campaign(hangs)).pipe(
+        const was: boolean = yield* Effect.scoped(campaign(hanging)).pipe(
           Effect.catchAll((error) => Effect.as(notElected(error), false))
         )
         if (was) Object.assign(since, { answered: performance.now(), epoch: -1 })
@@ -334,7 +340,7 @@ const make = (
           steppedDown = false
           yield* Effect.sleep(stepDownPause)
         }
-        hangs = yield* Effect.orElseSucceed(watch(since), () => false)
+        hanging = yield* Effect.orElseSucceed(watch(since), () => undefined)
       }
     })
     yield* Effect.addFinalizer(() => disconnect)
