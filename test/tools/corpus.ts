@@ -320,7 +320,7 @@ export const heavy = {
     "SELECT replace(hex(zeroblob(100000)), '0', hex(zeroblob(100000)))",
     "SELECT length(printf('%1000000000s', 'x'))",
     "SELECT length(hex(randomblob(600000000)))",
-    "SELECT count(*) FROM json_each(printf('[%.*c1]', 400000000, ' '))",
+    "SELECT count(*) FROM json_each(printf('[%.*c1]', 480000000, ' ')), json_each(printf('[%.*c2]', 480000000, ' '))",
     "WITH RECURSIVE c(s) AS (SELECT 'aaaaaaaa' UNION ALL SELECT s || s FROM c WHERE length(s) < 1e9) SELECT max(s) FROM c",
     `SELECT ${"(".repeat(40000)}1${")".repeat(40000)}`,
     `SELECT 1${"+1".repeat(45000)}`,
