@@ -109,7 +109,9 @@ export const limitsOf = (
   }
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isInteger(value) || value < 1 || value > 2 ** 30) {
-      return Effect.fail(invalidInput({ operation: "agentSql", backend }, name, "is no limit", "a whole number from 1"))
+      return Effect.fail(
+        invalidInput({ operation: "agentSql", backend }, name, "is no limit", "a whole number from 1 to 2^30")
+      )
     }
   }
   if (sql.trim() === "")

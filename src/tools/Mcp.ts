@@ -273,7 +273,9 @@ export const http = (
         Mcp.hostHeaderValidationResponse(asked, Mcp.localhostAllowedHostnames()) ??
         Mcp.originValidationResponse(asked, Mcp.localhostAllowedOrigins())
       if (stranger !== undefined) return refuse(response, 403, "this Host or Origin is not allowed")
-      if (!NodeCrypto.timingSafeEqual(digest(request.headers.authorization ?? ""), wanted)) {
+      // The scheme may be written in any case (RFC 9110, 11.1).
+      const given = (request.headers.authorization ?? "").replace(/^bearer /i, "Bearer ")
+      if (!NodeCrypto.timingSafeEqual(digest(given), wanted)) {
         response.setHeader("www-authenticate", "Bearer")
         return refuse(response, 401, "the bearer token is missing or wrong")
       }

@@ -409,6 +409,7 @@ describe("the tools over HTTP", { timeout: 60_000 }, () => {
       assert.strictEqual(yield* status({}), 401)
       assert.strictEqual(yield* status({ authorization: "Bearer a-tokeN" }), 401)
       assert.strictEqual(yield* status({ authorization: "a-token" }), 401)
+      assert.strictEqual(yield* status({ authorization: "bearer a-token" }), yield* status({ authorization }))
       assert.strictEqual(yield* status({ authorization, host: "evil.example" }), 403)
       assert.strictEqual(yield* status({ authorization, origin: "https://evil.example" }), 403)
       assert.strictEqual(yield* status({ authorization }, body, "/other"), 404)
