@@ -204,6 +204,10 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       const before = asked.length
       assert.include((yield* hub("ingest", "files")).out, "0 embedded")
       assert.strictEqual(asked.length, before)
+      const question = "How are backups made?"
+      const { hits } = document(yield* hub("vector", "search", "documents", question, "--k", "1", "--json"))
+      assert.strictEqual(hits.length, 1)
+      assert.deepStrictEqual(asked.at(-1)?.input, [question])
 
       configure({ ...model, model: "large" })
       const refused = yield* hub("ingest", "files", "--json")

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import { type DbError, InvalidInput, invalidInput, NotFound } from "../../errors/DbError.js"
 import { nearest } from "../../errors/nearest.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
-import { Embeddings } from "../../services/Embeddings.js"
+import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import { StoreEmbedding } from "../../services/StoreEmbedding.js"
 import type { CollectionIndex, CollectionInfo, SearchHit, SearchOptions } from "../../services/VectorStore.js"
 import * as HashingEmbedder from "../../vector/HashingEmbedder.js"
@@ -101,11 +101,14 @@ const unknownCollection = (backend: BackendShape, name: string, all: ReadonlyArr
 const vectorIn = (text: string): Option.Option<unknown> =>
   Option.filter(Option.liftThrowable((json: string): unknown => JSON.parse(json))(text), Array.isArray)
 
-const questionOf = (backend: BackendShape, collection: CollectionInfo, text: string) =>
+const questionOf = (backend: BackendShape, collection: CollectionInfo, configured: EmbeddingsShape, text: string) =>
   Effect.gen(function* () {
     const given = vectorIn(text)
     // The store checks the components.
     if (Option.isSome(given)) return given.value as ReadonlyArray<number>
+    if (collection.model === configured.model && collection.dimension === configured.dimension) {
+      return yield* configured.embed(text)
+    }
     const dimension = Number(/^hashing-(\d+)$/.exec(collection.model ?? "")?.[1])
     if (dimension === collection.dimension) return (yield* HashingEmbedder.make({ dimension })).embed(text)
     const allowed = `a JSON array of ${collection.dimension} numbers, or --like with the id of a record`
@@ -114,7 +117,7 @@ const questionOf = (backend: BackendShape, collection: CollectionInfo, text: str
       operation: "cli.vector",
       field: "QUERY",
       allowed,
-      message: `The vectors of this collection are ${collection.model === null ? "of no recorded model" : `of the model ${collection.model}`}, which this command cannot run, so it cannot embed text; allowed: ${allowed}`
+      message: `The vectors of this collection are ${collection.model === null ? "of no recorded model" : `of the model ${collection.model}`}, and ${configured.model} is configured, which cannot embed text for it; allowed: ${allowed}`
     })
   })
 
@@ -174,13 +177,14 @@ const search = Command.make(
       const filter = yield* Effect.transposeMapOption(options.filter, (text) => filterOf("cli.vector", text))
       const text = yield* Effect.transposeMapOption(options.query, (query) => textOf("QUERY", query))
       const how = { k: options.k, ...(Option.isSome(filter) ? { filter: filter.value } : {}) }
-      const hits = yield* withBackend(options, "read", (backend) =>
+      const hits = yield* withEmbeddings(options, "read", (backend, configured) =>
         Effect.gen(function* () {
           const collection = yield* collectionOf(backend, options.collection)
           if (Option.isSome(options.like)) return yield* like(backend, collection.name, options.like.value, how)
           const vector = yield* questionOf(
             backend,
             collection,
+            configured,
             Option.getOrElse(text, () => "")
           )
           return yield* backend.vector.search(collection.name, vector, how)
