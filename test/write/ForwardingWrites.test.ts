@@ -412,6 +412,17 @@ describe("ForwardingWrites", () => {
     })
   )
 
+  it.scopedLive("a damaged file beside the database is not taken for the database", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const backend = yield* Sqlite.make({ path })
+      NodeFs.writeFileSync(`${path}-primary`, "no database ".repeat(100))
+      const error = yield* failureOf(ForwardingWrites.probePrimary(backend))
+      assert.strictEqual(error._tag, "DbCorrupt")
+      assert.match(error.message, /beside the database .*-primary/)
+    })
+  )
+
   it.scopedLive("very many old keys are forgotten while the event loop runs on", () =>
     Effect.gen(function* () {
       const { backend, channel } = yield* open(yield* temporaryFile, { strategy: "local-only" })

@@ -11,7 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { DbConnection, type DbError, fromSqlite, isDbError } from "../../errors/index.js"
+import { DbConnection, DbCorrupt, type DbError, fromSqlite, isDbError } from "../../errors/index.js"
 import { PrimaryRecord, type Sharing } from "../../services/Sharing.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import { makeFile, retryBusy } from "./SqliteOpen.js"
@@ -41,14 +41,27 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
     const toError = (cause: unknown): DbError => {
       if (isDbError(cause)) return cause
       const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
-      return /^E[A-Z]+$/.test(code)
-        ? new DbConnection({
-            ...context,
-            code,
-            message: "The files beside the database cannot be opened: check its folder"
-          })
-        : fromSqlite(cause, context)
+      if (/^E[A-Z]+$/.test(code)) {
+        const message = "The files beside the database cannot be opened: check its folder"
+        return new DbConnection({ ...context, code, message })
+      }
+      const error = fromSqlite(cause, context)
+      if (error._tag !== "DbCorrupt") return error
+      const message =
+        "A file beside the database (-primary, -primary-lock0 …) is damaged: end all that has it open, then delete them"
+      return new DbCorrupt({ ...error, message })
     }
+
+    /** With errors that are about the files beside the database. */
+    const told =
+      <A>(run: () => A) =>
+      (): A => {
+        try {
+          return run()
+        } catch (cause) {
+          throw toError(cause)
+        }
+      }
 
     // However the path is spelled, one database has one primary.
     const file = yield* Effect.try({ try: () => NodeFs.realpathSync(path), catch: toError })
@@ -113,9 +126,14 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       transaction: client.current,
       isWriting: client.lane.isHeld,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
-      read: Effect.map(retryBusy(recordBudget, context, published), (text) =>
+      read: Effect.map(retryBusy(recordBudget, context, told(published)), (text) =>
         Either.getOrUndefined(decodeRecord(text))
       ),
-      publish: (record) => retryBusy(recordBudget, context, () => publish(record))
+      publish: (record) =>
+        retryBusy(
+          recordBudget,
+          context,
+          told(() => publish(record))
+        )
     }
   })
