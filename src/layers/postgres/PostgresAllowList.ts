@@ -297,7 +297,8 @@ export interface Question {
 
 /**
  * Names what of a statement may change something by the database's own account: volatile functions; operators,
- * aggregates, casts and domains that call them; and such functions that can be called in the form of a column. Asked for at each statement, so every part starts from an index, and none is there that cannot answer.
+ * aggregates, casts and domains that call them; and such functions that can be called in the form of a column. Asked for
+ * at each statement, so every part starts from an index, and none is there that cannot answer.
  *
  * @since 0.1.0
  * @category checks
