@@ -423,6 +423,19 @@ describe("ForwardingWrites", () => {
     })
   )
 
+  it.scopedLive("a primary whose epoch has passed does no more writes under it", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const primary = yield* openPrimary(path)
+      primary.handleAppend()
+      const { backend, handleAppend, numbers } = yield* open(path, { strategy: "forward-always" })
+      yield* backend.execute("UPDATE db_hub_primary SET epoch = 99")
+      yield* handleAppend()({ n: 1 })
+      assert.isAbove((yield* ForwardingWrites.probePrimary(backend)).epoch, 99)
+      assert.deepStrictEqual(yield* numbers, [1])
+    })
+  )
+
   it.scopedLive("very many old keys are forgotten while the event loop runs on", () =>
     Effect.gen(function* () {
       const { backend, channel } = yield* open(yield* temporaryFile, { strategy: "local-only" })
