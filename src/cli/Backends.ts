@@ -195,7 +195,9 @@ export const withBackend = <A, E, R>(
   )
 
 /**
- * Makes the tables of a new database if it may be written; an older one is migrated only by `db-hub migrate`.
+ * Brings the hub's tables to the version of this program where the database may be written, as a program does that opens
+ * it: what another process has begun, or one that was killed, is finished. `MigrationError` (`not-migrated`) where it is
+ * only read.
  *
  * @since 0.1.0
  * @category opening
@@ -206,13 +208,13 @@ export const prepared = (
   access: "read" | "write"
 ): Effect.Effect<void, DbError> =>
   Effect.gen(function* () {
-    if (access === "write" && (yield* migrator.currentVersion) === 0) return yield* Effect.asVoid(migrator.migrate())
+    if (access === "write") return yield* Effect.asVoid(migrator.migrate())
     if ((yield* migrator.plan()).length === 0) return
     return yield* new MigrationError({
       backend: name,
       operation,
       reason: "not-migrated",
-      message: "The database is of an older version: run the migrations first (`db-hub migrate`)"
+      message: "The database is not at the version of this program: run the migrations first (`db-hub migrate`)"
     })
   })
 

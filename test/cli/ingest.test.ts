@@ -32,6 +32,23 @@ const place = Effect.map(temporaryFolder, (folder) => {
 })
 
 describe("db-hub ingest and search", { timeout: 120_000 }, () => {
+  it.scopedLive("go on where the tables of a new database were begun, and begin them together", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* place
+      const begun = yield* hub("migrate", "--target", "3")
+      assert.strictEqual(begun.code, 0, begun.err)
+      const together = yield* Effect.all([hub("ingest", "files"), hub("ingest", "files")], { concurrency: 2 })
+      assert.deepStrictEqual(
+        together.map(({ code, err }) => [code, err]),
+        [
+          [0, ""],
+          [0, ""]
+        ]
+      )
+      assert.match((yield* hub("search", "backups", "--mode", "text")).out, /backups\.md/)
+    })
+  )
+
   it.scopedLive("make a folder searchable with two commands, and keep it so", () =>
     Effect.gen(function* () {
       const { folder, hub, write } = yield* place
