@@ -16,6 +16,7 @@ export interface EmbeddingsShape {
   readonly model: string
   /** Of every vector. */
   readonly dimension: number
+  /** The vector of one text that somebody waits for, such as a question. */
   readonly embed: (text: string) => Effect.Effect<Float32Array, DbError>
   /** One vector for each text, in the order of the texts; all or none. */
   readonly embedMany: (texts: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Float32Array>, DbError>

@@ -360,7 +360,12 @@ export const OpenAiConfig = Schema.Struct({
   ),
   batchSize: preset("batch_size", whole(1, 10_000), 64, "Texts in one request at most"),
   concurrency: preset("concurrency", whole(1, 1000), 4, "Requests that run at once at most"),
-  timeout: preset("timeout", Millis, 60_000, "The longest wait for one answer"),
+  timeout: preset(
+    "timeout",
+    Millis,
+    60_000,
+    "The longest wait for one answer, and for the vector of a question in all"
+  ),
   retries: preset("retries", whole(0, 100), 4, "How often a request that failed in passing is sent again"),
   cacheSize: preset(
     "cache_size",

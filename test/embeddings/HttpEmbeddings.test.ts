@@ -125,6 +125,15 @@ describe("embeddings over HTTP", { timeout: 30_000 }, () => {
     })
   )
 
+  it.scopedLive("a question waits for a model that is silent no longer than one attempt may take", () =>
+    Effect.gen(function* () {
+      const { asked, embeddings } = yield* against(() => ({}), { timeout: "100 millis", retries: 4 })
+      const error = yield* Effect.flip(embeddings.embed("a question"))
+      assert.deepInclude(error, { _tag: "EmbeddingError", reason: "timeout", retryable: true })
+      assert.strictEqual(asked.length, 1)
+    })
+  )
+
   it.scopedLive("fail with the reason, sent again only where that may help", () =>
     Effect.gen(function* () {
       const limited = yield* refusalBy({ status: 429, headers: { "retry-after": "3600" }, body: {} })

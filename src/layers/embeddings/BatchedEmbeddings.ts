@@ -31,7 +31,7 @@ export interface BatchOptions {
   readonly batchSize?: number
   /** Requests that run at once at most; default 4. */
   readonly concurrency?: number
-  /** The longest wait for one answer; default 60 seconds. */
+  /** The longest wait for one answer, and for the vector of a question in all; default 60 seconds. */
   readonly timeout?: Duration.DurationInput
   /**
    * How often a request that failed in passing is sent again, at most; default 4. Waits begin at 200 ms and double, and
@@ -228,5 +228,11 @@ export const make = (options: BatchOptions, ask: AskModel): Effect.Effect<Embedd
         Effect.withSpan("Embeddings.embedMany", { attributes: { model, count: texts.length } })
       )
 
-    return { model, dimension, embedMany, embed: (text) => Effect.map(embedMany([text]), ([vector]) => vector!) }
+    /** Somebody waits for the vector of a question: all attempts at it take no longer than one at a batch. */
+    const embed = (text: string) =>
+      Effect.timeoutFail(embedMany([text]), { duration: timeout, onTimeout: () => failure(model, "timeout") }).pipe(
+        Effect.map(([vector]) => vector!)
+      )
+
+    return { model, dimension, embedMany, embed }
   })
