@@ -228,11 +228,12 @@ export const remembering = (
   const { pass } = StorePass.make(backend, [StorePass.memories(store)], embeddings)
   /** Whether some may wait for their vectors: from before this process, or since a failure in it. */
   let waiting = true
-  const refused = new Set<string>()
+  let refused: ReadonlySet<string> = new Set()
   /** Few beside each new one, so that it is not long in coming. */
   const makeUp = Effect.gen(function* () {
     const { embedded, failed, refused: keys, stopped } = yield* pass({ user, batches: 1 }, refused, () => Effect.void)
-    for (const key of keys) refused.add(key)
+    // Of what is gone or was changed, nothing is kept.
+    refused = new Set(stopped ? [...refused, ...keys] : keys)
     if (failed !== undefined) yield* tell(failed)
     return embedded > 0 || stopped
   }).pipe(
