@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Sqlite } from "effect-db-hub"
 import { DbBusy, DbConstraint, type DbError, UnknownOperation, WriteOverloaded } from "../../src/errors/index.js"
+import { uptime } from "../../src/layers/EventLoop.js"
 import * as ForwardingWrites from "../../src/layers/write/ForwardingWrites.js"
 import * as Wire from "../../src/layers/write/WriteWire.js"
 import { Backend, type BackendShape } from "../../src/services/Backend.js"
@@ -199,11 +200,35 @@ describe("ForwardingWrites", () => {
       const path = yield* temporaryFile
       const backend = yield* Sqlite.make({ path })
       const socket = NodePath.join(NodeOs.tmpdir(), `effect-db-hub-${"x".repeat(300)}`, "primary.sock")
-      yield* backend.sharing!.publish({ instance: "dead", epoch: 1, slot: 0, socket, secret: "", protocol: 1 })
+      yield* backend.sharing!.publish({
+        instance: "dead",
+        epoch: 1,
+        slot: 0,
+        socket,
+        secret: "",
+        protocol: Wire.protocol
+      })
       yield* backend.execute("UPDATE db_hub_primary SET epoch = 1")
       const { numbers, handleAppend } = yield* openPrimary(path)
       yield* handleAppend()({ n: 1 })
       assert.deepStrictEqual(yield* numbers, [1])
+    })
+  )
+
+  it.scopedLive("a primary does no write that was meant for another epoch, and one of its own", () =>
+    Effect.gen(function* () {
+      const { backend, handleAppend, numbers } = yield* openPrimary(yield* temporaryFile)
+      handleAppend()
+      const record = yield* Effect.map(backend.sharing!.read, Option.fromNullable)
+      const { epoch } = yield* ForwardingWrites.probePrimary(backend)
+      const { forward } = yield* Wire.connect(Option.getOrThrow(record))
+      const write = { operation: "Test.append", source: "test", deadline: uptime() + 5_000 }
+      for (const other of [epoch - 1, epoch + 1]) {
+        const error = yield* Effect.flip(forward({ ...write, payload: { n: other }, key: `${other}`, epoch: other }))
+        assert.deepInclude(error, { _tag: "PrimaryUnreachable", code: "HUB_OTHER_EPOCH", applied: "no" })
+      }
+      yield* forward({ ...write, payload: { n: 7 }, key: "own", epoch })
+      assert.deepStrictEqual(yield* numbers, [7])
     })
   )
 
@@ -214,7 +239,14 @@ describe("ForwardingWrites", () => {
         const path = yield* temporaryFile
         const backend = yield* Sqlite.make({ path })
         const socket = NodePath.join(NodeOs.tmpdir(), "effect-db-hub-gone", "primary.sock")
-        yield* backend.sharing!.publish({ instance: "gone", epoch: 7, slot: 0, socket, secret: "", protocol: 1 })
+        yield* backend.sharing!.publish({
+          instance: "gone",
+          epoch: 7,
+          slot: 0,
+          socket,
+          secret: "",
+          protocol: Wire.protocol
+        })
         const primary = yield* openPrimary(path)
         const { epoch, instance } = yield* ForwardingWrites.probePrimary(primary.backend)
         assert.deepStrictEqual(yield* backend.query("SELECT epoch, instance FROM db_hub_primary"), [
@@ -468,7 +500,14 @@ describe("ForwardingWrites", () => {
       for (const folder of folders) {
         const socket = NodePath.join(folder, "primary.sock")
         const epoch = (yield* sharing!.read)?.epoch ?? 0
-        yield* sharing!.publish({ instance: "dead", epoch: epoch + 1, slot: 0, socket, secret: "", protocol: 1 })
+        yield* sharing!.publish({
+          instance: "dead",
+          epoch: epoch + 1,
+          slot: 0,
+          socket,
+          secret: "",
+          protocol: Wire.protocol
+        })
         yield* backend.execute("UPDATE db_hub_primary SET epoch = ?", [epoch + 1])
         yield* Effect.scoped(openPrimary(path))
       }
