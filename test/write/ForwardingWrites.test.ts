@@ -1,4 +1,5 @@
 import * as NodeFs from "node:fs"
+import * as NodeNet from "node:net"
 import * as NodeOs from "node:os"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -100,6 +101,32 @@ const servePrimary = (
     const record = { instance: `test ${epoch}`, epoch, slot: 0, socket, secret: "secret", protocol }
     yield* backend.sharing!.publish(record)
     return Scope.close(scope, Exit.void)
+  })
+
+/** A primary that was stopped: it is connected with, and says nothing. */
+const publishSilent = (backend: BackendShape) =>
+  Effect.gen(function* () {
+    const socket = NodePath.join(yield* temporaryFolder, "primary.sock")
+    yield* Effect.acquireRelease(
+      Effect.async<() => void>((resume) => {
+        const connections = new Set<NodeNet.Socket>()
+        const server = NodeNet.createServer((connection) => connections.add(connection))
+        const close = () => {
+          server.close()
+          for (const connection of connections) connection.destroy()
+        }
+        server.listen(socket, () => resume(Effect.succeed(close)))
+      }),
+      (close) => Effect.sync(close)
+    )
+    yield* backend.sharing!.publish({
+      instance: "silent",
+      epoch: 1,
+      slot: 0,
+      socket,
+      secret: "",
+      protocol: Wire.protocol
+    })
   })
 
 describe("ForwardingWrites", () => {
@@ -441,6 +468,27 @@ describe("ForwardingWrites", () => {
       // Time for whoever judged the old one to come forward, too.
       yield* Effect.sleep("1500 millis")
       assert.strictEqual((yield* ForwardingWrites.probePrimary(backend)).epoch, 2)
+    })
+  )
+
+  it.scopedLive("a write that came while the primary hung is done as soon as another takes its place", () =>
+    Effect.gen(function* () {
+      for (const next of ["this process", "another"]) {
+        const path = yield* temporaryFile
+        const backend = yield* Sqlite.make({ path })
+        assert.isTrue(yield* backend.sharing!.tryLock(0))
+        yield* publishSilent(backend)
+        const { handleAppend, numbers } = yield* open(path, {
+          strategy: "forward-always",
+          deadAfter: next === "another" ? "60 seconds" : "500 millis",
+          // Less than the first answer on a connection is waited for.
+          timeout: "2900 millis"
+        })
+        const append = handleAppend()
+        if (next === "another") (yield* open(path, { deadAfter: "500 millis" })).handleAppend()
+        yield* Effect.forEach([1, 2, 3], (n) => append({ n }), { concurrency: "unbounded" })
+        assert.sameMembers(yield* numbers, [1, 2, 3])
+      }
     })
   )
 

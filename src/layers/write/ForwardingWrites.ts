@@ -10,23 +10,16 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
-import {
-  DbConnection,
-  type DbError,
-  DbUnsupported,
-  PrimaryUnreachable,
-  UnknownOperation,
-  WriteTimeout
-} from "../../errors/index.js"
+import type * as Scope from "effect/Scope"
+import { DbConnection, type DbError, DbUnsupported, UnknownOperation, WriteTimeout } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
-import type { PrimaryRecord, Sharing } from "../../services/Sharing.js"
+import type { Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
 import { realClock, uptime } from "../EventLoop.js"
 import * as Coordinator from "./Coordinator.js"
 import * as LocalWrites from "./LocalWrites.js"
+import * as PrimaryConnection from "./PrimaryConnection.js"
 import * as Endpoint from "./WriteEndpoint.js"
 import * as Writes from "./Writes.js"
 import * as Wire from "./WriteWire.js"
@@ -76,11 +69,6 @@ interface Primary {
   readonly over: Deferred.Deferred<void>
 }
 
-interface Connection {
-  readonly client: Wire.PrimaryClient
-  readonly scope: Scope.CloseableScope
-}
-
 type Serve = (encoded: unknown, key: string) => Effect.Effect<Effect.Effect<string, DbError>, DbError>
 
 /** How often a process looks whether the primary's lock is free. */
@@ -121,20 +109,10 @@ const make = (
     const operations = new Map<string, Serve>()
     const { name } = backend
     let primary: Primary | undefined
-    let connection: Connection | undefined
+    const connection = yield* PrimaryConnection.make(name, sharing, instance)
     let steppedDown = false
     /** Until when writes go to the primary without being tried here. */
     let contendedUntil = 0
-    const connecting = yield* Effect.makeSemaphore(1)
-    const look = yield* Effect.makeLatch(false)
-
-    const unreachable = (operation: string, code: string) =>
-      new PrimaryUnreachable({
-        backend: name,
-        operation,
-        code,
-        message: "No process writes for the others at the moment; the write was not done: send it again"
-      })
 
     const epochInDatabase = Effect.map(backend.query("SELECT epoch FROM db_hub_primary WHERE id = 1"), ([row]) =>
       Number(row?.["epoch"] ?? 0)
@@ -155,7 +133,7 @@ const make = (
             })
           )
         }
-        if (epoch !== own.epoch) return Effect.fail(unreachable(operation, "HUB_OTHER_EPOCH"))
+        if (epoch !== own.epoch) return Effect.fail(PrimaryConnection.unreachable(name, operation, "HUB_OTHER_EPOCH"))
         return Effect.flatMap(serve(payload, key), (write) =>
           own.coordinator.submit({ source, operation, deadline, write })
         )
@@ -195,7 +173,7 @@ const make = (
         const over = yield* Deferred.make<void>()
         const lose = Effect.asVoid(Deferred.succeed(over, undefined))
         const fence = Effect.flatMap(epochInDatabase, (now) =>
-          now === epoch ? Effect.void : Effect.fail(unreachable("primary.fence", "HUB_FENCED"))
+          now === epoch ? Effect.void : Effect.fail(PrimaryConnection.unreachable(name, "primary.fence", "HUB_FENCED"))
         )
         const coordinator = yield* Coordinator.make(
           backend,
@@ -234,7 +212,7 @@ const make = (
             })
         )
         // What was sent to the one before is sent again, to this process.
-        yield* disconnect
+        yield* connection.leave()
         yield* Effect.forkScoped(
           Effect.forever(
             Effect.zipRight(
@@ -252,45 +230,6 @@ const make = (
         return true
       })
 
-    // --- the connection to it
-
-    const disconnect = Effect.suspend(() => {
-      const last = connection
-      connection = undefined
-      return last === undefined ? Effect.void : Scope.close(last.scope, Exit.void)
-    })
-
-    const open = (record: PrimaryRecord): Effect.Effect<Connection, DbError> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.gen(function* () {
-          const scope = yield* Scope.make()
-          const client = yield* restore(Scope.extend(Wire.connect(record), scope)).pipe(
-            Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
-          )
-          return { client, scope }
-        })
-      )
-
-    const connected: Effect.Effect<Connection, DbError> = Effect.suspend(() =>
-      connection !== undefined
-        ? Effect.succeed(connection)
-        : connecting.withPermits(1)(
-            Effect.gen(function* () {
-              if (connection !== undefined) return connection
-              const record = yield* sharing.read
-              if (record === undefined || record.protocol !== Wire.protocol || record.instance === instance) {
-                return yield* Effect.fail(unreachable("primary.connect", "HUB_NO_PRIMARY"))
-              }
-              connection = yield* open(record)
-              return connection
-            })
-          )
-    )
-
-    /** Lets a connection go that did not answer, unless another has taken its place already. */
-    const letGo = (used: Connection): Effect.Effect<void> =>
-      Effect.suspend(() => (connection === used ? Effect.zipRight(disconnect, look.open) : Effect.void))
-
     // --- the role
 
     /** Waits for a reason to try again; gives the epoch of a primary that hangs. */
@@ -300,20 +239,19 @@ const make = (
       epoch: number
     }): Effect.Effect<number | undefined, DbError> =>
       Effect.gen(function* () {
-        yield* Effect.race(look.await, Effect.sleep(jittered(pollMillis)))
-        yield* look.close
+        yield* Effect.race(connection.lost, Effect.sleep(jittered(pollMillis)))
         const record = yield* sharing.read
         const now = performance.now()
         if (record === undefined) return undefined
         if (record.epoch !== since.epoch) {
           Object.assign(since, { answered: now, epoch: record.epoch })
-          if (connection !== undefined && connection.client.record.epoch !== record.epoch) yield* disconnect
+          yield* connection.leave(record.epoch)
         }
         // One of another version of this program cannot be asked, and may well be alive.
         if (record.protocol !== Wire.protocol || now - since.asked < heartbeatMillis) return undefined
         since.asked = now
-        const alive = yield* connected.pipe(
-          Effect.flatMap(({ client }) => client.status),
+        const alive = yield* connection.client.pipe(
+          Effect.flatMap((client) => client.status),
           Effect.timeout(heartbeatMillis),
           Effect.isSuccess
         )
@@ -343,7 +281,6 @@ const make = (
         hanging = yield* Effect.orElseSucceed(watch(since), () => undefined)
       }
     })
-    yield* Effect.addFinalizer(() => disconnect)
     yield* Effect.forkScoped(Effect.interruptible(Effect.withClock(role, realClock)))
 
     // --- the write
@@ -411,18 +348,20 @@ const make = (
         if (primary !== undefined) {
           return primary.coordinator.submit({ source: instance, operation, deadline, write: write.statements })
         }
-        return Effect.flatMap(connected, (used) =>
-          used.client
+        return Effect.flatMap(connection.client, (client) =>
+          client
             .forward({
               operation,
               payload: encode(),
               key,
               source: instance,
-              epoch: used.client.record.epoch,
+              epoch: client.record.epoch,
               deadline
             })
             .pipe(
-              Effect.tapError((error) => (error._tag === "PrimaryUnreachable" ? letGo(used) : Effect.void)),
+              Effect.tapError((error) =>
+                error._tag === "PrimaryUnreachable" ? connection.letGo(client) : Effect.void
+              ),
               Effect.flatMap(write.decode),
               // What was sent may still be waiting there: later writes of this process stay behind it.
               Effect.onInterrupt(() =>
