@@ -121,6 +121,26 @@ describe("Coordinator", () => {
     })
   )
 
+  it.scopedLive("a write whose time passed while the one before it kept the event loop is not begun", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* block
+      // No timer fires between two writes of a commit.
+      const slow = Effect.sync(() => {
+        const end = performance.now() + 300
+        while (performance.now() < end);
+      })
+      const first = yield* Effect.fork(submit("one", Effect.zipRight(slow, insert("first"))))
+      const late = yield* Effect.fork(failureOf(submit("two", insert("late"), 200)))
+      yield* untilDepth(coordinator, 2)
+      yield* open
+      yield* Fiber.join(first)
+      const error = yield* Fiber.join(late)
+      assert.deepStrictEqual([error._tag, error.applied], ["WriteTimeout", "no"])
+      assert.deepStrictEqual(yield* names, ["first"])
+    })
+  )
+
   it.scopedLive("writes that wait are one commit, and one that fails is undone alone", () =>
     Effect.gen(function* () {
       const { backend, block, coordinator, insert, names, open, submit } = yield* setup()
