@@ -259,8 +259,10 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     const forgetKeys = (before: Date): Effect.Effect<number, DbError> =>
       Effect.map(
         backend.execute(
+          // MySQL has a limit only in a query that is a table, and a limit for a DELETE only MySQL has.
           `DELETE FROM db_hub_writes WHERE idempotency_key IN
-           (SELECT idempotency_key FROM db_hub_writes WHERE created_at < ? LIMIT ${feedPage})`,
+           (SELECT idempotency_key FROM
+            (SELECT idempotency_key FROM db_hub_writes WHERE created_at < ? LIMIT ${feedPage}) AS page)`,
           [before]
         ),
         ({ rowsAffected }) => rowsAffected
