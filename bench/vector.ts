@@ -339,7 +339,7 @@ const bench = (count: number) =>
     const options = yield* resolve({ path })
     const client = yield* Effect.provide(SqliteClient.make(options), Reactivity.layer)
     if (!kept) for (const one of [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]) yield* client.execute(one)
-    const open = (graphFrom: number) => SqliteVectorStore.make(client, { backend: "bench", memoryBytes, graphFrom })
+    const open = (graphFrom: number) => SqliteVectorStore.make(client, { memoryBytes, graphFrom })
     const exact = yield* open(Number.POSITIVE_INFINITY)
     yield* exact.createCollection("c", { dimension })
     let inserting = 0

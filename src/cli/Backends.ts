@@ -19,7 +19,7 @@ import {
   MigrationError,
   NotFound
 } from "../errors/DbError.js"
-import { nearest } from "../errors/nearest.js"
+import { didYouMean } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { BackendSettings } from "../services/Hub.js"
@@ -88,12 +88,11 @@ export const settingsOf = (config: HubConfig, name: string): Effect.Effect<Backe
   if (found !== undefined) return Effect.succeed(found[1])
   if (name === "memory") return Effect.succeed(config.primary)
   const names = backends.map(([known]) => known)
-  const near = nearest(name, names)
   return Effect.fail(
     new NotFound({
       operation: "cli.backend",
       entity: "backend",
-      message: `The configuration has no backend of that name; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `it has ${names.join(", ")}`}`
+      message: `The configuration has no backend of that name; ${didYouMean(name, names, `it has ${names.join(", ")}`)}`
     })
   )
 }

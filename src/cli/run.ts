@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import { nearest } from "../errors/nearest.js"
+import { didYouMean } from "../errors/nearest.js"
 import { backends } from "./commands/backends.js"
 import { backup } from "./commands/backup.js"
 import { config } from "./commands/config.js"
@@ -121,8 +121,7 @@ const builtIns = /^(--version|--wizard|--completions|--log-level|--help|-h)(=|$)
 const misspelt = (word: string, known: ReadonlyArray<string>, what: string): string | undefined => {
   if (known.includes(word) || builtIns.test(word)) return undefined
   if (word === "" || word.startsWith("-")) return `The ${what} comes first: one of ${known.join(", ")}`
-  const near = nearest(word, known)
-  return `There is no such ${what}; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${known.join(", ")}`}`
+  return `There is no such ${what}; ${didYouMean(word, known, `there are ${known.join(", ")}`)}`
 }
 
 /** The parser would only say that none of the commands fits. */

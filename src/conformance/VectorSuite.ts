@@ -355,6 +355,13 @@ export const vectorSuite: Suite = {
     }
   }),
 
+  "a collection whose name was misspelt: the error tells which was meant": withCollection(2, (store, collection) =>
+    Effect.gen(function* () {
+      const { message } = yield* failsWith("NotFound", store.search(`${collection}x`, [1, 0]))
+      NodeAssert.ok(message.includes(`did you mean ${collection}`), message)
+    })
+  ),
+
   "an unknown collection is NotFound for every operation": Effect.gen(function* () {
     const store = yield* VectorStore
     for (const operation of [

@@ -39,3 +39,14 @@ export const nearest = (name: string, candidates: ReadonlyArray<string>): Readon
     .sort((a, b) => a.edits - b.edits || (a.candidate < b.candidate ? -1 : 1))
     .slice(0, 3)
     .map(({ candidate }) => candidate)
+
+/**
+ * What to tell somebody who wrote a `name` that there is not: the names that they may have meant, or else `otherwise`.
+ *
+ * @since 0.1.0
+ * @category messages
+ */
+export const didYouMean = (name: string, candidates: ReadonlyArray<string>, otherwise: string): string => {
+  const near = nearest(name, candidates)
+  return near.length > 0 ? `did you mean ${near.join(", ")}?` : otherwise
+}

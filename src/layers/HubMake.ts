@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { DbConflict, DbConnection, type DbError, DbUnsupported, InvalidInput, NotFound } from "../errors/index.js"
-import { nearest } from "../errors/nearest.js"
+import { didYouMean } from "../errors/nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
 import type { BackendFactory, BackendSettings, HubShape } from "../services/Hub.js"
@@ -170,12 +170,11 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
         const entry = entries.get(nameOf(name))
         if (entry !== undefined) return Effect.succeed(entry)
         const names = Array.from(entries.keys())
-        const near = nearest(name, names)
         return Effect.fail(
           new NotFound({
             operation: "Hub.get",
             entity: "backend",
-            message: `The hub has no backend of that name; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `it has ${names.join(", ")}`}`
+            message: `The hub has no backend of that name; ${didYouMean(name, names, `it has ${names.join(", ")}`)}`
           })
         )
       })

@@ -15,8 +15,8 @@ import {
   MigrationError,
   NotFound
 } from "../errors/index.js"
-import { nearest } from "../errors/nearest.js"
-import type { BackendShape, Row, SqlValue } from "../services/Backend.js"
+import { didYouMean } from "../errors/nearest.js"
+import type { BackendShape, Row } from "../services/Backend.js"
 import * as StoreTexts from "../services/StoreTexts.js"
 import type { StoredText, TextStore } from "../services/TextStore.js"
 import {
@@ -28,17 +28,7 @@ import {
   Records,
   TextAnalysis
 } from "../vector/index.js"
-
-/**
- * A piece of SQL with the values of its placeholders.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Fragment {
-  readonly sql: string
-  readonly params: ReadonlyArray<SqlValue>
-}
+import type { Fragment } from "./SqlFilter.js"
 
 /**
  * A record with its terms in order.
@@ -141,14 +131,9 @@ export const make = (
 
   const unknown = (name: string, at: ErrorContext): Effect.Effect<never, DbError> =>
     Effect.flatMap(backend.query("SELECT name FROM db_hub_text_collections ORDER BY name LIMIT 1000"), (rows) => {
-      const near = nearest(
-        name,
-        rows.map((row) => String(row["name"]))
-      )
-      const hint = near.length > 0 ? `did you mean ${near.join(", ")}?` : "create it first"
-      return Effect.fail(
-        new NotFound({ ...at, entity: "text collection", message: `There is no such text collection; ${hint}` })
-      )
+      const names = rows.map((row) => String(row["name"]))
+      const message = `There is no such text collection; ${didYouMean(name, names, "create it first")}`
+      return Effect.fail(new NotFound({ ...at, entity: "text collection", message }))
     })
 
   const find = (name: string, at: ErrorContext): Effect.Effect<Collection | undefined, DbError> =>

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type DbError, type ErrorContext, invalidInput, NotFound } from "../errors/index.js"
-import { nearest } from "../errors/nearest.js"
+import { didYouMean } from "../errors/nearest.js"
 import * as EmbeddingPass from "../layers/search/EmbeddingPass.js"
 import * as SearchLive from "../layers/search/SearchLive.js"
 import * as StorePass from "../layers/stores/StorePass.js"
@@ -171,12 +171,11 @@ export const search = (backend: BackendShape, request: Request, { embeddings, me
   })
 
 const unknownCollection = (name: string, there: ReadonlyArray<string>, at: ErrorContext): NotFound => {
-  const near = nearest(name, there)
   const some = there.slice(0, maxNames).join(", ") + (there.length > maxNames ? " …" : "")
   return new NotFound({
     ...at,
     entity: "collection",
-    message: `There is no such collection; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${some || "none"}`}`
+    message: `There is no such collection; ${didYouMean(name, there, `there are ${some || "none"}`)}`
   })
 }
 

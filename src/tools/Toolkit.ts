@@ -16,7 +16,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DbBusy, type DbError, DbReadOnly, InvalidInput, invalidInput, NotFound } from "../errors/index.js"
-import { nearest } from "../errors/nearest.js"
+import { didYouMean } from "../errors/nearest.js"
 import * as Check from "../layers/Check.js"
 import { realClock } from "../layers/EventLoop.js"
 import { traced } from "../layers/Tracing.js"
@@ -436,15 +436,13 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         })
     }
 
-    const unknownTool = (name: string) => {
-      const near = nearest(name, names)
-      return new InvalidInput({
+    const unknownTool = (name: string) =>
+      new InvalidInput({
         operation: "tools.call",
         field: "name",
         allowed: names.join(", "),
-        message: `There is no such tool here; ${near.length > 0 ? `did you mean ${near.join(", ")}?` : `there are ${names.join(", ")}`}`
+        message: `There is no such tool here; ${didYouMean(name, names, `there are ${names.join(", ")}`)}`
       })
-    }
 
     const toolOf = (name: string): ToolName | undefined => names.find((tool) => tool === name)
 

@@ -25,7 +25,7 @@ const openStore = (options: SqliteOptions, memoryBytes = 64 * mebibyte) =>
     const tables = yield* client.query("SELECT 1 FROM sqlite_schema WHERE name = 'db_hub_vectors'")
     const statements = [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]
     if (tables.length === 0) for (const statement of statements) yield* client.execute(statement)
-    return { client, store: yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes }) }
+    return { client, store: yield* SqliteVectorStore.make(client, { memoryBytes }) }
   })
 
 const exactCache = (client: SqliteClient.SqliteClient, memoryBytes: number) =>
@@ -299,7 +299,7 @@ describe("SqliteVectorStore: what others commit", () => {
             Effect.zipRight(nextTurn, here.client.query(sql, params))
         }
         const stores = yield* Effect.forEach([mebibyte, 0], (memoryBytes) =>
-          SqliteVectorStore.make(pausing, { backend: "test", memoryBytes })
+          SqliteVectorStore.make(pausing, { memoryBytes })
         )
         const versionOf = (version: number) =>
           recordsOf(0, 120).map((record, i) => ({
@@ -438,7 +438,7 @@ describe("SqliteVectorStore: what it refuses", () => {
   it.scoped("tables that are not there yet: says to migrate", () =>
     Effect.gen(function* () {
       const client = yield* openClient({ path: ":memory:" })
-      const store = yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes: mebibyte })
+      const store = yield* SqliteVectorStore.make(client, { memoryBytes: mebibyte })
       for (const operation of [
         store.createCollection("c", { dimension: 2 }),
         store.insert("c", { id: "a", vector: [1, 2] }),
@@ -448,7 +448,7 @@ describe("SqliteVectorStore: what it refuses", () => {
         store.dropCollection("c")
       ]) {
         const error = yield* failureOf<unknown, unknown, never>(operation)
-        assert.deepInclude(error, { _tag: "MigrationError", reason: "not-migrated", backend: "test" })
+        assert.deepInclude(error, { _tag: "MigrationError", reason: "not-migrated", backend: "primary" })
         assert.match(String((error as Error).message), /migrat/)
       }
     })
@@ -462,7 +462,7 @@ describe("SqliteVectorStore: what it refuses", () => {
         assert.deepInclude(yield* failureOf(store.createCollection(name, { dimension: 2 })), {
           _tag: "InvalidInput",
           field: "collection",
-          backend: "test",
+          backend: "primary",
           operation: "VectorStore.createCollection"
         })
       }

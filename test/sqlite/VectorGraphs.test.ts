@@ -28,7 +28,7 @@ const openStore = (options: SqliteOptions, overrides: Partial<SqliteVectorStore.
     const tables = yield* client.query("SELECT 1 FROM sqlite_schema WHERE name = 'db_hub_vectors'")
     const statements = [...SqliteVectorTables.up, ...SqliteVectorTables.graphsUp]
     if (tables.length === 0) for (const statement of statements) yield* client.execute(statement)
-    const defaults = { backend: "test", memoryBytes: 64 * mebibyte, graphFrom: 500 }
+    const defaults = { memoryBytes: 64 * mebibyte, graphFrom: 500 }
     return { client, store: yield* SqliteVectorStore.make(client, { ...defaults, ...overrides }) }
   })
 

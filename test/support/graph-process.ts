@@ -14,7 +14,7 @@ await Effect.runPromise(
   Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openClient({ path })
-      const store = yield* SqliteVectorStore.make(client, { backend: "test", memoryBytes: 2 ** 26, graphFrom: 500 })
+      const store = yield* SqliteVectorStore.make(client, { memoryBytes: 2 ** 26, graphFrom: 500 })
       const say = Effect.gen(function* () {
         const hits = yield* store.search(collection, query)
         const [info] = yield* store.collections

@@ -11,29 +11,23 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConflict, DbCorrupt, type DbError, DbUnsupported, type ErrorContext, NotFound } from "../../errors/index.js"
-import { nearest } from "../../errors/nearest.js"
+import { DbCorrupt, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
-import type { CollectionInfo, SearchHit, VectorStore } from "../../services/VectorStore.js"
+import type { SearchHit, VectorStore } from "../../services/VectorStore.js"
 import { Distance, Filter, type JsonObject, type Metric, Records, TopK } from "../../vector/index.js"
-import type { Fragment } from "../SqlFilter.js"
-import * as VectorChecks from "../VectorChecks.js"
+import * as SqlVectorStore from "../SqlVectorStore.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
+import { dialect } from "./PostgresDialect.js"
 import * as PostgresFilter from "./PostgresFilter.js"
 import * as Index from "./PostgresVectorIndex.js"
 
-interface Collection extends Index.Indexed {
-  readonly name: string
-  readonly model: string | null
+interface Collection extends SqlVectorStore.Collection {
   /** Its index can be searched. */
   readonly indexed: boolean
   /** ivfflat: the lists of the index. */
   readonly lists: number | null
 }
-
-/** pgvector's most. */
-const maxDimension = 16_000
 
 /** Bytes of vectors in one INSERT. */
 const insertBytes = 8 * 1024 * 1024
@@ -90,7 +84,6 @@ const floatBytes = (vector: Float32Array): Uint8Array => Binary.vector(vector)
 export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<VectorStore>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { options } = client
-    const backend = options.name
     const known = new Map<string, { readonly collection: Collection; readonly since: number }>()
     const builder = yield* Index.makeBuilder(client, ({ id }) => {
       for (const [name, { collection }] of known) if (collection.id === id) known.delete(name)
@@ -102,7 +95,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         extensionFound !== undefined
           ? Effect.succeed(extensionFound)
           : Effect.flatMap(client.query(extensionQuery), ([row]) => {
-              if (row === undefined) return Effect.fail(VectorChecks.notMigrated(at))
+              if (row === undefined) return Effect.fail(SqlVectorStore.notMigrated(at))
               const found: Index.Extension = {
                 schema: String(row["schema"]),
                 type: Number(row["type"]),
@@ -113,36 +106,15 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
             })
       )
 
-    const operation = <A>(
-      name: string,
-      body: (at: ErrorContext) => Effect.Effect<A, DbError>
-    ): Effect.Effect<A, DbError> => {
-      const at = { operation: `VectorStore.${name}`, backend }
-      return Effect.mapError(
-        Effect.suspend(() => body(at)),
-        (error) => (isMissingTable(error) ? VectorChecks.notMigrated(at) : error)
-      )
-    }
-
     const find = (name: string, at: ErrorContext): Effect.Effect<Collection | undefined, DbError> =>
       Effect.flatMap(Records.checkName(name, at), () =>
         Effect.map(client.query(collectionQuery, [name]), ([row]) => row as unknown as Collection | undefined)
       )
 
-    const unknown = (name: string, at: ErrorContext): Effect.Effect<never, DbError> =>
-      Effect.flatMap(client.query("SELECT name FROM db_hub_collections ORDER BY name LIMIT 1000"), (rows) => {
-        const near = nearest(
-          name,
-          rows.map((row) => String(row["name"]))
-        )
-        const hint = near.length > 0 ? `did you mean ${near.join(", ")}?` : "create it first"
-        return Effect.fail(
-          new NotFound({ ...at, entity: "collection", message: `There is no such collection; ${hint}` })
-        )
-      })
-
     const fetchCollection = (name: string, at: ErrorContext): Effect.Effect<Collection, DbError> =>
-      Effect.flatMap(find(name, at), (found) => (found === undefined ? unknown(name, at) : Effect.succeed(found)))
+      Effect.flatMap(find(name, at), (found) =>
+        found === undefined ? SqlVectorStore.notFound(client, name, at) : Effect.succeed(found)
+      )
 
     /** From memory where that is recent; inside a transaction what it sees is its own. */
     const getCollection = (name: string, at: ErrorContext): Effect.Effect<readonly [Collection, boolean], DbError> =>
@@ -281,17 +253,6 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 
     // ------------------------------------------------------------ writes
 
-    /** In the order of their ids, in which writers of the same ones wait for each other instead of blocking. */
-    const checkRecords = (
-      records: ReadonlyArray<unknown>,
-      fieldOf: (i: number) => string,
-      collection: Collection,
-      at: ErrorContext
-    ) =>
-      Effect.map(VectorChecks.records(records, fieldOf, collection, at, Effect.yieldNow()), (checked) =>
-        checked.sort((a, b) => (a.id < b.id ? -1 : 1))
-      )
-
     const insertChunk = (
       { id, metric }: Collection,
       { schema, type }: Index.Extension,
@@ -313,8 +274,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
 
     const insert = (
       name: string,
-      records: ReadonlyArray<unknown>,
-      fieldOf: (i: number) => string,
+      check: SqlVectorStore.CheckRecords,
       at: ErrorContext
     ): Effect.Effect<number, DbError> =>
       withCollection(
@@ -322,8 +282,10 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         at,
         (collection) =>
           Effect.gen(function* () {
-            const checked = yield* checkRecords(records, fieldOf, collection, at)
+            const checked = yield* check(collection, Effect.yieldNow())
             if (checked.length === 0) return -1
+            // Writers of the same ids meet them in the same order, and so wait for each other instead of blocking.
+            checked.sort((a, b) => (a.id < b.id ? -1 : 1))
             const found = yield* extension(at)
             const size = Math.max(1, Math.min(insertRecords, Math.floor(insertBytes / (4 * collection.dimension))))
             const chunks = Array.from({ length: Math.ceil(checked.length / size) }, (_, i) =>
@@ -339,181 +301,76 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
         (written) => written === 0
       )
 
-    const remove = (name: string, condition: Fragment, at: ErrorContext): Effect.Effect<number, DbError> =>
-      Effect.flatMap(fetchCollection(name, at), ({ id }) =>
+    const engine: SqlVectorStore.VectorEngine<Collection> = {
+      maxDimension: 16_000,
+      find,
+      insert: (name, check, at) => Effect.asVoid(insert(name, check, at)),
+      search: (name, vector, checked, at) => Effect.map(search(name, vector, checked, at), ({ hits }) => hits),
+
+      read: ({ dimension, id }, { params, sql }, at) =>
+        Effect.gen(function* () {
+          const { schema } = yield* extension(at)
+          const rows = yield* client.query(
+            `SELECT id, metadata, text, original, ${schema}.vector_send(embedding) AS vector
+              FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
+            [id, ...params]
+          )
+          const records = rows.map((row) => ({
+            id: String(row["id"]),
+            vector: readVector(row),
+            metadata: row["metadata"] as JsonObject,
+            text: row["text"] as string | null
+          }))
+          return records.every(({ vector }) => vector.length === dimension) ? records : yield* damaged(at)
+        }),
+
+      remove: (name, { params, sql }, at) =>
+        Effect.flatMap(fetchCollection(name, at), ({ id }) =>
+          Effect.map(
+            client.execute(`DELETE FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`, [id, ...params]),
+            ({ rowsAffected }) => rowsAffected
+          )
+        ),
+
+      count: ({ id }, { params, sql }) =>
         Effect.map(
-          client.execute(`DELETE FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`, [
-            id,
-            ...condition.params
-          ]),
-          ({ rowsAffected }) => rowsAffected
-        )
-      )
-
-    const withIds = (ids: ReadonlyArray<string>): Fragment => ({
-      sql: "id = ANY (?::text[])",
-      params: [ids.length === 0 ? "{}" : Binary.texts(ids)]
-    })
-
-    return {
-      supportsVector: true,
-
-      createCollection: (name, settings) =>
-        operation("createCollection", (at) =>
-          Effect.gen(function* () {
-            const { dimension, metric, model } = yield* Records.checkSettings(settings, at)
-            if (dimension > maxDimension) return yield* tooManyDimensions(at)
-            let found = yield* find(name, at)
-            if (found === undefined) {
-              yield* client.execute(
-                `INSERT INTO db_hub_collections (name, dimension, metric, model) VALUES (?, ?, ?, ?)
-                  ON CONFLICT (name) DO NOTHING`,
-                [name, dimension, metric, model]
-              )
-              found = yield* fetchCollection(name, at)
-            }
-            if (found.dimension !== dimension || found.metric !== metric || found.model !== model) {
-              return yield* otherSettings(found, at)
-            }
-          })
+          client.query(`SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`, [id, ...params]),
+          ([counted]) => Number(counted?.["n"])
         ),
 
-      insert: (collection, record) =>
-        operation("insert", (at) => Effect.asVoid(insert(collection, [record], () => "record", at))),
+      filter: PostgresFilter.compile,
+      isOneOf: (ids) => ({ sql: "id = ANY (?::text[])", params: [ids.length === 0 ? "{}" : Binary.texts(ids)] }),
 
-      insertMany: (collection, records) =>
-        operation("insertMany", (at) =>
-          Effect.flatMap(Records.checkList(records, at), (listed) =>
-            Effect.asVoid(insert(collection, listed, (i) => `records[${i}]`, at))
-          )
-        ),
+      index: {
+        columns: `i.indisvalid AS valid, a.amname AS kind, coalesce(pg_relation_size(i.indexrelid), 0) AS size,
+            EXISTS (
+              SELECT 1 FROM pg_catalog.pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid
+            ) AS building`,
+        joins: `LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = to_regclass('db_hub_vectors_' || c.id || '_index')
+            LEFT JOIN pg_catalog.pg_class AS r ON r.oid = i.indexrelid
+            LEFT JOIN pg_catalog.pg_am AS a ON a.oid = r.relam`,
+        of: ({ building, kind, size, valid }) => ({
+          kind: (kind as string | null) ?? "none",
+          state: valid === null ? "none" : valid === true ? "ready" : building === true ? "building" : "failed",
+          sizeBytes: Number(size)
+        })
+      },
 
-      search: (collection, vector, options = {}) =>
-        operation("search", (at) =>
-          Effect.flatMap(Records.checkSearch(options, at), (checked) =>
-            Effect.map(search(collection, vector, checked, at), ({ hits }) => hits)
-          )
-        ),
+      drop: (id) => [`DELETE FROM db_hub_collections WHERE id = ${id}`, `DROP INDEX IF EXISTS ${Index.nameOf(id)}`],
+      dropped: ({ name }) => Effect.sync(() => known.delete(name)),
 
-      get: (name, wanted) =>
-        operation("get", (at) =>
-          Effect.gen(function* () {
-            const ids = yield* Records.checkIds(wanted, at)
-            const { dimension, id } = yield* fetchCollection(name, at)
-            const { schema } = yield* extension(at)
-            const condition = withIds(ids)
-            const rows = yield* client.query(
-              `SELECT id, metadata, text, original, ${schema}.vector_send(embedding) AS vector
-                FROM db_hub_vectors WHERE collection_id = ? AND ${condition.sql}`,
-              [id, ...condition.params]
-            )
-            const byId = new Map(rows.map((row) => [row["id"], row]))
-            const found = []
-            for (const id of ids) {
-              const row = byId.get(id)
-              if (row === undefined) continue
-              const vector = readVector(row)
-              if (vector.length !== dimension) return yield* damaged(at)
-              found.push({ id, vector, metadata: row["metadata"] as JsonObject, text: row["text"] as string | null })
-            }
-            return found
-          })
-        ),
-
-      delete: (collection, wanted) =>
-        operation("delete", (at) =>
-          Effect.flatMap(Records.checkIds(wanted, at), (ids) => remove(collection, withIds(ids), at))
-        ),
-
-      deleteWhere: (collection, filter) =>
-        operation("deleteWhere", (at) =>
-          Effect.flatMap(Filter.parse(filter, at), (parsed) => remove(collection, PostgresFilter.compile(parsed), at))
-        ),
-
-      count: (name, filter = {}) =>
-        operation("count", (at) =>
-          Effect.gen(function* () {
-            const { params, sql } = PostgresFilter.compile(yield* Filter.parse(filter, at))
-            const { id } = yield* fetchCollection(name, at)
-            const [counted] = yield* client.query(
-              `SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
-              [id, ...params]
-            )
-            return Number(counted?.["n"])
-          })
-        ),
-
-      collections: operation("collections", () =>
-        Effect.map(
-          client.query(
-            `SELECT c.name, c.dimension, c.metric, c.model,
-                (SELECT count(*) FROM db_hub_vectors AS v WHERE v.collection_id = c.id) AS count,
-                i.indisvalid AS valid, a.amname AS kind, coalesce(pg_relation_size(i.indexrelid), 0) AS size,
-                EXISTS (
-                  SELECT 1 FROM pg_catalog.pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid
-                ) AS building
-              FROM db_hub_collections AS c
-              LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = to_regclass('db_hub_vectors_' || c.id || '_index')
-              LEFT JOIN pg_catalog.pg_class AS r ON r.oid = i.indexrelid
-              LEFT JOIN pg_catalog.pg_am AS a ON a.oid = r.relam
-              ORDER BY c.name`
-          ),
-          (rows) =>
-            rows.map(
-              ({ building, count, dimension, kind, metric, model, name, size, valid }): CollectionInfo => ({
-                name: name as string,
-                dimension: dimension as number,
-                metric: metric as Metric,
-                model: model as string | null,
-                count: Number(count),
-                index: {
-                  kind: (kind as string | null) ?? "none",
-                  state: valid === null ? "none" : valid === true ? "ready" : building === true ? "building" : "failed",
-                  sizeBytes: Number(size)
-                }
-              })
-            )
-        )
-      ),
-
-      dropCollection: (name) =>
-        operation("dropCollection", (at) =>
-          client.transaction(
-            Effect.gen(function* () {
-              const { id } = yield* fetchCollection(name, at)
-              known.delete(name)
-              yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [id])
-              yield* client.execute(`DROP INDEX IF EXISTS ${Index.nameOf(id)}`)
-            })
-          )
-        )
+      missingTable: (error) =>
+        error._tag === "DbQuery" && error.code === "42P01"
+          ? /"(db_hub_(?:collections|vectors))"/.exec(error.message)?.[1]
+          : undefined
     }
-  })
 
-const isMissingTable = (error: DbError): boolean =>
-  error._tag === "DbQuery" && error.code === "42P01" && /"db_hub_(collections|vectors)"/.test(error.message)
+    return SqlVectorStore.make({ ...client, name: options.name, dialect }, engine)
+  })
 
 const damaged = (at: ErrorContext): DbCorrupt =>
   new DbCorrupt({
     ...at,
     code: "HUB_DECODE",
     message: "A stored vector has another dimension than its collection: somebody wrote to the tables by hand"
-  })
-
-const tooManyDimensions = (at: ErrorContext): DbUnsupported =>
-  new DbUnsupported({
-    ...at,
-    code: "HUB_DIMENSION",
-    message: `pgvector stores vectors of at most ${maxDimension} dimensions: use a model with fewer`
-  })
-
-const otherSettings = (found: Collection, at: ErrorContext): DbConflict =>
-  new DbConflict({
-    ...at,
-    reason: "unique",
-    constraint: "db_hub_collections.name",
-    message:
-      `The collection exists with dimension ${found.dimension}, metric ${found.metric} and ` +
-      `${found.model === null ? "no model" : `model "${found.model}"`}, not with what was asked for: ` +
-      "use another name, or drop it first"
   })

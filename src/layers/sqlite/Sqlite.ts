@@ -67,7 +67,6 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),
       vector: yield* SqliteVectorStore.make(client, {
-        backend: resolved.name,
         memoryBytes: resolved.vectorMemory,
         graphFrom: resolved.vectorIndex === "exact" ? Number.POSITIVE_INFINITY : resolved.vectorGraphFrom,
         recall: resolved.vectorRecall

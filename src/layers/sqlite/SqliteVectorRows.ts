@@ -4,15 +4,15 @@
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { DbCorrupt, type DbError, type ErrorContext, NotFound } from "../../errors/index.js"
+import { DbCorrupt, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
+import type { StoredVector } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
 import { floatsOf, fromBytes, type JsonObject, Records } from "../../vector/index.js"
+import * as SqlVectorStore from "../SqlVectorStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
-export interface Collection extends Records.CollectionSettings {
-  readonly id: number
-  readonly name: string
+export interface Collection extends SqlVectorStore.Collection {
   readonly seq: number
   readonly reset_seq: number
   /** The token of the graph on record. */
@@ -78,11 +78,7 @@ export const findCollection = (
 
 export const getCollection = (client: Reader, name: string, at: ErrorContext): Effect.Effect<Collection, DbError> =>
   AtOnce.flatMap(rowsOfCollection(client, name, at), ([found]) =>
-    found === undefined
-      ? Effect.fail(
-          new NotFound({ ...at, entity: "collection", message: `There is no collection "${name}": create it first` })
-        )
-      : Effect.succeed(found as unknown as Collection)
+    found === undefined ? SqlVectorStore.notFound(client, name, at) : Effect.succeed(found as unknown as Collection)
   )
 
 export const findGraph = (client: SqliteClient, { id }: Collection): Effect.Effect<GraphRow | undefined, DbError> =>
@@ -198,6 +194,20 @@ export const readMetadata = (
       return value as JsonObject
     },
     catch: () => corrupt(collection, "stored metadata that are damaged", at)
+  })
+
+export const readRecord = (
+  row: Row,
+  collection: Collection,
+  at: ErrorContext
+): Either.Either<StoredVector, DbCorrupt> =>
+  Either.gen(function* () {
+    return {
+      id: row.id as string,
+      vector: (yield* readVector(row, collection, at)).slice(),
+      metadata: yield* readMetadata(row, collection, at),
+      text: row.text as string | null
+    }
   })
 
 /** SQLite refuses a whole statement for one damaged document; this says whose it is. */

@@ -14,13 +14,14 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbCorrupt, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
-import type { CollectionInfo, Metric, SearchHit, VectorStore } from "../../services/VectorStore.js"
+import type { SearchHit, VectorStore } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
 import { Distance, Filter, HnswIndex, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import type { Fragment } from "../SqlFilter.js"
-import * as VectorChecks from "../VectorChecks.js"
+import * as SqlVectorStore from "../SqlVectorStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import { dialect } from "./SqliteDialect.js"
 import * as SqliteFilter from "./SqliteFilter.js"
 import * as Cache from "./SqliteVectorCache.js"
 import type { Matched } from "./SqliteVectorMatches.js"
@@ -31,8 +32,6 @@ import * as Rows from "./SqliteVectorRows.js"
  * @category models
  */
 export interface SqliteVectorStoreOptions {
-  /** The name of the backend, for errors. */
-  readonly backend: string
   /** What all indexes in memory may take together, in bytes; the least recently searched ones give way. */
   readonly memoryBytes: number
   /** Collections of so many vectors are searched through a graph; default 200000, Infinity for never. */
@@ -111,24 +110,13 @@ interface Search extends Records.CheckedSearch {
  */
 export const make = (
   client: SqliteClient,
-  { backend, graphFrom = 200_000, memoryBytes, recall = 0.98 }: SqliteVectorStoreOptions
+  { graphFrom = 200_000, memoryBytes, recall = 0.98 }: SqliteVectorStoreOptions
 ): Effect.Effect<SqliteVectorStore, never, Scope.Scope> =>
   Effect.gen(function* () {
     const outside: Rows.Reader = { query: client.queryOutside }
     const cache = yield* Cache.make(client, { memoryBytes, graphFrom, recall })
     const turn = makeTurn()
     const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
-
-    const operation = <A>(
-      name: string,
-      body: (at: ErrorContext) => Effect.Effect<A, DbError>
-    ): Effect.Effect<A, DbError> => {
-      const at = { operation: `VectorStore.${name}`, backend }
-      return Effect.mapError(
-        Effect.suspend(() => body(at)),
-        (error) => (isMissingTable(error) ? VectorChecks.notMigrated(at) : error)
-      )
-    }
 
     /** Collections as they were at one version of the file: to ask for that costs less than to read one again. */
     const known = new Map<string, Rows.Collection>()
@@ -389,16 +377,11 @@ export const make = (
         }
       })
 
-    const insert = (
-      name: string,
-      records: ReadonlyArray<unknown>,
-      fieldOf: (i: number) => string,
-      at: ErrorContext
-    ): Effect.Effect<void, DbError> =>
+    const insert = (name: string, check: SqlVectorStore.CheckRecords, at: ErrorContext): Effect.Effect<void, DbError> =>
       Effect.gen(function* () {
         while (true) {
           const collection = yield* Rows.getCollection(client, name, at)
-          const checked = yield* VectorChecks.records(records, fieldOf, collection, at, breathe)
+          const checked = yield* check(collection, breathe)
           if (checked.length === 0) return
           const write = Effect.gen(function* () {
             const seq = yield* nextSeq(collection)
@@ -440,139 +423,65 @@ export const make = (
         })
       )
 
+    const engine: SqlVectorStore.VectorEngine<Rows.Collection> = {
+      maxDimension: 65_535,
+      find: (name, at) => Rows.findCollection(client, name, at),
+      insert,
+      search,
+
+      read: (collection, { params, sql }, at) =>
+        Effect.flatMap(
+          client.query(`SELECT id, vector, metadata, text FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`, [
+            collection.id,
+            ...params
+          ]),
+          (rows) => Either.all(rows.map((row) => Rows.readRecord(row, collection, at)))
+        ),
+
+      remove,
+
+      count: (collection, { params, sql }, at) => {
+        const counting = client.query(`SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`, [
+          collection.id,
+          ...params
+        ])
+        return Effect.map(Rows.explained(client, collection, at)(counting), ([counted]) => counted?.n as number)
+      },
+
+      filter: SqliteFilter.compile,
+      isOneOf: (ids) => ({ sql: "id IN (SELECT value FROM json_each(?))", params: [JSON.stringify(ids)] }),
+
+      index: {
+        columns: "c.id, g.*",
+        joins: "LEFT JOIN db_hub_vector_graphs AS g ON g.collection_id = c.id",
+        of: (row) =>
+          cache.describe(
+            row as { readonly id: number; readonly dimension: number },
+            row.token === null ? undefined : (row as unknown as Rows.GraphRow)
+          )
+      },
+
+      // One by one, since foreign keys may be switched off.
+      drop: (id) => [
+        ...["vector_deletions", "vector_graphs", "vectors"].map(
+          (table) => `DELETE FROM db_hub_${table} WHERE collection_id = ${id}`
+        ),
+        `DELETE FROM db_hub_collections WHERE id = ${id}`
+      ],
+      dropped: cache.dropped,
+
+      missingTable: (error) =>
+        error._tag === "DbQuery"
+          ? /no such table: (?:\w+\.)?(db_hub_(?:collections|vector)\w*)/.exec(error.message)?.[1]
+          : undefined
+    }
+
     return {
+      ...SqlVectorStore.make({ ...client, name: client.options.name, dialect }, engine),
       settled: cache.settled,
-      memoryBytes: cache.bytes,
-
-      supportsVector: true,
-
-      createCollection: (name, options) =>
-        operation("createCollection", (at) =>
-          Effect.gen(function* () {
-            const wanted = yield* Records.checkSettings(options, at)
-            const { dimension, metric, model } = wanted
-            if ((yield* Rows.findCollection(client, name, at)) === undefined) {
-              yield* client.execute(
-                `INSERT INTO db_hub_collections (name, dimension, metric, model) VALUES (?, ?, ?, ?)
-                  ON CONFLICT (name) DO NOTHING`,
-                [name, dimension, metric, model]
-              )
-            }
-            const found = yield* Rows.getCollection(client, name, at)
-            if (found.dimension !== dimension || found.metric !== metric || found.model !== model) {
-              return yield* otherSettings(found, at)
-            }
-          })
-        ),
-
-      insert: (collection, record) => operation("insert", (at) => insert(collection, [record], () => "record", at)),
-
-      insertMany: (collection, records) =>
-        operation("insertMany", (at) =>
-          Effect.flatMap(Records.checkList(records, at), (listed) =>
-            insert(collection, listed, (i) => `records[${i}]`, at)
-          )
-        ),
-
-      search: (collection, vector, options = {}) =>
-        operation("search", (at) =>
-          Effect.flatMap(Records.checkSearch(options, at), (checked) => search(collection, vector, checked, at))
-        ),
-
-      get: (name, wanted) =>
-        operation("get", (at) =>
-          Effect.gen(function* () {
-            const ids = yield* Records.checkIds(wanted, at)
-            const collection = yield* Rows.getCollection(client, name, at)
-            const rows = yield* client.query(
-              `SELECT id, vector, metadata, text FROM db_hub_vectors
-                WHERE collection_id = ? AND id IN (SELECT value FROM json_each(?))`,
-              [collection.id, JSON.stringify(ids)]
-            )
-            const byId = new Map(rows.map((row) => [row.id, row]))
-            const found = []
-            for (const id of ids) {
-              const row = byId.get(id)
-              if (row === undefined) continue
-              const vector = (yield* Rows.readVector(row, collection, at)).slice()
-              const metadata = yield* Rows.readMetadata(row, collection, at)
-              found.push({ id, vector, metadata, text: row.text as string | null })
-            }
-            return found
-          })
-        ),
-
-      delete: (collection, wanted) =>
-        operation("delete", (at) =>
-          Effect.flatMap(Records.checkIds(wanted, at), (ids) =>
-            remove(collection, { sql: "id IN (SELECT value FROM json_each(?))", params: [JSON.stringify(ids)] }, at)
-          )
-        ),
-
-      deleteWhere: (collection, filter) =>
-        operation("deleteWhere", (at) =>
-          Effect.flatMap(Filter.parse(filter, at), (parsed) => remove(collection, SqliteFilter.compile(parsed), at))
-        ),
-
-      count: (name, filter = {}) =>
-        operation("count", (at) =>
-          Effect.gen(function* () {
-            const { params, sql } = SqliteFilter.compile(yield* Filter.parse(filter, at))
-            const collection = yield* Rows.getCollection(client, name, at)
-            const counting = client.query(
-              `SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND ${sql}`,
-              [collection.id, ...params]
-            )
-            const [counted] = yield* Rows.explained(client, collection, at)(counting)
-            return counted?.n as number
-          })
-        ),
-
-      collections: operation("collections", () =>
-        Effect.map(
-          client.query(
-            `SELECT c.name, c.dimension, c.metric, c.model,
-              (SELECT count(*) FROM db_hub_vectors WHERE collection_id = c.id) AS count, c.id, g.*
-              FROM db_hub_collections AS c LEFT JOIN db_hub_vector_graphs AS g ON g.collection_id = c.id
-              ORDER BY c.name`
-          ),
-          (rows) =>
-            rows.map(({ count, dimension, id, metric, model, name, ...graph }): CollectionInfo => {
-              const row = graph.token === null ? undefined : (graph as unknown as Rows.GraphRow)
-              return {
-                name: name as string,
-                dimension: dimension as number,
-                metric: metric as Metric,
-                model: model as string | null,
-                count: count as number,
-                index: cache.describe({ id: id as number, dimension: dimension as number }, row)
-              }
-            })
-        )
-      ),
-
-      dropCollection: (name) =>
-        operation("dropCollection", (at) =>
-          Effect.gen(function* () {
-            const collection = yield* client.transaction(
-              Effect.gen(function* () {
-                const collection = yield* Rows.getCollection(client, name, at)
-                // One by one, since foreign keys may be switched off.
-                for (const table of ["vector_deletions", "vector_graphs", "vectors"]) {
-                  yield* client.execute(`DELETE FROM db_hub_${table} WHERE collection_id = ?`, [collection.id])
-                }
-                yield* client.execute("DELETE FROM db_hub_collections WHERE id = ?", [collection.id])
-                return collection
-              })
-            )
-            yield* cache.dropped(collection)
-          })
-        )
+      memoryBytes: cache.bytes
     }
   })
-
-const isMissingTable = (error: DbError): boolean =>
-  error._tag === "DbQuery" && /no such table: (\w+\.)?db_hub_(collections|vector)/.test(error.message)
 
 const changedWithin = (at: ErrorContext): DbConflict =>
   new DbConflict({
@@ -580,15 +489,4 @@ const changedWithin = (at: ErrorContext): DbConflict =>
     reason: "serialization",
     retryable: true,
     message: "The collection was changed during the search by another fiber of the same transaction: search again"
-  })
-
-const otherSettings = (found: Rows.Collection, at: ErrorContext): DbConflict =>
-  new DbConflict({
-    ...at,
-    reason: "unique",
-    constraint: "db_hub_collections.name",
-    message:
-      `The collection exists with dimension ${found.dimension}, metric ${found.metric} and ` +
-      `${found.model === null ? "no model" : `model "${found.model}"`}, not with what was asked for: ` +
-      "use another name, or drop it first"
   })
