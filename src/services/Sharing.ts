@@ -48,8 +48,11 @@ export interface Sharing {
   readonly slots: number
   /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */
   readonly tryLock: (slot: number) => Effect.Effect<boolean, DbError, Scope.Scope>
-  /** What the last primary published about itself; undefined if none has, or if the files belong to another database. */
+  /**
+   * What the last primary published about itself; undefined if none has, or if the files belong to another database;
+   * `DbCorrupt` if it cannot be read.
+   */
   readonly read: Effect.Effect<PrimaryRecord | undefined, DbError>
-  /** Publishes a record unless one of a later epoch is there. */
+  /** Publishes a record unless one of a later epoch is there; what cannot be read is written anew. */
   readonly publish: (record: PrimaryRecord) => Effect.Effect<void, DbError>
 }

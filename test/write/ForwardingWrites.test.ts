@@ -34,6 +34,9 @@ import {
 
 const Append = operation("Test.append", { payload: { n: Schema.Int } })
 
+/** Notes the length of its text, and answers with one of another length. */
+const Text = operation("Test.text", { payload: { text: Schema.String, answer: Schema.Int }, success: Schema.String })
+
 /** A channel on a handle of its own, as another process would have it; `first` runs in its writes before all else. */
 const open = (
   path: string,
@@ -53,10 +56,17 @@ const open = (
           ids: [String(n)]
         })
       )
+    const handleText = () =>
+      channel.handle(Text, ({ answer, text }) =>
+        Effect.as(backend.execute("INSERT INTO list (n) VALUES (?)", [text.length]), {
+          result: "x".repeat(answer),
+          ids: []
+        })
+      )
     const numbers = Effect.map(backend.query("SELECT n FROM list ORDER BY at"), (rows) =>
       rows.map(({ n }) => Number(n))
     )
-    return { backend, channel, handleAppend, numbers }
+    return { backend, channel, handleAppend, handleText, numbers }
   })
 
 /** Where this process makes temporary files, until the scope closes. */
@@ -128,6 +138,9 @@ const publishSilent = (backend: BackendShape) =>
       protocol: Wire.protocol
     })
   })
+
+/** Characters that fit into no message. */
+const large = 33 * 1024 * 1024
 
 describe("ForwardingWrites", () => {
   it.scopedLive("a write whose first answer was lost is unknown, whatever refuses it when it is sent again", () =>
@@ -489,6 +502,132 @@ describe("ForwardingWrites", () => {
         yield* Effect.forEach([1, 2, 3], (n) => append({ n }), { concurrency: "unbounded" })
         assert.sameMembers(yield* numbers, [1, 2, 3])
       }
+    })
+  )
+
+  it.scopedLive(
+    "a write or a result that is too large for a message is refused with its size, and disturbs no other",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        const gate = yield* Deferred.make<void>()
+        const begun = yield* Deferred.make<void>()
+        const primary = yield* openPrimary(path, () =>
+          Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))
+        )
+        primary.handleAppend()
+        primary.handleText()
+        const { handleAppend, handleText, numbers } = yield* open(path, { strategy: "forward-always" })
+        const other = yield* Effect.fork(handleAppend()({ n: 1 }))
+        yield* Deferred.await(begun)
+        const write = handleText()
+        const payload = yield* failureOf(write({ text: "x".repeat(large), answer: 0 }))
+        assert.deepInclude(payload, { _tag: "InvalidInput", field: "payload", applied: "no", operation: "Test.text" })
+        assert.match(payload.message, /has 346\d{5} characters.*at most 334\d{5} characters/)
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(other)
+        const result = yield* failureOf(write({ text: "", answer: large }))
+        assert.deepInclude(result, { _tag: "InvalidInput", field: "result", applied: "no" })
+        assert.deepStrictEqual(yield* numbers, [1])
+        const fits = large - 2 * 1024 * 1024
+        assert.lengthOf(yield* write({ text: "x".repeat(fits), answer: fits }), fits)
+      })
+  )
+
+  it.scopedLive("where the lock can be had in time, a write that is too large for a message is done here", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const primary = yield* openPrimary(path)
+      primary.handleText()
+      const { backend, handleText, numbers } = yield* open(path, { localWait: "1 millis" })
+      const write = handleText()
+      yield* backend.execute("CREATE TABLE t (id INTEGER)")
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* otherProcess(path, "hold", 20_000)
+          const refused = yield* failureOf(withWriteTimeout("1 second")(write({ text: "x".repeat(large), answer: 0 })))
+          assert.deepInclude(refused, { _tag: "InvalidInput", field: "payload", applied: "no" })
+        })
+      )
+      yield* otherProcess(path, "hold", 500)
+      yield* write({ text: "x".repeat(large), answer: 0 })
+      yield* otherProcess(path, "hold", 500)
+      yield* write({ text: "", answer: large })
+      assert.deepStrictEqual(yield* numbers, [large, 0])
+    })
+  )
+
+  it.scopedLive(
+    "a record of the primary that was damaged is written anew, by the next primary or the one there is",
+    () =>
+      Effect.gen(function* () {
+        const damages: ReadonlyArray<(file: string) => void> = [
+          (file) => NodeFs.writeFileSync(file, "no record ".repeat(1_000)),
+          (file) => NodeFs.truncateSync(file, 5_000),
+          (file) => NodeFs.rmSync(file),
+          (file) => {
+            const db = new Database(file)
+            db.exec("UPDATE record SET epoch = 1000, record = 'no record'")
+            db.close()
+          }
+        ]
+        for (const damage of damages) {
+          const path = yield* temporaryFile
+          yield* Effect.scoped(openPrimary(path))
+          damage(`${path}-primary`)
+          const primary = yield* openPrimary(path)
+          primary.handleAppend()
+          const { backend, handleAppend, numbers } = yield* open(path, { strategy: "forward-always" })
+          yield* handleAppend()({ n: 1 })
+          const { epoch } = yield* ForwardingWrites.probePrimary(backend)
+          damage(`${path}-primary`)
+          const late = yield* open(path, { strategy: "forward-always" })
+          yield* late.handleAppend()({ n: 2 })
+          assert.strictEqual((yield* ForwardingWrites.probePrimary(backend)).epoch, epoch)
+          assert.deepStrictEqual(yield* numbers, [1, 2])
+        }
+      })
+  )
+
+  it.scopedLive("what stands in the place of the record is told with what to do, and writes are done here", () =>
+    Effect.gen(function* () {
+      const told = /^A file beside the database \(hub\.db-primary\) cannot be opened .*owner and mode/
+      const path = yield* temporaryFile
+      NodeFs.mkdirSync(`${path}-primary`)
+      const said: Array<string> = []
+      const logger = Logger.make(({ logLevel, message }) => void said.push(`${logLevel.label} ${String(message)}`))
+      const logged = Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      const forwards = yield* logged(open(path, { strategy: "forward-always" }))
+      const error = yield* failureOf(forwards.handleAppend()({ n: 1 }))
+      assert.deepStrictEqual([error._tag, error.applied], ["DbConnection", "no"])
+      assert.match(error.message, told)
+      const here = yield* open(path, { localWait: "1 millis" })
+      yield* here.backend.execute("CREATE TABLE t (id INTEGER)")
+      yield* otherProcess(path, "hold", 500)
+      yield* here.handleAppend()({ n: 2 })
+      assert.deepStrictEqual(yield* here.numbers, [2])
+      assert.lengthOf(said, 1)
+      assert.match(said[0]!.replace("WARN No primary of primary: ", ""), told)
+    })
+  )
+
+  it.scopedLive("a record that another user has made for himself alone is told with what to do", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const { sharing } = yield* Sqlite.make({ path })
+      NodeFs.writeFileSync(`${path}-primary`, "", { mode: 0 })
+      NodeFs.chmodSync(NodePath.dirname(path), 0o755)
+      // The superuser may open everything.
+      const mayAll = process.geteuid?.() === 0
+      if (mayAll) process.seteuid?.(65_534)
+      const error = yield* Effect.ensuring(
+        failureOf(sharing!.read),
+        Effect.sync(() => {
+          if (mayAll) process.seteuid?.(0)
+        })
+      )
+      assert.strictEqual(error._tag, "DbConnection")
+      assert.match(error.message, /\(hub\.db-primary\) cannot be opened .*owner and mode/)
     })
   )
 

@@ -95,6 +95,12 @@ const unsure = (error: DbError): DbError => {
   return new Same({ ...error, message: error.message, applied: "unknown" })
 }
 
+/** What is done here or nowhere: the primary lacks the operation, its message is too large, or nobody can be found. */
+const onlyHere = (error: DbError): boolean =>
+  error._tag === "UnknownOperation" ||
+  error.code === "HUB_MESSAGE_TOO_LARGE" ||
+  (error.operation === "primary.lock" && error._tag !== "DbBusy")
+
 /** Spread out, so that processes do not march in step. */
 const jittered = (millis: number): Duration.Duration => Duration.millis(millis * (0.75 + Math.random() / 2))
 
@@ -113,6 +119,8 @@ const make = (
     let steppedDown = false
     /** Until when writes go to the primary without being tried here. */
     let contendedUntil = 0
+
+    const lastRecord = PrimaryConnection.lastRecord(sharing)
 
     const epochInDatabase = Effect.map(backend.query("SELECT epoch FROM db_hub_primary WHERE id = 1"), ([row]) =>
       Number(row?.["epoch"] ?? 0)
@@ -135,14 +143,19 @@ const make = (
         }
         if (epoch !== own.epoch) return Effect.fail(PrimaryConnection.unreachable(name, operation, "HUB_OTHER_EPOCH"))
         return Effect.flatMap(serve(payload, key), (write) =>
-          own.coordinator.submit({ source, operation, deadline, write })
+          own.coordinator.submit({
+            source,
+            operation,
+            deadline,
+            write: Effect.tap(write, (result) => Wire.resultFits(operation, result))
+          })
         )
       }
 
     /** Becomes the primary in the scope if the lock can be had, and returns when it no longer is. */
     const campaign = (hanging: number | undefined): Effect.Effect<boolean, DbError, Scope.Scope> =>
       Effect.gen(function* () {
-        const before = yield* sharing.read
+        const before = yield* lastRecord
         // Another may have taken its place meanwhile, and that one does not hang.
         const primaryHangs = hanging !== undefined && before?.epoch === hanging
         const first = before?.slot ?? 0
@@ -157,7 +170,7 @@ const make = (
         }
         if (slot === undefined) return false
         // Somebody may have been elected between the look and the lock.
-        const after = yield* sharing.read
+        const after = yield* lastRecord
         if (after?.epoch !== before?.epoch) return false
         const last = yield* epochInDatabase
         // A file that was restored over this one begins anew, and its record goes on.
@@ -199,7 +212,8 @@ const make = (
           },
           settings.transport
         )
-        yield* sharing.publish({ instance, epoch, slot, socket, secret, protocol: Wire.protocol })
+        const record = { instance, epoch, slot, socket, secret, protocol: Wire.protocol }
+        yield* sharing.publish(record)
         if (before !== undefined && !primaryHangs) yield* Endpoint.remove(before.socket)
         yield* Effect.acquireRelease(
           Effect.sync(() => {
@@ -213,11 +227,16 @@ const make = (
         )
         // What was sent to the one before is sent again, to this process.
         yield* connection.leave()
+        const stayKnown = Effect.flatMap(lastRecord, (found) =>
+          found === undefined ? sharing.publish(record) : Effect.void
+        )
         yield* Effect.forkScoped(
           Effect.forever(
             Effect.zipRight(
               Effect.sleep(heartbeatMillis),
-              Effect.catchAll(fence, (error) => (error._tag === "PrimaryUnreachable" ? lose : Effect.void))
+              Effect.catchAll(Effect.zipRight(fence, stayKnown), (error) =>
+                error._tag === "PrimaryUnreachable" ? lose : Effect.void
+              )
             )
           )
         )
@@ -240,7 +259,7 @@ const make = (
     }): Effect.Effect<number | undefined, DbError> =>
       Effect.gen(function* () {
         yield* Effect.race(connection.lost, Effect.sleep(jittered(pollMillis)))
-        const record = yield* sharing.read
+        const record = yield* lastRecord
         const now = performance.now()
         if (record === undefined) return undefined
         if (record.epoch !== since.epoch) {
@@ -342,14 +361,16 @@ const make = (
       })
 
     /** One attempt through the primary, which may be this process. */
-    const through = <A>(write: Write<A>): Effect.Effect<A, DbError> =>
+    const through = <A>(write: Write<A>, onSent: () => void): Effect.Effect<A, DbError> =>
       Effect.suspend(() => {
         const { deadline, encode, key, operation } = write
         if (primary !== undefined) {
+          onSent()
           return primary.coordinator.submit({ source: instance, operation, deadline, write: write.statements })
         }
-        return Effect.flatMap(connection.client, (client) =>
-          client
+        return Effect.flatMap(connection.client, (client) => {
+          onSent()
+          return client
             .forward({
               operation,
               payload: encode(),
@@ -370,13 +391,14 @@ const make = (
                 })
               )
             )
-        )
+        })
       })
 
     /** Through the primary, or here when there is none, until one of them has done it or its time is over. */
     const settle = <A>(write: Write<A>): Effect.Effect<A, DbError> =>
       Effect.gen(function* () {
         let sent = false
+        let asked = false
         /** "Not done" is true of the last attempt alone, once one was sent whose answer is missing. */
         const giveUp = (error: DbError) => {
           if (!sent || error.applied !== "no") return Effect.fail(error)
@@ -386,16 +408,23 @@ const make = (
         for (;;) {
           const left = write.deadline - uptime()
           if (left <= 0) return yield* giveUp(timedOut(write.operation, "no"))
-          const attempt = yield* through(write).pipe(
-            Effect.timeoutFail({ duration: left + answerGrace, onTimeout: () => timedOut(write.operation, "unknown") }),
+          asked = false
+          const attempt = yield* through(write, () => {
+            asked = true
+          }).pipe(
+            Effect.timeoutFail({
+              duration: left + answerGrace,
+              onTimeout: () => timedOut(write.operation, asked ? "unknown" : "no")
+            }),
             Effect.either
           )
           if (attempt._tag === "Right") return attempt.right
           const error = attempt.left
           if (error._tag === "PrimaryUnreachable") {
             if (error.applied === "unknown" && error.operation === write.operation) sent = true
-          } else if (error._tag === "UnknownOperation" && settings.strategy === "local-first") {
-            return yield* Effect.catchAll(here(write, Number.POSITIVE_INFINITY), giveUp)
+          } else if (settings.strategy === "local-first" && onlyHere(error)) {
+            const local = here(write, Number.POSITIVE_INFINITY)
+            return yield* Effect.catchAll(local, (last) => giveUp(last._tag === "DbBusy" ? error : last))
           } else if (error._tag !== "WriteOverloaded" && error._tag !== "DbBusy") return yield* giveUp(error)
           if (settings.strategy === "local-first" && error._tag === "PrimaryUnreachable" && primary === undefined) {
             const local = yield* Effect.either(here(write, settings.localWait))

@@ -48,6 +48,15 @@ export const unreachable = (backend: string, operation: string, code: string): P
   })
 
 /**
+ * What the last primary published; undefined also where it cannot be read: the next one writes it anew.
+ *
+ * @since 0.1.0
+ * @category reading
+ */
+export const lastRecord = (sharing: Pick<Sharing, "read">): Effect.Effect<PrimaryRecord | undefined, DbError> =>
+  Effect.catchTag(sharing.read, "DbCorrupt", () => Effect.succeed(undefined))
+
+/**
  * Connections of one instance, which is never connected with itself.
  *
  * @since 0.1.0
@@ -64,7 +73,7 @@ export const make = (
     const lost = yield* Effect.makeLatch(false)
     const none = unreachable(backend, "primary.connect", "HUB_NO_PRIMARY")
 
-    const found: Effect.Effect<PrimaryRecord, DbError> = Effect.flatMap(sharing.read, (record) =>
+    const found: Effect.Effect<PrimaryRecord, DbError> = Effect.flatMap(lastRecord(sharing), (record) =>
       record === undefined || record.protocol !== Wire.protocol || record.instance === instance
         ? Effect.fail(none)
         : Effect.succeed(record)

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { constants } from "node:buffer"
 import * as NodeCrypto from "node:crypto"
 import { Socket } from "@effect/platform/Socket"
 import { SocketServer } from "@effect/platform/SocketServer"
@@ -19,7 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { DbError, DbQuery, PrimaryUnreachable } from "../../errors/index.js"
+import { DbError, DbQuery, InvalidInput, PrimaryUnreachable } from "../../errors/index.js"
 import type { PrimaryRecord } from "../../services/Sharing.js"
 import { nextTurn } from "../EventLoop.js"
 import * as Endpoint from "./WriteEndpoint.js"
@@ -32,8 +33,48 @@ import * as Endpoint from "./WriteEndpoint.js"
  */
 export const protocol = 2
 
-/** Bytes of one frame, at most: a write carries a document, not a disk. */
+/** Characters of one frame, at most: a write carries a document, not a disk. */
 const maxFrame = 32 * 1024 * 1024
+
+/** What of it may be a payload or a result; the rest is for what travels beside them. */
+const maxMessage = maxFrame - 64 * 1024
+
+/** Of what is larger, before anything was done. */
+const tooLarge = (operation: string, field: "payload" | "result", size: number) => {
+  const allowed = `at most ${maxMessage} characters as JSON`
+  return new InvalidInput({
+    operation,
+    code: "HUB_MESSAGE_TOO_LARGE",
+    field,
+    allowed,
+    message: `The ${field} of this write is too large to travel between processes, and nothing was done: it has ${size} characters as JSON; allowed: ${allowed}`
+  })
+}
+
+const sizeOf = (value: unknown): number => {
+  try {
+    return JSON.stringify(value).length
+  } catch (cause) {
+    if (cause instanceof RangeError) return constants.MAX_STRING_LENGTH
+    throw cause
+  }
+}
+
+/** Escaped, a character of text has six at most. */
+const longestEscape = 6
+
+/**
+ * Fails with `InvalidInput` (`HUB_MESSAGE_TOO_LARGE`) if a result is too large to be sent back: to be asked while the
+ * write can still be undone.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const resultFits = (operation: string, result: string): Effect.Effect<void, InvalidInput> => {
+  if (result.length * longestEscape <= maxMessage) return Effect.void
+  const size = sizeOf(result)
+  return size <= maxMessage ? Effect.void : Effect.fail(tooLarge(operation, "result", size))
+}
 
 /** Shows that the sender may read the database: the secret stands in a file that only its owner can read. */
 class Authorized extends RpcMiddleware.Tag<Authorized>()("effect-db-hub/Authorized", { failure: DbError }) {}
@@ -253,7 +294,10 @@ export const serve = (
  */
 export interface PrimaryClient {
   readonly record: PrimaryRecord
-  /** `PrimaryUnreachable` with `applied: "unknown"` if the connection broke. */
+  /**
+   * `PrimaryUnreachable` with `applied: "unknown"` if the connection broke, `InvalidInput` (`HUB_MESSAGE_TOO_LARGE`) if
+   * the payload is too large to be sent.
+   */
   readonly forward: (write: ForwardedWrite) => Effect.Effect<string, DbError>
   readonly status: Effect.Effect<PrimaryStatus, DbError>
   readonly stepDown: Effect.Effect<void, DbError>
@@ -310,7 +354,12 @@ export const connect = (record: PrimaryRecord): Effect.Effect<PrimaryClient, DbE
       answered(operation, RpcClient.withHeaders(request, { authorization: record.secret }))
     return {
       record,
-      forward: (write: ForwardedWrite) => call(write.operation, client.Forward(write)),
+      forward: (write: ForwardedWrite) =>
+        Effect.suspend(() => {
+          const size = sizeOf(write.payload)
+          if (size > maxMessage) return Effect.fail(tooLarge(write.operation, "payload", size))
+          return call(write.operation, client.Forward(write))
+        }),
       status: call("primary.status", client.Status()),
       stepDown: call("primary.stepDown", client.StepDown())
     }
