@@ -6,7 +6,6 @@
  * @since 0.1.0
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
-import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection as SqlConnection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -29,13 +28,14 @@ import {
   invalidInput,
   isDbError
 } from "../../errors/index.js"
-import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
+import type { BackendShape, ExecuteResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../SqlTemplates.js"
-import { type Connection, cancel, type Job, start, undoBudget } from "./PostgresConnection.js"
+import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
+import * as Session from "./PostgresSession.js"
 import * as Text from "./PostgresText.js"
 import * as Values from "./PostgresValues.js"
 
@@ -43,22 +43,10 @@ import * as Values from "./PostgresValues.js"
  * @since 0.1.0
  * @category models
  */
-export interface PostgresClient {
+export interface PostgresClient
+  extends Pick<BackendShape, "sql" | "query" | "execute" | "enqueue" | "stream" | "transaction" | "readOnly"> {
   readonly options: ResolvedPostgresOptions
-  readonly sql: SqlClient.SqlClient
-  readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
-  readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
-  readonly enqueue: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<void, DbError>
-  readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
-  readonly transaction: <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    options?: TransactionOptions
-  ) => Effect.Effect<A, E | DbError, R>
   readonly inTransaction: Effect.Effect<boolean>
-  readonly readOnly: (
-    sql: string,
-    options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
-  ) => Effect.Effect<ReadOnlyResult, DbError>
   readonly pool: Pool.Pool
   /** All whose connections count: its own, and those of agents. */
   readonly pools: Set<Pool.Pool>
@@ -66,23 +54,12 @@ export interface PostgresClient {
   readonly connect: Effect.Effect<void, DbError>
 }
 
-/** A connection that fibres share, one statement after the other. */
-interface Session {
-  readonly connection: Connection
-  readonly queue: Array<() => void>
-  busy: boolean
-  /** What goes with the next statement: a BEGIN, and what nobody waits for the answer of. */
-  readonly pending: Array<Request>
-  /** The first statement has gone, and the BEGIN with it. */
-  begun: boolean
-}
-
 /** A transaction or a savepoint in progress; its `lane` keeps sibling savepoints apart. */
 interface Transaction {
   open: boolean
   /** Why the transaction as a whole is over before its end. */
   failure: DbError | undefined
-  readonly session: Session
+  readonly session: Session.Session
   readonly root: Transaction | undefined
   readonly depth: number
   readonly lane: Lane.Lane
@@ -134,69 +111,6 @@ export const make = (
       services.unsafeMap.get(Current.key) as Transaction | undefined
 
     // ------------------------------------------------------------ one statement
-
-    /** Sends a statement on a connection that is free; interruption cancels it on the server. */
-    const send = (connection: Connection, request: Request): Effect.Effect<Result, unknown> =>
-      Effect.async((resume) => {
-        const job: Job = start(connection, request, (error, result) =>
-          resume(result === undefined ? Effect.fail(error) : Effect.succeed(result))
-        )
-        return Effect.async<void>((done) => cancel(connection, job, () => done(Effect.void)))
-      })
-
-    /** Leaves the session to whoever asked for it next. */
-    const passOn = (session: Session) => {
-      const following = session.queue.shift()
-      if (following === undefined) session.busy = false
-      else following()
-    }
-
-    const turn = (session: Session, restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) =>
-      Effect.suspend(() => {
-        if (!session.busy) {
-          session.busy = true
-          return Effect.void
-        }
-        let granted = false
-        const waiting = Effect.async<void>((resume) => {
-          const grant = () => {
-            granted = true
-            resume(Effect.void)
-          }
-          session.queue.push(grant)
-          return Effect.sync(() => {
-            const index = session.queue.indexOf(grant)
-            if (index !== -1) session.queue.splice(index, 1)
-          })
-        })
-        return Effect.onExit(restore(waiting), (exit) =>
-          Effect.sync(() => {
-            // Interrupted after the turn had come.
-            if (Exit.isFailure(exit) && granted) passOn(session)
-          })
-        )
-      })
-
-    /** The statement, and what goes before it. */
-    const withPending = (session: Session, request: Request): Request => {
-      session.begun = true
-      return session.pending.length === 0 ? request : { ...request, before: session.pending.splice(0) }
-    }
-
-    /** Sends a statement on a session, after those that were asked for before. */
-    const inSession = (session: Session, request: Request): Effect.Effect<Result, unknown> =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(turn(session, restore), () =>
-          Effect.ensuring(
-            Effect.tapError(restore(send(session.connection, withPending(session, request))), (cause) =>
-              Effect.sync(() => {
-                if (endsConnection(cause)) session.connection.failure ??= cause
-              })
-            ),
-            Effect.sync(() => passOn(session))
-          )
-        )
-      )
 
     /** The connection, held until its statement has been answered or cancelled. */
     const autocommit = (operation: string, request: Request, applied: Applied): Effect.Effect<Result, DbError> =>
@@ -256,7 +170,7 @@ export const make = (
       return Effect.suspend(() => {
         if (!transaction.open) return Effect.fail(over(operation))
         if (root.failure !== undefined) return Effect.fail(root.failure)
-        return Effect.matchEffect(inSession(transaction.session, request), {
+        return Effect.matchEffect(Session.run(transaction.session, request), {
           onFailure: (cause) => {
             const error = toError(cause, operation, "no")
             if (connection.failure !== undefined) root.failure = error
@@ -370,49 +284,6 @@ export const make = (
 
     // ------------------------------------------------------------ transactions
 
-    const acquired = (operation: string, budget: number): Effect.Effect<Session, DbError, Scope.Scope> =>
-      Effect.uninterruptibleMask((restore) => {
-        let granted: Connection | undefined
-        const connection = Effect.async<Connection, DbError>((resume) => {
-          const giveUp = pool.acquire(context(operation), budget, (error, connection) => {
-            granted = connection
-            resume(connection === undefined ? Effect.fail(toError(error, operation, "no")) : Effect.succeed(connection))
-          })
-          return Effect.sync(giveUp)
-        })
-        return restore(connection).pipe(
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              // Interrupted after it was handed over.
-              if (Exit.isFailure(exit) && granted !== undefined) pool.release(granted)
-            })
-          ),
-          Effect.tap((connection) =>
-            Effect.addFinalizer(() =>
-              Effect.async<void>((resume) => pool.release(connection, () => resume(Effect.void)))
-            )
-          ),
-          Effect.map((connection): Session => ({ connection, queue: [], busy: false, pending: [], begun: false }))
-        )
-      })
-
-    /** Undoes what is left; a connection on which that fails is closed, and the server undoes it. */
-    const undo = (session: Session, text: string): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const { connection } = session
-        session.pending.length = 0
-        if (connection.failure !== undefined || connection.getTransactionStatus() === "I") return Effect.void
-        let timer: NodeJS.Timeout | undefined
-        return Effect.suspend(() => {
-          timer = setTimeout(() => connection.destroy(), undoBudget)
-          return inSession(session, { text, simple: true })
-        }).pipe(
-          Effect.catchAll(() => Effect.sync(() => connection.destroy())),
-          Effect.ensuring(Effect.sync(() => clearTimeout(timer))),
-          Effect.asVoid
-        )
-      })
-
     /** Runs `effect` between the statements that begin, keep and undo one level. */
     const level = <A, E, R>(
       effect: Effect.Effect<A, E, R>,
@@ -448,9 +319,9 @@ export const make = (
     /** One of the hub's own statements that begin, keep or end a transaction. */
     const control = (text: string): Request => ({ text, prepare: options.preparedStatements })
 
-    const commit = (session: Session): Effect.Effect<void, DbError> =>
+    const commit = (session: Session.Session): Effect.Effect<void, DbError> =>
       Effect.flatMap(
-        Effect.mapError(inSession(session, control("COMMIT")), (cause) =>
+        Effect.mapError(Session.run(session, control("COMMIT")), (cause) =>
           toError(cause, "transaction.commit", "unknown")
         ),
         // Where a statement failed and its error was caught, the server answers COMMIT with ROLLBACK.
@@ -463,7 +334,7 @@ export const make = (
       isolation: TransactionOptions["isolation"]
     ): Effect.Effect<A, E | DbError, R> =>
       Effect.scoped(
-        Effect.flatMap(acquired("transaction.begin", budget), (session) => {
+        Effect.flatMap(Session.acquire(pool, context("transaction.begin"), budget), (session) => {
           const transaction: Transaction = {
             open: true,
             failure: undefined,
@@ -478,7 +349,7 @@ export const make = (
             }),
             // Where nothing was asked for, nothing has begun.
             keep: Effect.suspend(() => (session.begun || session.pending.length > 1 ? commit(session) : Effect.void)),
-            undo: undo(session, "ROLLBACK")
+            undo: Session.undo(session, "ROLLBACK")
           })
         })
       ) as Effect.Effect<A, E | DbError, R>
@@ -504,7 +375,7 @@ export const make = (
         level(effect, transaction, {
           begin: within(outer, "transaction.begin", control(`SAVEPOINT ${savepoint}`)),
           keep: within(outer, "transaction.commit", control(`RELEASE SAVEPOINT ${savepoint}`)),
-          undo: undo(session, `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`)
+          undo: Session.undo(session, `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`)
         })
       )
     }
@@ -557,10 +428,10 @@ export const make = (
     const ownCursor = (request: Request): Stream.Stream<Record<string, unknown>, DbError> =>
       Stream.unwrapScoped(
         Effect.gen(function* () {
-          const session = yield* acquired("stream", options.acquireTimeout)
+          const session = yield* Session.acquire(pool, context("stream"), options.acquireTimeout)
           const run = (request: Request) =>
-            Effect.mapError(inSession(session, request), (cause) => toError(cause, "stream", "no"))
-          yield* Effect.addFinalizer((exit) => undo(session, Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
+            Effect.mapError(Session.run(session, request), (cause) => toError(cause, "stream", "no"))
+          yield* Effect.addFinalizer((exit) => Session.undo(session, Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
           yield* run({ text: "BEGIN", simple: true })
           return cursor(run, () => Effect.void, request)
         })
@@ -643,11 +514,11 @@ export const make = (
           outer === undefined
             ? Effect.scoped(
                 Effect.gen(function* () {
-                  const session = yield* acquired("readOnly", options.acquireTimeout)
+                  const session = yield* Session.acquire(pool, context("readOnly"), options.acquireTimeout)
                   const run = (request: Request) =>
-                    Effect.mapError(inSession(session, request), (cause) => toError(cause, "readOnly", "no"))
+                    Effect.mapError(Session.run(session, request), (cause) => toError(cause, "readOnly", "no"))
                   // Locks of the session outlive the transaction, and the pool's next user.
-                  yield* Effect.addFinalizer(() => undo(session, "ROLLBACK; SELECT pg_advisory_unlock_all()"))
+                  yield* Effect.addFinalizer(() => Session.undo(session, "ROLLBACK; SELECT pg_advisory_unlock_all()"))
                   yield* run({ text: "BEGIN READ ONLY", simple: true })
                   return yield* readRows(run, prepared, maxRows)
                 })
@@ -673,7 +544,7 @@ export const make = (
       return outer.lane.hold(
         context("readOnly"),
         options.acquireTimeout,
-        Effect.ensuring(body, undo(outer.session, "ROLLBACK TO SAVEPOINT hub_read; RELEASE SAVEPOINT hub_read"))
+        Effect.ensuring(body, Session.undo(outer.session, "ROLLBACK TO SAVEPOINT hub_read; RELEASE SAVEPOINT hub_read"))
       )
     }
 
@@ -697,9 +568,9 @@ export const make = (
 
     const ambient = connectionOf(statement, (sql, params) => streamOf(sql, params, false))
 
-    const reservedOf = (session: Session): SqlConnection => {
+    const reservedOf = (session: Session.Session): SqlConnection => {
       const run = (operation: string, request: Request) =>
-        Effect.mapError(inSession(session, request), (cause) => toError(cause, operation, "unknown"))
+        Effect.mapError(Session.run(session, request), (cause) => toError(cause, operation, "unknown"))
       const attempt = (operation: string, sql: string, params: ReadonlyArray<unknown>, form: { portable: boolean }) =>
         Effect.try({
           try: () => prepare(operation, sql, params, form),
@@ -726,8 +597,8 @@ export const make = (
       if (options.pooler === "transaction") {
         return Effect.fail(Text.needsSessionError(context("reserve"), "A reserved connection"))
       }
-      return acquired("reserve", options.acquireTimeout).pipe(
-        Effect.tap((session) => Effect.addFinalizer(() => undo(session, "ROLLBACK"))),
+      return Session.acquire(pool, context("reserve"), options.acquireTimeout).pipe(
+        Effect.tap((session) => Effect.addFinalizer(() => Session.undo(session, "ROLLBACK"))),
         Effect.map(reservedOf)
       )
     })

@@ -7,8 +7,9 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DbError, type ErrorContext, fromPostgres } from "../../errors/index.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { Connection, cancel, start } from "./PostgresConnection.js"
+import { Connection } from "./PostgresConnection.js"
 import type { Request, Result } from "./PostgresPipeline.js"
+import * as Session from "./PostgresSession.js"
 
 /**
  * A connection that goes with the scope. What it runs then is cut off.
@@ -42,9 +43,4 @@ export const connect = (
  * @category running
  */
 export const run = (connection: Connection, context: ErrorContext, request: Request): Effect.Effect<Result, DbError> =>
-  Effect.async((resume) => {
-    const job = start(connection, request, (error, result) =>
-      resume(result === undefined ? Effect.fail(fromPostgres(error, context)) : Effect.succeed(result))
-    )
-    return Effect.async<void>((done) => cancel(connection, job, () => done(Effect.void)))
-  })
+  Effect.mapError(Session.send(connection, request), (cause) => fromPostgres(cause, context))

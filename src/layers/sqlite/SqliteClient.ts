@@ -5,7 +5,6 @@
  * @since 0.1.0
  */
 import type * as Reactivity from "@effect/experimental/Reactivity"
-import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Statement from "@effect/sql/Statement"
 import type { Database } from "better-sqlite3"
@@ -27,7 +26,14 @@ import {
   fromSqlite,
   invalidInput
 } from "../../errors/index.js"
-import type { ExecuteResult, ReadOnlyResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
+import type {
+  BackendShape,
+  ExecuteResult,
+  ReadOnlyResult,
+  Row,
+  SqlValue,
+  TransactionOptions
+} from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as Lane from "../Lane.js"
@@ -43,30 +49,19 @@ import * as Values from "./SqliteValues.js"
  * @since 0.1.0
  * @category models
  */
-export interface SqliteClient {
+export interface SqliteClient
+  extends Pick<BackendShape, "sql" | "query" | "execute" | "stream" | "transaction" | "readOnly"> {
   readonly options: ResolvedSqliteOptions
-  readonly sql: SqlClient.SqlClient
-  readonly query: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
   /**
-   * The same for a fiber that is in no transaction, and at once, so that the effect is mostly done already. For use where
+   * As `query`, for a fiber that is in no transaction, and at once, so that the effect is mostly done already. For use where
    * it is about to run.
    */
-  readonly queryOutside: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ReadonlyArray<Row>, DbError>
+  readonly queryOutside: BackendShape["query"]
   /** A number that changes when anybody commits, asked outside of a transaction; undefined where it cannot be told. */
   readonly version: () => number | undefined
-  readonly execute: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<ExecuteResult, DbError>
-  readonly stream: (sql: string, params?: ReadonlyArray<SqlValue>) => Stream.Stream<Row, DbError>
-  readonly transaction: <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    options?: TransactionOptions
-  ) => Effect.Effect<A, E | DbError, R>
   readonly inTransaction: Effect.Effect<boolean>
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
-  readonly readOnly: (
-    sql: string,
-    options?: { readonly params?: ReadonlyArray<SqlValue>; readonly maxRows?: number }
-  ) => Effect.Effect<ReadOnlyResult, DbError>
   /** The writing handle, for what only the driver can do. */
   readonly writer: Database
   /** The reading handle; the same as `writer` where there is only one. */
