@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as NodeCrypto from "node:crypto"
 import { Records } from "../vector/index.js"
 import type { Message } from "./ConversationStore.js"
 import type { Memory } from "./MemoryStore.js"
@@ -20,6 +21,14 @@ export const collections = {
   messages: "db_hub_messages",
   chunks: "db_hub_chunks"
 } as const
+
+/**
+ * Tells one text from another, in `contentHash`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const hashOf = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
 
 /**
  * A store takes longer texts than a text collection: of those, the beginning is found.

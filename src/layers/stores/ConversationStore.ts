@@ -1,14 +1,10 @@
-/**
- * @since 0.1.0
- */
-import * as Arr from "effect/Array"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
-import { Backend, Json, type Row, type SqlValue } from "../../services/Backend.js"
+import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   AddConversationUsage,
   AddMessage,
@@ -40,16 +36,14 @@ import {
   UpdateMessage
 } from "../../services/ConversationStore.js"
 import type { PageOptions } from "../../services/Model.js"
-import * as StoreTexts from "../../services/StoreTexts.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { compareCodePoints, type JsonObject, JsonPatch, type JsonValue, parseJsonObject } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { type JsonObject, JsonPatch, type JsonValue, parseJsonObject } from "../../vector/index.js"
+import * as ConversationTexts from "./ConversationTexts.js"
 import { given, json, type Optional } from "./Fields.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
-import * as StoreSearch from "./StoreSearch.js"
 import * as Table from "./Table.js"
 import * as Totals from "./Totals.js"
 
@@ -57,13 +51,6 @@ import * as Totals from "./Totals.js"
 const entryColumns = Table.columnsOf(Message).replace("conversation_id, ", "")
 
 const previewLength = 100
-
-/** Entries that are looked up in one statement. */
-const lookupSize = 100
-
-/** In place of the collection that the vector of an entry is in. */
-const waiting = ""
-const nothingToEmbed = "none"
 
 /** Entries that `allMessages` reads at once. */
 const streamPage = 500
@@ -177,52 +164,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
     const usage = (conversation: Conversation, uses: ReadonlyArray<Use>, { _tag }: { readonly _tag: string }) =>
       addUses(conversation, uses, { backend: backend.name, operation: _tag })
 
-    const { messages: texts } = StoreTexts.collections
-
-    /** Finds entries by their content, as it is now; those without any are left out. */
-    const putTexts = (
-      user: string,
-      found: ReadonlyArray<Pick<Message, "conversationId" | "seq" | "kind" | "role" | "content">>
-    ) => {
-      const records = found
-        .filter(({ content }) => content.trim() !== "")
-        .map((entry) => StoreTexts.ofMessage(user, entry))
-      return records.length === 0 ? Effect.void : backend.text.add(texts, records)
-    }
-
-    const idOf = ({ conversation_id: conversationId, seq }: Row): string =>
-      StoreTexts.messageId({ conversationId: String(conversationId), seq: Number(seq) })
-
-    /** Takes the vectors of entries away, which nobody else changes before the end of the transaction. */
-    const dropVectors = (found: ReadonlyArray<Row>) =>
-      Effect.forEach(
-        Object.entries(Arr.groupBy(found, ({ embedded_in: collection }) => String(collection))),
-        ([collection, rows]) =>
-          collection === waiting || collection === nothingToEmbed
-            ? Effect.void
-            : // Somebody dropped the collection: then they are gone.
-              Effect.catchTag(backend.vector.delete(collection, rows.map(idOf)), "NotFound", () => Effect.void),
-        { discard: true }
-      )
-
-    /** Entries are no longer found. */
-    const dropTexts = (conversationId: string, matching: string, params: ReadonlyArray<SqlValue>) =>
-      Effect.gen(function* () {
-        const found = yield* backend.query(
-          `SELECT conversation_id, seq, embedded_in FROM db_hub_messages
-            WHERE conversation_id = ? AND ${matching} ORDER BY seq${dialect.forUpdate}`,
-          [conversationId, ...params]
-        )
-        yield* dropVectors(found)
-        yield* backend.text.delete(texts, found.map(idOf))
-      })
-
-    const searchAll = StoreSearch.make(backend)
-
-    /** The rows of entries of a user, by their ids in what is searched. */
-    const pairs = (wanted: ReadonlyArray<unknown>) => wanted.map(() => "(conversation_id = ? AND seq = ?)").join(" OR ")
-
-    const ownConversations = "conversation_id IN (SELECT id FROM db_hub_conversations WHERE user_id = ?)"
+    const texts = ConversationTexts.make(backend, entries.all)
 
     /** Adds entries at the end of a conversation that is held. */
     const append = (
@@ -250,7 +192,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             })
           )
         }
-        yield* putTexts(
+        yield* texts.put(
           conversation.userId,
           placed.map((entry) => ({ ...entry, conversationId: conversation.id }))
         )
@@ -277,7 +219,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           ...params
         ])
         const messages = counted.filter(({ kind }) => kind === "message")
-        if (counted.length > 0) yield* dropTexts(conversation.id, condition, params)
+        if (counted.length > 0) yield* texts.drop(conversation.id, condition, params)
         const { rowsAffected } = yield* backend.execute(`DELETE ${matching}`, [conversation.id, ...params])
         if (rowsAffected === 0) return { result: 0, ids: [] }
         const kept =
@@ -429,7 +371,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const lock = `SELECT id FROM db_hub_conversations WHERE id = ? AND user_id = ?${dialect.forUpdate}`
           const [held] = yield* backend.query(lock, [id, user])
           yield* notFound("delete")(held)
-          yield* dropTexts(id, "seq > 0", [])
+          yield* texts.drop(id, "seq > 0", [])
           // One by one, since foreign keys may be switched off.
           yield* backend.enqueue("DELETE FROM db_hub_messages WHERE conversation_id = ?", [id])
           yield* backend.enqueue("DELETE FROM db_hub_conversation_facts WHERE conversation_id = ?", [id])
@@ -481,7 +423,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
             [id, conversation, seq]
           )
           for (let copied = yield* messagesAfter(id, 0, streamPage); copied.length > 0; ) {
-            yield* putTexts(user, copied)
+            yield* texts.put(user, copied)
             copied = yield* messagesAfter(id, copied[copied.length - 1]!.seq, streamPage)
           }
           return written
@@ -510,18 +452,18 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
           const entry = yield* findEntry(conversation, id, "updateMessage", dialect.forUpdate)
           const { content = entry.content } = fields
           const reworded = content !== entry.content
-          if (reworded) yield* dropTexts(conversation, "id = ?", [id])
+          if (reworded) yield* texts.drop(conversation, "id = ?", [id])
           const changes = given({
             ...fields,
             toolCalls: json(fields.toolCalls),
             toolResults: json(fields.toolResults),
             metadata: json(fields.metadata),
-            embeddedIn: reworded ? waiting : undefined
+            embeddedIn: reworded ? ConversationTexts.waiting : undefined
           })
           if (Object.keys(changes).length > 0) {
             yield* entries.update(changes, "conversation_id = ? AND id = ?", [conversation, id])
           }
-          if (reworded) yield* putTexts(user, [{ ...entry, content }])
+          if (reworded) yield* texts.put(user, [{ ...entry, content }])
           return { result: undefined, ids: [conversation] }
         })
       ),
@@ -535,53 +477,8 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         })
       ),
 
-      embedMessages: channel.handle(EmbedMessages, ({ embeddings, model, user }) =>
-        Effect.gen(function* () {
-          // Whoever locks the same entries locks them in the same order.
-          const ordered = Array.from(embeddings).sort(
-            (a, b) => compareCodePoints(a.conversation, b.conversation) || a.seq - b.seq
-          )
-          const ids = new Set<string>()
-          let result = 0
-          for (const piece of Arr.chunksOf(ordered, lookupSize)) {
-            const rows = yield* backend.query(
-              `SELECT conversation_id, seq, kind, role, content, embedded_in FROM db_hub_messages
-                WHERE (${pairs(piece)}) AND ${ownConversations} ORDER BY conversation_id, seq${dialect.forUpdate}`,
-              [...piece.flatMap(({ conversation, seq }) => [conversation, seq]), user]
-            )
-            const byId = new Map(rows.map((row) => [idOf(row), row]))
-            const settled = piece.flatMap(({ contentHash, conversation, seq, vector }) => {
-              const row = byId.get(StoreTexts.messageId({ conversationId: conversation, seq }))
-              if (row === undefined || StoreSearch.sha256(String(row["content"])) !== contentHash) return []
-              const into = vector === null ? nothingToEmbed : StoreSearch.vectorsOf(texts, model, vector.length)
-              return [{ row, conversation, seq, vector, into }]
-            })
-            yield* dropVectors(settled.map(({ row }) => row))
-            for (const [into, some] of Object.entries(Arr.groupBy(settled, ({ into }) => into))) {
-              const records = some.flatMap(({ conversation, row, seq, vector }) => {
-                const entry = { conversationId: conversation, seq, kind: row["kind"], role: row["role"] } as Message
-                return vector === null
-                  ? []
-                  : [{ id: idOf(row), vector, metadata: StoreTexts.messageMetadata(user, entry) }]
-              })
-              const [first] = records
-              if (first !== undefined) {
-                const dimension = first.vector.length
-                yield* backend.vector.createCollection(into, { dimension, metric: "cosine", model })
-                yield* backend.vector.insertMany(into, records)
-              }
-              for (const [conversation, those] of Object.entries(Arr.groupBy(some, (each) => each.conversation))) {
-                yield* backend.enqueue(
-                  `UPDATE db_hub_messages SET embedded_in = ? WHERE conversation_id = ? AND seq IN (${marks(those)})`,
-                  [into, conversation, ...those.map(({ seq }) => seq)]
-                )
-                ids.add(conversation)
-              }
-            }
-            result += settled.length
-          }
-          return { result, ids: Array.from(ids) }
-        })
+      embedMessages: channel.handle(EmbedMessages, (payload) =>
+        Effect.map(texts.embed(payload), ({ conversations, embedded }) => ({ result: embedded, ids: conversations }))
       ),
 
       compact: channel.handle(CompactConversation, ({ conversation, model, summary, through, user, ...rest }) =>
@@ -659,34 +556,12 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
-      searchMessages: (user, { conversation, roles, ...request }) =>
+      searchMessages: (user, request) =>
         Effect.gen(function* () {
+          const { conversation } = request
           if (conversation !== undefined) yield* owned(user, conversation, "searchMessages")
-          const answer = yield* searchAll(
-            texts,
-            ({ model, vector }) => StoreSearch.vectorsOf(texts, model, vector.length),
-            request,
-            {
-              $and: [
-                { user },
-                ...(conversation === undefined ? [] : [{ conversation }]),
-                ...(roles === undefined ? [] : [{ role: { $in: roles } }])
-              ]
-            },
-            { backend: backend.name, operation: "ConversationStore.searchMessages" }
-          )
-          const found = new Map<string, Message>()
-          for (const piece of Arr.chunksOf(answer.results, lookupSize)) {
-            const rows = yield* entries.all(`WHERE (${pairs(piece)}) AND ${ownConversations}`, [
-              ...piece.flatMap(({ metadata }) => [String(metadata["conversation"]), Number(metadata["seq"])]),
-              user
-            ])
-            for (const message of rows) found.set(StoreTexts.messageId(message), message)
-          }
-          return StoreSearch.withFound(answer, ({ id }) => {
-            const message = found.get(id)
-            return message && { message }
-          })
+          const at = { backend: backend.name, operation: "ConversationStore.searchMessages" }
+          return yield* texts.search(user, request, at)
         }),
       getMessage: (user, conversation, id) =>
         Effect.zipRight(owned(user, conversation, "getMessage"), findEntry(conversation, id, "getMessage")),

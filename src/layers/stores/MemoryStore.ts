@@ -4,14 +4,7 @@
 import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import {
-  DbConflict,
-  type DbError,
-  type ErrorContext,
-  type InvalidInput,
-  invalidInput,
-  NotFound
-} from "../../errors/index.js"
+import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   DeleteMemory,
@@ -47,6 +40,7 @@ import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as StoreSearch from "./StoreSearch.js"
+import * as StoreVectors from "./StoreVectors.js"
 import * as Table from "./Table.js"
 
 const day = 86_400_000
@@ -86,7 +80,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     const dropVector = ({ dimension, embeddingModel, id }: Stored) =>
       embeddingModel === null || dimension === null
         ? Effect.void
-        : ifCollection(vector.delete(collectionOf(embeddingModel, dimension), [id]), 0)
+        : StoreVectors.drop(vector, collectionOf(embeddingModel, dimension), [id])
 
     /** What must be known of memories to delete them, be they readable or not. */
     const storedOf = (where: string, params: ReadonlyArray<SqlValue>): Effect.Effect<ReadonlyArray<Stored>, DbError> =>
@@ -101,11 +95,9 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       )
 
     const putVector = (memory: Filtered, { model, vector: components }: Embedding) =>
-      Effect.gen(function* () {
-        const collection = collectionOf(model, components.length)
-        yield* vector.createCollection(collection, { dimension: components.length, metric: "cosine", model })
-        yield* vector.insert(collection, { id: memory.id, vector: components, metadata: filteredBy(memory) })
-      })
+      StoreVectors.put(vector, collectionOf(model, components.length), model, [
+        { id: memory.id, vector: components, metadata: filteredBy(memory) }
+      ])
 
     /** Takes the stored vector along when what it is filtered by changes. */
     const moveVector = (memory: Memory, changed: Filtered) =>
@@ -113,7 +105,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
         if (NodeUtil.isDeepStrictEqual(filteredBy(memory), filteredBy(changed))) return
         const { dimension, embeddingModel, id } = memory
         if (embeddingModel === null || dimension === null) return
-        const [stored] = yield* ifCollection(vector.get(collectionOf(embeddingModel, dimension), [id]), [])
+        const [stored] = yield* StoreVectors.ifThere(vector.get(collectionOf(embeddingModel, dimension), [id]), [])
         if (stored === undefined) return
         yield* putVector(changed, { model: embeddingModel, vector: Array.from(stored.vector) })
       })
@@ -148,7 +140,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
 
     const search = (user: string, { model, vector: components }: Embedding, k: number, options: SimilarMemoryOptions) =>
       Effect.flatMap(Fresh.now, (now) =>
-        ifCollection(
+        StoreVectors.ifThere(
           vector.search(collectionOf(model, components.length), components, {
             k,
             filter: filterOf(user, options, now),
@@ -327,7 +319,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           for (const { contentHash, id, vector } of embeddings) {
             const memory = found.get(id)
             if (memory === undefined || memory.supersededBy !== null || hasExpired(memory, now)) continue
-            if (StoreSearch.sha256(memory.content) !== contentHash) continue
+            if (StoreTexts.hashOf(memory.content) !== contentHash) continue
             yield* dropVector(memory)
             yield* putVector(memory, { model, vector })
             yield* memories.set(id, { embeddingModel: model, dimension: vector.length })
@@ -481,20 +473,12 @@ const filterOf = (
   ]
 })
 
-const hashOf = (content: string): string => StoreSearch.sha256(content.normalize("NFC").trim().replaceAll(/\s+/g, " "))
+const hashOf = (content: string): string => StoreTexts.hashOf(content.normalize("NFC").trim().replaceAll(/\s+/g, " "))
 
 const collectionOf = (model: string, dimension: number): string =>
-  StoreSearch.vectorsOf(StoreTexts.collections.memories, model, dimension)
+  StoreVectors.collectionOf(StoreTexts.collections.memories, model, dimension)
 
 const hasExpired = ({ expiresAt }: Memory, now: Date): boolean => expiresAt !== null && expiresAt <= now
-
-/** Nothing was ever stored by that model, or somebody dropped the collection. */
-const ifCollection = <A>(effect: Effect.Effect<A, DbError>, otherwise: A): Effect.Effect<A, DbError> =>
-  Effect.catchIf(
-    effect,
-    (error) => error instanceof NotFound && error.entity === "collection",
-    () => Effect.succeed(otherwise)
-  )
 
 const withoutUndefined = <A extends object>(fields: A): { [K in keyof A]: Exclude<A[K], undefined> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {

@@ -15,7 +15,7 @@ import * as StoreTexts from "../../services/StoreTexts.js"
 import type { WorkspaceStore } from "../../services/WorkspaceStore.js"
 import * as EmbeddingPass from "../search/EmbeddingPass.js"
 import * as Fresh from "./Fresh.js"
-import * as StoreSearch from "./StoreSearch.js"
+import * as StoreVectors from "./StoreVectors.js"
 
 /** Few at once, so that no write of somebody else waits long for theirs. */
 const batchSize = 64
@@ -116,7 +116,7 @@ export const messages =
     text: "t.content",
     key: ["t.conversation_id", "t.seq"],
     embeddedBy: "t.embedded_in",
-    done: ["none", StoreSearch.vectorsOf(StoreTexts.collections.messages, model, dimension)],
+    done: ["none", StoreVectors.collectionOf(StoreTexts.collections.messages, model, dimension)],
     where: "1 = 1",
     params: [],
     keepsBlank: true,
@@ -254,7 +254,7 @@ export const make = (
         left--
         const found = rows.map((row): Waiting => {
           const text = String(row["text"])
-          const contentHash = StoreSearch.sha256(text)
+          const contentHash = StoreTexts.hashOf(text)
           const place = kind.key.map((column) => String(row[column.slice("t.".length)])).join(" ")
           return {
             key: `${contentHash} ${kind.table} ${place}`,

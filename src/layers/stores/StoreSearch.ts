@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as NodeCrypto from "node:crypto"
 import * as Effect from "effect/Effect"
 import type { DbError, ErrorContext } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
@@ -13,21 +12,6 @@ import * as HybridSearch from "../search/HybridSearch.js"
 
 /** How well a result fits, without what it is. */
 const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks => ranks
-
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
-
-/**
- * The vector collection of what is in a text collection: vectors of one model and dimension lie together.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const vectorsOf = (texts: string, model: string, dimension: number): string =>
-  `${texts}_${dimension}_${sha256(model).slice(0, 32)}`
 
 /**
  * Searches a text collection, and the vector collection of the model of the request's embedding, under a filter.

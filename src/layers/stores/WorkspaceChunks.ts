@@ -13,6 +13,7 @@ import type { VectorRecord } from "../../services/VectorStore.js"
 import { Chunk, type DocumentInfo, embeddingCollection, type NewChunk } from "../../services/WorkspaceStore.js"
 import { marks } from "../Marks.js"
 import * as Fresh from "./Fresh.js"
+import * as StoreVectors from "./StoreVectors.js"
 import * as Table from "./Table.js"
 
 /**
@@ -55,15 +56,13 @@ export const make = (backend: BackendShape) => {
   const insertEmbeddings = (embedded: ReadonlyArray<Embedded>): Effect.Effect<void, DbError> =>
     Effect.forEach(
       Object.entries(Arr.groupBy(embedded, collectionOf)),
-      ([collection, some]) => {
-        const insert = backend.vector.insertMany(
+      ([collection, some]) =>
+        StoreVectors.put(
+          backend.vector,
           collection,
+          some[0].model,
           some.map(({ record }) => record)
-        )
-        const [{ model, record }] = some
-        const create = backend.vector.createCollection(collection, { dimension: record.vector.length, model })
-        return Effect.catchTag(insert, "NotFound", () => Effect.zipRight(create, insert))
-      },
+        ),
       { discard: true }
     )
 
@@ -76,14 +75,10 @@ export const make = (backend: BackendShape) => {
     return Effect.forEach(
       Object.entries(Arr.groupBy(embedded, ({ collection }) => collection)),
       ([collection, some]) =>
-        // Somebody dropped the collection: then they are gone.
-        Effect.catchTag(
-          backend.vector.delete(
-            collection,
-            some.map(({ id }) => id)
-          ),
-          "NotFound",
-          () => Effect.void
+        StoreVectors.drop(
+          backend.vector,
+          collection,
+          some.map(({ id }) => id)
         ),
       { discard: true }
     )

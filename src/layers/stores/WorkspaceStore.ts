@@ -1,7 +1,6 @@
 /**
  * @since 0.1.0
  */
-import * as NodeCrypto from "node:crypto"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -59,8 +58,6 @@ interface Next {
   readonly chunks?: ReadonlyArray<Workspace.NewChunk>
   readonly expectedVersion?: number
 }
-
-const sha256 = (text: string): string => NodeCrypto.createHash("sha256").update(text).digest("hex")
 
 const infoOf = ({ content: _, ...info }: Document): DocumentInfo => info
 
@@ -143,7 +140,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             agentId: place.agent ?? null,
             path: normalizePath(place.path),
             version: 1,
-            contentHash: sha256(next.content),
+            contentHash: StoreTexts.hashOf(next.content),
             indexed: next.chunks !== undefined || next.content === "",
             metadata: next.metadata ?? {},
             createdAt: now,
@@ -208,7 +205,7 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
           const info: DocumentInfo = {
             ...infoOf(before),
             version: same ? before.version : before.version + 1,
-            contentHash: same ? before.contentHash : sha256(next.content),
+            contentHash: same ? before.contentHash : StoreTexts.hashOf(next.content),
             indexed: next.chunks !== undefined || (same ? before.indexed : next.content === ""),
             metadata: next.metadata ?? before.metadata,
             updatedAt: yield* Fresh.now
