@@ -17,6 +17,20 @@ A stored row that cannot be read is \`DbCorrupt\` with its table and id, alone a
 without a word would be a lie; it can be deleted like any other. What a scheduler or worker goes by (routines, due and
 claimed work, what is stuck or broken) passes it over and reports it, as \`Readable\`: one row never stops the others.
 
+They come from \`effect-db-hub/stores\`: \`StoresLive\` is the layer of all of them on a \`Backend\`, \`StoresShared()\` the same
+for processes that share one SQLite file. Code that works for one user asks for \`UserScope\`, which has the stores without
+the \`user\` of their operations, so that it cannot reach another user's things:
+
+\`\`\`ts
+import { UserScope, UserScopeLive } from "effect-db-hub/stores"
+
+const handler = Effect.gen(function* () {
+  const { memories, settings } = yield* UserScope
+  // …
+})
+Effect.provide(handler, UserScopeLive("ada"))
+\`\`\`
+
 <!-- Written by scripts/write-store-docs.ts; change the docstrings in src/services instead. -->
 `
 

@@ -8,7 +8,7 @@ export {
   background as StoreEmbeddingBackground,
   layer as StoreEmbeddingLive
 } from "./layers/stores/StoreEmbedding.js"
-export * as UserScopeLive from "./layers/stores/UserScope.js"
+export { layer as UserScopeLive, make as makeUserScope } from "./layers/stores/UserScope.js"
 export * as ForwardingWrites from "./layers/write/ForwardingWrites.js"
 export * from "./services/AuditLog.js"
 export * from "./services/ConversationStore.js"

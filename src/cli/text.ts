@@ -49,13 +49,8 @@ const cut = (text: string, limit: number): string => {
   return `${kept}…`
 }
 
-/**
- * A value as a cell of a table shows it.
- *
- * @since 0.1.0
- * @category tables
- */
-export const cell = (value: unknown): string => {
+/** A value as a cell of a table shows it. */
+const cell = (value: unknown): string => {
   if (value === null || value === undefined) return "NULL"
   if (typeof value === "string") return printable(value)
   if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString("hex")}'`

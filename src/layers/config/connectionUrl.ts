@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 export type Section = Readonly<Record<string, unknown>>
 
 /** The engine that the scheme of a URL selects. */
-export const engines = {
+const engines = {
   "sqlite:": "sqlite",
   "file:": "sqlite",
   "postgres:": "postgresql",
@@ -14,9 +14,6 @@ export const engines = {
   "mariadb:": "mysql"
 } as const
 
-/** The schemes that are known, for messages. */
-export const schemes = Object.keys(engines).join(", ")
-
 const isScheme = (scheme: string): scheme is keyof typeof engines => Object.hasOwn(engines, scheme)
 
 /** The engine of a URL. */
@@ -24,7 +21,7 @@ export const engineOf = (url: string): Either.Either<(typeof engines)[keyof type
   const scheme = /^[A-Za-z][\w+.-]*:/.exec(url)?.[0].toLowerCase() ?? ""
   return isScheme(scheme)
     ? Either.right(engines[scheme])
-    : Either.left(`must be a URL that starts with one of ${schemes}`)
+    : Either.left(`must be a URL that starts with one of ${Object.keys(engines).join(", ")}`)
 }
 
 const decode = (text: string): Either.Either<string, string> =>

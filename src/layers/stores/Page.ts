@@ -7,13 +7,8 @@ import * as Effect from "effect/Effect"
 import { type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { Row, SqlValue } from "../../services/Backend.js"
 
-/**
- * The most that one page holds.
- *
- * @since 0.1.0
- * @category constants
- */
-export const maxLimit = 1000
+/** The most that one page holds. */
+const maxLimit = 1000
 
 /**
  * The size of a page, checked.
