@@ -9,13 +9,11 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import * as Statement from "@effect/sql/Statement"
 import type { Database } from "better-sqlite3"
 import type * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
@@ -34,15 +32,15 @@ import type {
   SqlValue,
   TransactionOptions
 } from "../../services/Backend.js"
-import * as SqlLexer from "../../services/SqlLexer.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../SqlTemplates.js"
 import * as Connections from "./SqliteConnection.js"
-import { lexical } from "./SqliteDialect.js"
+import * as Cursor from "./SqliteCursor.js"
 import * as Open from "./SqliteOpen.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
+import * as Reads from "./SqliteReads.js"
 import * as Values from "./SqliteValues.js"
 
 /**
@@ -93,12 +91,6 @@ interface Transaction {
 /** How long closing waits for what still runs, in milliseconds. */
 const drainBudget = 5_000
 
-/** Rows that a stream reads in one turn of the event loop. */
-const streamChunk = 256
-
-/** Functions whose answer depends on what the connection did before. */
-const connectionState = new Set(["LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES"])
-
 const isOver = (transaction: Transaction): boolean =>
   !transaction.open || (transaction.parent !== undefined && isOver(transaction.parent))
 
@@ -142,13 +134,7 @@ export const make = (
     // One reader is enough: statements are synchronous, and a stream opens a handle of its own.
     const separateReader = options.path !== ":memory:" && !options.readOnly
     const reader = separateReader ? Connections.make(yield* Open.handle(options, true)) : writer
-    /** Names in the temporary schema, which only the writing connection sees, in capitals. */
-    let temporary: ReadonlySet<string> = new Set()
-    const afterDefinition = () => {
-      writer.forgetColumns()
-      reader.forgetColumns()
-      temporary = new Set(writer.temporaryNames())
-    }
+    const { afterDefinition, prepare: readingStatement } = Reads.make(writer, reader)
     const turn = makeTurn(() => {
       writer.mistrustColumns()
       reader.mistrustColumns()
@@ -160,37 +146,6 @@ export const make = (
         return Effect.ignore(lane.hold(context("sqlite.close"), drainBudget, Effect.void))
       })
     )
-
-    /** Reads go to the reader unless their answer lives in the writing connection: its changes, its temp tables. */
-    const mayRead = (sql: string): boolean => {
-      const words = SqlLexer.keywords(sql, lexical)
-      return (
-        ["SELECT", "VALUES", "WITH", "EXPLAIN"].includes(words[0] ?? "") &&
-        !words.some((word) => connectionState.has(word))
-      )
-    }
-
-    const namesTemporary = (sql: string): boolean =>
-      temporary.size > 0 && SqlLexer.names(sql, lexical).some((name) => temporary.has(name))
-
-    const reads = new Map<string, boolean>()
-    const readingStatement = (sql: string): Connections.Prepared | undefined => {
-      if (reader === writer) return undefined
-      let may = reads.get(sql)
-      if (may === undefined) {
-        may = mayRead(sql)
-        if (reads.size >= 1024) reads.clear()
-        reads.set(sql, may)
-      }
-      if (!may || namesTemporary(sql)) return undefined
-      try {
-        const prepared = reader.prepare(sql)
-        return prepared.readonly && prepared.reader ? prepared : undefined
-      } catch (_unknownHere) {
-        // The writer's own error, if it has one, is the one to report.
-        return undefined
-      }
-    }
 
     let corruption: DbError | undefined
     const noted = (error: DbError): DbError => {
@@ -339,65 +294,7 @@ export const make = (
         return { rowsAffected: changes, lastInsertId: inserted ? lastInsertRowid : null, rows: [] }
       })
 
-    /** Whose end closes a cursor, since SQLite ends no transaction while a statement of it is being read. */
-    interface CursorOwner {
-      readonly cursors: Set<() => void>
-      readonly read: <A>(next: () => A) => Effect.Effect<A, DbError>
-    }
-    const unowned: CursorOwner = {
-      cursors: new Set(),
-      read: (next) => Effect.try({ try: next, catch: (cause) => toError(cause, "stream") })
-    }
-
-    /** Rows of an open statement, some per turn of the event loop. */
-    const cursor = (
-      db: Database,
-      sql: string,
-      values: ReadonlyArray<unknown>,
-      decode: boolean,
-      owner: CursorOwner = unowned
-    ) =>
-      Stream.unwrapScoped(
-        Effect.gen(function* () {
-          const at = context("stream")
-          const prepared = yield* Open.retryBusy(options.busyTimeout, at, () => Connections.prepareFresh(db, sql))
-          const rows = yield* Effect.acquireRelease(
-            Effect.try({
-              try: () => prepared.statement.safeIntegers(true).iterate(...values),
-              catch: (cause) => toError(cause, "stream")
-            }),
-            (iterator) => Effect.sync(() => iterator.return?.())
-          )
-          let cut = false
-          const close = () => {
-            cut = true
-            rows.return?.()
-          }
-          owner.cursors.add(close)
-          yield* Effect.addFinalizer(() => Effect.sync(() => owner.cursors.delete(close)))
-          const next = (): Array<Record<string, unknown>> => {
-            const chunk: Array<Record<string, unknown>> = []
-            if (cut) throw cutByRollback(at)
-            do {
-              const { done, value } = rows.next()
-              if (done === true) break
-              if (!prepared.described) Connections.describe(prepared)
-              for (const column of prepared.columns) value[column] = Values.fromDriver(value[column])
-              if (decode) prepared.decode?.(value, at)
-              chunk.push(value)
-            } while (chunk.length < streamChunk && !turn.isOver())
-            return chunk
-          }
-          return Stream.repeatEffectChunkOption(
-            Effect.zipRight(
-              nextTurn,
-              Effect.flatMap(Effect.mapError(owner.read(next), Option.some), (chunk) =>
-                chunk.length === 0 ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(chunk))
-              )
-            )
-          )
-        })
-      )
+    const cursor = Cursor.make({ at: context("stream"), busyTimeout: options.busyTimeout, toError, turn })
 
     const counted = Effect.acquireRelease(
       Effect.sync(() => {
@@ -420,7 +317,7 @@ export const make = (
           if (closed && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context("stream")))
           try {
             const values = encode(params)
-            const reads = options.readOnly ? mayRead(sql) : readingStatement(sql) !== undefined
+            const reads = options.readOnly ? Reads.mayRead(sql) : readingStatement(sql) !== undefined
             if (transaction === undefined && reads) {
               return Effect.map(Effect.zipRight(counted, Open.handle(options, true)), (db) =>
                 cursor(db, sql, values, decode)
@@ -429,7 +326,7 @@ export const make = (
             if (transaction !== undefined) {
               const prepared = writer.prepare(sql)
               if (prepared.reader && prepared.readonly) {
-                const read: CursorOwner["read"] = (next) => within(transaction, "stream", next)
+                const read: Cursor.Owner["read"] = (next) => within(transaction, "stream", next)
                 return Effect.succeed(cursor(writer.db, sql, values, decode, { cursors: transaction.cursors, read }))
               }
             }
@@ -729,14 +626,6 @@ export const make = (
       busyHandles: () => (lane.isHeld() ? 1 : 0) + streams,
       corruption: () => corruption
     }
-  })
-
-const cutByRollback = (context: ErrorContext): DbLocked =>
-  new DbLocked({
-    ...context,
-    code: "HUB_STREAM_CUT",
-    retryable: false,
-    message: "A savepoint was rolled back while this stream of its transaction was being read: read it to its end first"
   })
 
 const brokenReference = (context: ErrorContext, [table, parent]: ReadonlyArray<unknown>): DbConstraint =>
