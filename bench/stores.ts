@@ -29,7 +29,7 @@ import * as Pg from "pg"
 import { type LocalPostgres, startPostgres } from "../scripts/engines/postgres.mjs"
 import * as PostgresTextStore from "../src/layers/postgres/PostgresTextStore.js"
 import * as SqlTextStore from "../src/layers/SqlTextStore.js"
-import * as SqliteText from "../src/layers/sqlite/SqliteText.js"
+import * as SqliteTextStore from "../src/layers/sqlite/SqliteTextStore.js"
 import { type Contender, compare, median, temporaryFolder } from "./support.js"
 
 type Stores = ManagedRuntime.ManagedRuntime<StoreServices | Backend, unknown>
@@ -125,7 +125,8 @@ const recording = (backend: BackendShape, sent: Array<Sent>): BackendShape => {
       )
     }
   }
-  const texts = backend.kind === "sqlite" ? SqliteText.make(recorded, backend.name) : PostgresTextStore.make(recorded)
+  const texts =
+    backend.kind === "sqlite" ? SqliteTextStore.make(recorded, backend.name) : PostgresTextStore.make(recorded)
   return { ...recorded, text: SqlTextStore.make(recorded, texts) }
 }
 

@@ -29,7 +29,7 @@ import * as PostgresHealth from "./PostgresHealth.js"
 import * as PostgresListen from "./PostgresListen.js"
 import { type PostgresOptions, poolers, type ResolvedPostgresOptions, resolve, sslModes } from "./PostgresOptions.js"
 import * as PostgresSchema from "./PostgresSchema.js"
-import { needsSessionError } from "./PostgresText.js"
+import { needsSessionError } from "./PostgresStatement.js"
 import * as PostgresTextStore from "./PostgresTextStore.js"
 import * as PostgresVectorStore from "./PostgresVectorStore.js"
 

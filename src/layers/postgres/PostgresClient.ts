@@ -36,7 +36,7 @@ import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
 import * as Session from "./PostgresSession.js"
-import * as Text from "./PostgresText.js"
+import * as Statement from "./PostgresStatement.js"
 import * as Values from "./PostgresValues.js"
 
 /**
@@ -101,7 +101,7 @@ export const make = (
     const context = (operation: string): ErrorContext => ({ backend: options.name, operation })
     const pool = Pool.make(options)
     yield* Effect.addFinalizer(() => pool.close)
-    const textOf = Text.makeCache()
+    const textOf = Statement.makeCache()
     let cursors = 0
 
     const toError = (cause: unknown, operation: string, applied: Applied): DbError =>
@@ -192,7 +192,7 @@ export const make = (
     }
 
     interface Prepared {
-      readonly text: Text.Text
+      readonly text: Statement.Statement
       readonly request: Request
     }
 
@@ -205,7 +205,7 @@ export const make = (
     ): Prepared => {
       const text = textOf(sql)
       if (options.pooler === "transaction" && text.needsSession !== undefined) {
-        throw Text.needsSessionError(context(operation), text.needsSession)
+        throw Statement.needsSessionError(context(operation), text.needsSession)
       }
       if (form.portable && text.placeholders > 0 && text.placeholders !== params.length) {
         throw invalidInput(
@@ -489,7 +489,7 @@ export const make = (
       }
       return run(declare).pipe(
         // A cursor refuses what writes by itself, before the transaction does.
-        Effect.mapError((error) => (error.code === "0A000" ? Text.notReading(context("readOnly")) : error)),
+        Effect.mapError((error) => (error.code === "0A000" ? Statement.notReading(context("readOnly")) : error)),
         Effect.zipRight(run({ text: `FETCH FORWARD ${maxRows + 1} FROM hub_read`, rowMode: "array" }))
       )
     }
@@ -507,7 +507,7 @@ export const make = (
         }
         const { text } = prepared
         if (!text.cursor && text.verb !== "SHOW" && text.verb !== "EXPLAIN") {
-          return Effect.fail(Text.notReading(context("readOnly")))
+          return Effect.fail(Statement.notReading(context("readOnly")))
         }
         const outer = transactionOf(fiber.currentContext)
         const answer =
@@ -595,7 +595,7 @@ export const make = (
     const reserve = Effect.withFiberRuntime<SqlConnection, DbError, Scope.Scope>((fiber) => {
       if (transactionOf(fiber.currentContext) !== undefined) return Effect.succeed(ambient)
       if (options.pooler === "transaction") {
-        return Effect.fail(Text.needsSessionError(context("reserve"), "A reserved connection"))
+        return Effect.fail(Statement.needsSessionError(context("reserve"), "A reserved connection"))
       }
       return Session.acquire(pool, context("reserve"), options.acquireTimeout).pipe(
         Effect.tap((session) => Effect.addFinalizer(() => Session.undo(session, "ROLLBACK"))),

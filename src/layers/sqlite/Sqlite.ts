@@ -24,7 +24,7 @@ import * as SqliteHealth from "./SqliteHealth.js"
 import { journalModes, resolve, type SqliteOptions, synchronousLevels } from "./SqliteOptions.js"
 import { sharing } from "./SqlitePrimaryLock.js"
 import * as SqliteSchema from "./SqliteSchema.js"
-import * as SqliteText from "./SqliteText.js"
+import * as SqliteTextStore from "./SqliteTextStore.js"
 import * as SqliteVectorStore from "./SqliteVectorStore.js"
 
 /**
@@ -38,7 +38,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
     const resolved = yield* resolve(options)
     const client = yield* Effect.provide(SqliteClient.make(resolved), Reactivity.layer)
     const basics = { ...client, name: resolved.name, dialect }
-    const text = SqlTextStore.make(basics, SqliteText.make(client, resolved.name))
+    const text = SqlTextStore.make(basics, SqliteTextStore.make(client, resolved.name))
     const migrator = SqlMigrator.make({ ...basics, text }, hubMigrations, "hub")
     if (resolved.migrate) yield* migrator.migrate()
     const memory = resolved.path === ":memory:"

@@ -11,7 +11,7 @@ import { dialect, lexical } from "./PostgresDialect.js"
  * @since 0.1.0
  * @category models
  */
-export interface Text {
+export interface Statement {
   /** With the engine's own placeholders. */
   readonly sql: string
   /** How many portable placeholders there were. */
@@ -44,7 +44,7 @@ const needsSession = (words: ReadonlyArray<string>): string | undefined => {
   return words.find((word) => sessionLocks.test(word))
 }
 
-const analyse = (text: string): Text => {
+const analyse = (text: string): Statement => {
   const { count, sql } = SqlLexer.translatePlaceholders(text, lexical, dialect.placeholder)
   const words = SqlLexer.keywords(text, lexical)
   const verb = words[0] ?? ""
@@ -65,8 +65,8 @@ const analyse = (text: string): Text => {
  * @since 0.1.0
  * @category constructors
  */
-export const makeCache = (): ((text: string) => Text) => {
-  const cache = new Map<string, Text>()
+export const makeCache = (): ((text: string) => Statement) => {
+  const cache = new Map<string, Statement>()
   return (text) => {
     const known = cache.get(text)
     if (known !== undefined) return known
