@@ -47,8 +47,9 @@ export const view = ({ path }: GraphFile, settings: GraphSettings, size: number)
     HnswIndex.writeForGraph(metric, scale, query, written, 0)
     const { keys } = graph.search(written, count, 1) as { readonly keys: BigUint64Array }
     const found = new Float64Array(keys.length)
-    // `from` takes five times as long.
-    for (let i = 0; i < found.length; i++) found[i] = Number(keys[i])
+    // A number by way of a bigint takes five times as long. The library runs on little-endian machines alone.
+    const words = new Uint32Array(keys.buffer, keys.byteOffset, 2 * keys.length)
+    for (let i = 0; i < found.length; i++) found[i] = words[2 * i]! + words[2 * i + 1]! * 2 ** 32
     return found
   }
 }

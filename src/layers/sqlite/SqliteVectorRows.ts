@@ -126,10 +126,13 @@ export const recordGraph = (
 /** Keys looked up in one statement. */
 const lookupLimit = 1024
 
-/** The rows of some keys. The + keeps SQLite from walking the collection instead of looking up the rows. */
+/**
+ * The rows of some keys. CROSS JOIN and the + keep SQLite from walking the collection instead of looking up the rows;
+ * with IN it would first put the keys into a table.
+ */
 export const lookupSql = (columns: string): string =>
-  `SELECT ${columns} FROM db_hub_vectors
-    WHERE +collection_id = ? AND +seq <= ? AND row_id IN (SELECT value FROM json_each(?))`
+  `SELECT ${columns} FROM (SELECT value AS wanted FROM json_each(?)) CROSS JOIN db_hub_vectors ON row_id = wanted
+    WHERE +collection_id = ? AND +seq <= ?`
 
 /** The rows of these keys, but what was written after `seq`, by a text of `lookupSql`; `params` are those of its columns. */
 export const getRows = (
@@ -141,7 +144,7 @@ export const getRows = (
   params: ReadonlyArray<SqlValue> = []
 ): Effect.Effect<ReadonlyArray<Row>, DbError> => {
   const lookup = (keys: ReadonlyArray<number>) =>
-    client.query(sql, [...params, collection.id, seq, JSON.stringify(keys)])
+    client.query(sql, [...params, JSON.stringify(keys), collection.id, seq])
   if (keys.length <= lookupLimit) return lookup(keys)
   return Effect.map(
     Effect.forEach(Chunk.chunksOf(Chunk.fromIterable(keys), lookupLimit), (some) =>
