@@ -190,20 +190,30 @@ const idleFitsOpen = (pool: { readonly maxOpenConns: number; readonly maxIdleCon
  * @category schemas
  */
 export const PostgresVectorConfig = Schema.Struct({
-  enabled: preset("enabled", Flag, true, "Whether vectors are stored and searched"),
-  dimensions: preset("dimensions", whole(1, 16_000), 1536, "The dimensions of a vector"),
-  provider: preset("provider", oneOf("native", "memory", "external"), "native", "Who searches: native = pgvector"),
+  enabled: preset("enabled", Flag, true, "True: the hub's own tables keep vectors"),
+  dimensions: preset("dimensions", whole(1, 16_000), 1536, "Not used: every collection has a dimension of its own"),
+  provider: preset(
+    "provider",
+    Schema.Literal("native").pipe(expects("native: pgvector searches", { enum: ["native"] }, reference)),
+    "native",
+    "Who searches: pgvector"
+  ),
   indexType: preset("index_type", oneOf("hnsw", "ivfflat"), "hnsw", "The kind of index"),
-  ivfLists: preset("ivf_lists", whole(1, 32_768), 100, "ivfflat: the number of lists"),
+  ivfLists: optional(
+    "ivf_lists",
+    whole(1, 32_768),
+    "ivfflat: the number of lists; default from the number of records when it is built"
+  ),
   hnswM: preset("hnsw_m", whole(2, 100), 16, "hnsw: the connections of a node"),
   hnswEfConstruction: preset("hnsw_ef_construction", whole(4, 1000), 64, "hnsw: the candidates while building"),
-  hnswEfSearch: preset("hnsw_ef_search", whole(1, 1000), 40, "hnsw: the candidates while searching")
+  hnswEfSearch: preset("hnsw_ef_search", whole(1, 1000), 100, "hnsw: the candidates while searching")
 }).pipe(
-  Schema.filter(({ hnswEfConstruction, hnswM }) =>
-    hnswEfConstruction < 2 * hnswM
+  Schema.filter(({ enabled, hnswEfConstruction, hnswM }) => {
+    if (!enabled) return { path: ["enabled"], message: "must be true: the hub's own tables keep vectors" }
+    return hnswEfConstruction < 2 * hnswM
       ? { path: ["hnswEfConstruction"], message: `must be at least twice hnsw_m (${2 * hnswM})` }
       : undefined
-  )
+  })
 )
 
 /**
@@ -229,7 +239,7 @@ const postgresFields = {
   sslCaFile: optional("ssl_ca_file", Text, "The certificates that the server's is verified against"),
   ...poolFields,
   connMaxIdleTime: preset("conn_max_idle_time", Millis, 300_000, "An idle connection is closed after this; 0 = never"),
-  connectTimeout: preset("connect_timeout", Millis, 10_000, "The longest wait for a connection"),
+  connectTimeout: preset("connect_timeout", Millis, 10_000, "The longest that making a connection may take"),
   statementTimeout: preset("statement_timeout", Millis, 0, "The longest run of a statement; 0 = as the server says"),
   lockTimeout: preset("lock_timeout", Millis, 0, "The longest wait for a lock; 0 = as the server says"),
   idleInTransactionSessionTimeout: preset(
@@ -261,7 +271,11 @@ const postgresFields = {
     "none",
     "Whether PgBouncer or its like stands before the server, and for what it keeps a connection"
   ),
-  supabaseAnonKey: optional("supabase_anon_key", Secret, "The anonymous key of the Supabase project"),
+  supabaseAnonKey: optional(
+    "supabase_anon_key",
+    Secret,
+    "Not used: the hub speaks to the database itself, with its password"
+  ),
   vector: preset("vector", PostgresVectorConfig, Schema.decodeSync(PostgresVectorConfig)({}), "Vectors (pgvector)")
 }
 

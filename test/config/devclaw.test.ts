@@ -105,7 +105,7 @@ describe("a DevClaw file", () => {
           ivfLists: 200,
           hnswM: 24,
           hnswEfConstruction: 64,
-          hnswEfSearch: 40
+          hnswEfSearch: 100
         }
       })
       assert.deepStrictEqual(Object.keys(config.connections).sort(), ["memory", "reports", "scratch"])
@@ -313,6 +313,8 @@ database:
         ["postgresql: { conn_max_lifetime: 30 minutes }", "postgresql.conn_max_lifetime", "30m"],
         ["postgresql: { vector: { dimensions: 0 } }", "postgresql.vector.dimensions", "from 1 to 16000"],
         ["postgresql: { vector: { index_type: flat } }", "postgresql.vector.index_type", "hnsw, ivfflat"],
+        ["postgresql: { vector: { provider: memory } }", "postgresql.vector.provider", "native: pgvector"],
+        ["postgresql: { vector: { enabled: no } }", "postgresql.vector.enabled", "must be true"],
         ["postgresql: { vector: { hnsw_m: 64 } }", "postgresql.vector.hnsw_ef_construction", "at least twice"],
         ["postgresql: { max_open_conns: 3, max_idle_conns: 4 }", "postgresql.max_idle_conns", "max_open_conns (3)"],
         ["postgresql: { url: 'postgres://h/d', host: h }", "postgresql.host", "contradicts url"],

@@ -181,13 +181,15 @@ database:
       password: $\{NUMBER}
       statement_timeout: $\{TIMEOUT}
       lock_timeout: $\{NUMBER}
-      vector: { enabled: "$\{FLAG}" }
+    connections:
+      logs: { type: sqlite, path: logs.db, foreign_keys: "$\{FLAG}" }
 `
       const variables = { ENGINE: "postgresql", PORT: "6543", NUMBER: "0123", TIMEOUT: "2m", FLAG: "false" }
-      const postgres = yield* primary(yield* parse(text, variables), "postgresql")
+      const config = yield* parse(text, variables)
+      const postgres = yield* primary(config, "postgresql")
       assert.strictEqual(Redacted.value(postgres.password!), "0123")
       assert.deepInclude(postgres, { port: 6543, database: "0123", statementTimeout: 120_000, lockTimeout: 123 })
-      assert.isFalse(postgres.vector.enabled)
+      assert.deepInclude(config.connections["logs"], { foreignKeys: false })
       const error = yield* refusal(text, { ...variables, PORT: "6543x" })
       assert.strictEqual(error.key, "database.hub.postgresql.port")
     })

@@ -1,4 +1,5 @@
 import * as NodeNet from "node:net"
+import * as Path from "@effect/platform/Path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
@@ -6,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { afterAll, beforeAll } from "vitest"
@@ -16,10 +18,12 @@ import {
   startPostgres,
   startReplica
 } from "../../scripts/engines/postgres.mjs"
+import * as HubConfigFile from "../../src/layers/config/HubConfigFile.js"
 import * as HubLive from "../../src/layers/HubLive.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import type { PostgresOptions } from "../../src/layers/postgres/PostgresOptions.js"
 import { Backend } from "../../src/services/Backend.js"
+import type { HealthStatus } from "../../src/services/HealthChecker.js"
 import { Hub } from "../../src/services/Hub.js"
 import { HubConfig } from "../../src/services/HubConfig.js"
 import { failureOf } from "../support/index.js"
@@ -246,6 +250,10 @@ describe.skipIf(noServer)("health", () => {
       const status = yield* backend.health.status
       assert.isFalse(status.healthy)
       assert.match(status.error!, /closed/)
+      // Not that there are no tables yet.
+      const { currentVersion, needsMigration } = backend.migrator
+      assert.strictEqual((yield* failureOf(currentVersion))._tag, "DbConnection")
+      assert.strictEqual((yield* failureOf(needsMigration))._tag, "DbConnection")
     })
   )
 })
@@ -358,6 +366,105 @@ describe.skipIf(noServer)("configuration", () => {
       const hub = Context.get(services, Hub)
       assert.deepStrictEqual(yield* hub.query("SELECT 1 AS one"), [{ one: 1 }])
       assert.strictEqual(hub.primary.kind, "postgresql")
+    })
+  )
+
+  /** A hub of a file whose section has these keys. */
+  const hubOf = (database: string, keys: string) =>
+    HubConfigFile.parse(
+      `database: { hub: { backend: postgresql, postgresql: { url: "${Redacted.value(optionsFor(database).url!)}", ${keys} } } }`,
+      { format: "yaml" }
+    ).pipe(
+      Effect.provide(Path.layer),
+      Effect.flatMap((config) => Layer.build(HubLive.layer(config))),
+      Effect.map((services) => Context.get(services, Hub).primary)
+    )
+
+  it.scopedLive("every key of a session has its effect", () =>
+    Effect.gen(function* () {
+      const keys = {
+        application_name: "someone",
+        statement_timeout: "11s",
+        lock_timeout: "12s",
+        idle_in_transaction_session_timeout: "13s"
+      }
+      const database = yield* temporaryDatabase
+      const backend = yield* hubOf(
+        database,
+        `max_open_conns: 3, max_idle_conns: 1, ${Object.entries(keys)
+          .map(([key, value]) => `${key}: ${value}`)
+          .join(", ")}`
+      )
+      for (const [key, value] of Object.entries(keys)) {
+        assert.deepStrictEqual((yield* backend.readOnly(`SHOW ${key}`)).rows, [[value]])
+      }
+      const layer = yield* Postgres.make({ ...optionsFor(database), maxOpenConns: 3 })
+      const most = ({ healthy, maxOpenConns }: HealthStatus) => [healthy, maxOpenConns]
+      assert.deepStrictEqual(most(yield* backend.health.status), most(yield* layer.health.status))
+    })
+  )
+
+  it.scopedLive(
+    "tables lie in the first schema of search_path, and one of the same name elsewhere is not mixed in",
+    () =>
+      Effect.gen(function* () {
+        const database = yield* temporaryDatabase
+        yield* outside(
+          Redacted.value(optionsFor(database).url!),
+          "CREATE SCHEMA app",
+          "CREATE TABLE public.twice (wrong INT)"
+        )
+        const backend = yield* hubOf(database, 'search_path: "app, public"')
+        yield* backend.execute("CREATE TABLE app.twice (own INT)")
+        const [table] = yield* backend.schema({ table: "twice" })
+        assert.deepStrictEqual(
+          table!.columns.map(({ name }) => name),
+          ["own"]
+        )
+        const again = yield* hubOf(database, 'search_path: "app, public"')
+        assert.isFalse(yield* again.migrator.needsMigration)
+        assert.deepStrictEqual(
+          yield* backend.query("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'db_hub_%' ORDER BY 1"),
+          [{ schemaname: "app" }]
+        )
+      })
+  )
+
+  it.scopedLive("every key of vector has its effect", () =>
+    Effect.gen(function* () {
+      const database = yield* temporaryDatabase
+      const built = (keys: string, collection: string) =>
+        Effect.gen(function* () {
+          const backend = yield* hubOf(database, `vector: { ${keys} }`)
+          yield* backend.vector.createCollection(collection, { dimension: 2 })
+          const records = Array.from({ length: 10_000 }, (_, n) => ({
+            id: String(n),
+            vector: [Math.cos(n), Math.sin(n)]
+          }))
+          yield* backend.vector.insertMany(collection, records)
+          yield* Effect.repeat(backend.vector.collections, {
+            until: (all) => all.find(({ name }) => name === collection)?.index?.state === "ready",
+            schedule: Schedule.spaced("50 millis")
+          }).pipe(Effect.timeout("60 seconds"))
+          const [index] = yield* backend.query(
+            "SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%collection_id = ' || (SELECT id FROM db_hub_collections WHERE name = ?) || '%' AND indexdef ~ 'hnsw|ivfflat'",
+            [collection]
+          )
+          return { backend, index: String(index?.["indexdef"]) }
+        })
+      const { backend, index } = yield* built("hnsw_m: 7, hnsw_ef_construction: 33, hnsw_ef_search: 77", "a")
+      assert.match(index, /USING hnsw .* WITH \(m='7', ef_construction='33'\)/)
+      assert.deepStrictEqual((yield* backend.readOnly("SHOW hnsw.ef_search")).rows, [["77"]])
+      assert.match(
+        (yield* built("index_type: ivfflat, ivf_lists: 17", "b")).index,
+        /USING ivfflat .* WITH \(lists='17'\)/
+      )
+      // Not set, they are those of a layer.
+      const plain = yield* hubOf(database, "max_open_conns: 4")
+      const layer = yield* Postgres.make(optionsFor(database))
+      const searches = "SHOW hnsw.ef_search"
+      assert.deepStrictEqual((yield* plain.readOnly(searches)).rows, (yield* layer.readOnly(searches)).rows)
+      assert.match((yield* built("index_type: ivfflat", "c")).index, /lists='10'/)
     })
   )
 })

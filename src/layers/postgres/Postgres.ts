@@ -180,7 +180,7 @@ export const optionsOf = (config: PostgresConfig): PostgresOptions => {
       m: vector.hnswM,
       efConstruction: vector.hnswEfConstruction,
       efSearch: vector.hnswEfSearch,
-      lists: vector.ivfLists
+      ...(vector.ivfLists === undefined ? {} : { lists: vector.ivfLists })
     }
   }
 }
