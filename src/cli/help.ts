@@ -16,6 +16,7 @@ COMMANDS
   schema [TABLE]                  tables and views, or one of them in full
   migrate [--target N|empty]      bring the hub's own tables to a version; --dry-run only lists the steps
   backup [--output FILE]          copy the live database to a new file, and check the copy
+  restore FILE                    put a backup in the place of the database, which is kept beside it
   ingest FOLDER                   make the text files of a folder searchable; again after changes
   search QUERY|-                  find texts by words, by vectors or by both; --explain tells why
   vector collections              vector collections

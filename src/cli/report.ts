@@ -20,6 +20,20 @@ import { paint, printable } from "./text.js"
 export class ExitWith extends Data.TaggedError("ExitWith")<{ readonly code: number }> {}
 
 /**
+ * For a race with an effect: stops it at a signal, so that what it has begun is cleared away; then exits as shells
+ * expect.
+ *
+ * @since 0.1.0
+ * @category signals
+ */
+export const untilSignal = Effect.async<never, ExitWith>((resume) => {
+  const stop = (code: number) => () => resume(new ExitWith({ code }))
+  const [interrupt, terminate] = [stop(130), stop(143)]
+  process.once("SIGINT", interrupt).once("SIGTERM", terminate)
+  return Effect.sync(() => process.off("SIGINT", interrupt).off("SIGTERM", terminate))
+})
+
+/**
  * Writes the result: the document with `--json`, else the text.
  *
  * @since 0.1.0

@@ -29,6 +29,7 @@ import { mcp } from "./commands/mcp.js"
 import { migrate } from "./commands/migrate.js"
 import { primary } from "./commands/primary.js"
 import { query } from "./commands/query.js"
+import { restore } from "./commands/restore.js"
 import { schema } from "./commands/schema.js"
 import { search } from "./commands/search.js"
 import { secrets } from "./commands/secrets.js"
@@ -50,6 +51,7 @@ const root = Command.make("db-hub").pipe(
     schema,
     migrate,
     backup,
+    restore,
     ingest,
     search,
     vector,

@@ -63,6 +63,7 @@ describe("status and backends", () => {
         ["schema"],
         ["migrate"],
         ["backup"],
+        ["restore", "x.db"],
         ["status"],
         ["backends"],
         ["doctor"],

@@ -10,16 +10,8 @@ import { outputFile } from "../../tools/backupFile.js"
 import { backupFolderOf, fileOf, open, selected } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { common, describe } from "../options.js"
-import { ExitWith, print } from "../report.js"
+import { print, untilSignal } from "../report.js"
 import { bar, bytes, printable } from "../text.js"
-
-/** Stops an effect at a signal, so that what it has begun is cleared away; then exits as shells expect. */
-const untilSignal = Effect.async<never, ExitWith>((resume) => {
-  const stop = (code: number) => () => resume(new ExitWith({ code }))
-  const [interrupt, terminate] = [stop(130), stop(143)]
-  process.once("SIGINT", interrupt).once("SIGTERM", terminate)
-  return Effect.sync(() => process.off("SIGINT", interrupt).off("SIGTERM", terminate))
-})
 
 /**
  * @since 0.1.0

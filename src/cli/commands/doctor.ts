@@ -109,7 +109,11 @@ const integrityCheck = (backend: BackendShape) =>
     const found = rows.map(([message]) => String(message))
     return found.length === 1 && found[0] === "ok"
       ? ok("integrity", "every page and index is sound")
-      : fail("integrity", `${counted(found.length, "fault")}: ${found[0]}`, "stop writing and restore a backup")
+      : fail(
+          "integrity",
+          `${counted(found.length, "fault")}: ${found[0]}`,
+          "stop writing and `db-hub restore` a backup"
+        )
   })
 
 const foreignKeyCheck = (backend: BackendShape) =>
@@ -196,10 +200,12 @@ const databaseChecks = (name: string, settings: SqliteConfig, file: string) =>
     ]
     const backend = yield* Effect.either(open(name, settings, "read"))
     if (backend._tag === "Left") {
-      return [...outside, fail("open", backend.left.message, "restore a backup if the file is damaged")]
+      return [...outside, fail("open", backend.left.message, "`db-hub restore` a backup if the file is damaged")]
     }
     const guarded = (name: string, check: ReturnType<typeof integrityCheck>) =>
-      Effect.catchAll(check, (error) => Effect.succeed(fail(name, error.message, "stop writing and restore a backup")))
+      Effect.catchAll(check, (error) =>
+        Effect.succeed(fail(name, error.message, "stop writing and `db-hub restore` a backup"))
+      )
     const inside = yield* Effect.all([
       guarded("integrity", integrityCheck(backend.right)),
       guarded("foreign_keys", foreignKeyCheck(backend.right)),
