@@ -39,18 +39,25 @@ interface Known {
   readonly fill: MigrationStep["fill"]
 }
 
-const checksum = (up: ReadonlyArray<string>, down: ReadonlyArray<string> | undefined): string =>
+/**
+ * What a database remembers of a step that it has applied: a digest of its statements.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const checksumOf = ({ down, up }: Pick<MigrationStep, "down" | "up">, dialect: Dialect): string =>
   NodeCrypto.createHash("sha256")
-    .update(JSON.stringify([up, down ?? null]))
+    .update(JSON.stringify([up(dialect), down?.(dialect) ?? null]))
     .digest("hex")
 
-const known = ({ down, fill, id, name, transaction, up }: MigrationStep, dialect: Dialect): Known => {
-  const [sql, undo] = [up(dialect), down?.(dialect)]
+const known = (step: MigrationStep, dialect: Dialect): Known => {
+  const { fill, id, name, transaction } = step
+  const [sql, undo] = [step.up(dialect), step.down?.(dialect)]
   const kind = transaction === false ? { transaction } : {}
   return {
     up: { id, name, direction: "up", sql, ...kind },
     down: undo && { id, name, direction: "down", sql: undo, ...kind },
-    checksum: checksum(sql, undo),
+    checksum: checksumOf(step, dialect),
     fill
   }
 }
