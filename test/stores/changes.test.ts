@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { vi } from "vitest"
 import type { DbError } from "../../src/errors/index.js"
 import * as PostgresLive from "../../src/layers/postgres/Postgres.js"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
@@ -107,3 +108,29 @@ for (const [engine, layer, missing] of engines) {
     )
   })
 }
+
+it.live("a program that writes forgets old changes and keys by itself, and goes on doing so", () =>
+  Effect.gen(function* () {
+    // It waits in real time, whatever the program's clock is.
+    yield* Effect.acquireRelease(
+      Effect.sync(() => vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })),
+      () => Effect.sync(() => vi.useRealTimers())
+    )
+    const services = yield* Layer.build(Layer.provideMerge(StoresLive, Sqlite.SqliteMemory))
+    const left = Effect.map(
+      Effect.flatMap(Backend, ({ query }) =>
+        Effect.all([query("SELECT id FROM db_hub_changes"), query("SELECT idempotency_key FROM db_hub_writes")])
+      ),
+      ([changes, keys]) => [changes.length, keys.length]
+    )
+    for (const [key, minutes] of [
+      ["one", 1],
+      ["two", 60]
+    ] as const) {
+      yield* Effect.provide(Effect.zipRight(set(key), age), services)
+      NodeAssert.deepEqual(yield* Effect.provide(left, services), [1, 1])
+      yield* Effect.promise(() => vi.advanceTimersByTimeAsync(minutes * 60_000))
+      NodeAssert.deepEqual(yield* Effect.provide(left, services), [0, 0])
+    }
+  }).pipe(Effect.scoped)
+)
