@@ -42,7 +42,7 @@ const uppercaseOf = <const L extends ReadonlyArray<string>>(...literals: L) =>
   )
 
 const units: Record<string, number> = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 }
-const maxMillis = 2 ** 31 - 1
+const maxInt = 2 ** 31 - 1
 
 const parseDuration = (text: string): number | undefined => {
   if (text === "0") return 0
@@ -58,7 +58,7 @@ const printDuration = (millis: number): string => {
 
 const Millis = Schema.transformOrFail(
   Schema.Union(Schema.Number, Schema.String),
-  Schema.Int.pipe(Schema.between(0, maxMillis)),
+  Schema.Int.pipe(Schema.between(0, maxInt)),
   {
     strict: true,
     decode: (input, _, ast) => {
@@ -69,8 +69,8 @@ const Millis = Schema.transformOrFail(
   }
 ).pipe(
   expects(
-    `a duration such as "30m", "1h30m" or "500ms", or milliseconds, from 0 to ${maxMillis} ms`,
-    { type: "integer", minimum: 0, maximum: maxMillis },
+    `a duration such as "30m", "1h30m" or "500ms", or milliseconds, from 0 to ${maxInt} ms`,
+    { type: "integer", minimum: 0, maximum: maxInt },
     { type: "string" }
   )
 )
@@ -199,6 +199,7 @@ export const PostgresVectorConfig = Schema.Struct({
     "Who searches: pgvector"
   ),
   indexType: preset("index_type", oneOf("hnsw", "ivfflat"), "hnsw", "The kind of index"),
+  indexAfter: preset("index_after", whole(1, maxInt), 10_000, "The records of a collection before its index is built"),
   ivfLists: optional(
     "ivf_lists",
     whole(1, 32_768),
@@ -240,6 +241,7 @@ const postgresFields = {
   ...poolFields,
   connMaxIdleTime: preset("conn_max_idle_time", Millis, 300_000, "An idle connection is closed after this; 0 = never"),
   connectTimeout: preset("connect_timeout", Millis, 10_000, "The longest that making a connection may take"),
+  acquireTimeout: preset("acquire_timeout", Millis, 10_000, "The longest wait for a free connection of the pool"),
   statementTimeout: preset("statement_timeout", Millis, 0, "The longest run of a statement; 0 = as the server says"),
   lockTimeout: preset("lock_timeout", Millis, 0, "The longest wait for a lock; 0 = as the server says"),
   idleInTransactionSessionTimeout: preset(
@@ -270,6 +272,17 @@ const postgresFields = {
     oneOf("none", "session", "transaction"),
     "none",
     "Whether PgBouncer or its like stands before the server, and for what it keeps a connection"
+  ),
+  preparedStatements: optional(
+    "prepared_statements",
+    Flag,
+    "Whether repeated statements are prepared; default true, but false with pooler: transaction"
+  ),
+  readOnly: preset(
+    "read_only",
+    Flag,
+    false,
+    "Every transaction is read-only, as on a replica, and nothing is migrated"
   ),
   supabaseAnonKey: optional(
     "supabase_anon_key",

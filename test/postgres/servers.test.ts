@@ -3,8 +3,10 @@ import * as Path from "@effect/platform/Path"
 import { assert, describe, it } from "@effect/vitest"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
@@ -404,6 +406,29 @@ describe.skipIf(noServer)("configuration", () => {
     })
   )
 
+  it.scopedLive("a wait for the pool, prepared statements and reading alone are as a configuration says", () =>
+    Effect.gen(function* () {
+      const database = yield* temporaryDatabase
+      const one = yield* hubOf(database, "max_open_conns: 1, acquire_timeout: 50ms")
+      const held = yield* Deferred.make<void>()
+      const holding = yield* Effect.fork(
+        one.transaction(Effect.zipRight(Deferred.succeed(held, undefined), Effect.never))
+      )
+      yield* Deferred.await(held)
+      assert.strictEqual((yield* failureOf(one.query("SELECT 1")))._tag, "DbBusy")
+      yield* Fiber.interrupt(holding)
+      const prepared = "SELECT count(*)::int AS n FROM pg_prepared_statements WHERE ?::int = 1"
+      const plain = yield* hubOf(database, "max_open_conns: 1, prepared_statements: no")
+      for (const _ of [1, 2]) assert.deepStrictEqual(yield* plain.query(prepared, [1]), [{ n: 0 }])
+      yield* one.query(prepared, [1])
+      assert.isAbove(Number((yield* one.query(prepared, [1]))[0]!["n"]), 0)
+      const reading = yield* hubOf(yield* temporaryDatabase, "read_only: yes")
+      assert.isFalse(reading.capabilities.writable)
+      assert.strictEqual(yield* reading.migrator.currentVersion, 0)
+      assert.strictEqual((yield* failureOf(reading.execute("CREATE TABLE t (a INT)")))._tag, "DbReadOnly")
+    })
+  )
+
   it.scopedLive(
     "tables lie in the first schema of search_path, and one of the same name elsewhere is not mixed in",
     () =>
@@ -435,9 +460,9 @@ describe.skipIf(noServer)("configuration", () => {
       const database = yield* temporaryDatabase
       const built = (keys: string, collection: string) =>
         Effect.gen(function* () {
-          const backend = yield* hubOf(database, `vector: { ${keys} }`)
+          const backend = yield* hubOf(database, `vector: { index_after: 500, ${keys} }`)
           yield* backend.vector.createCollection(collection, { dimension: 2 })
-          const records = Array.from({ length: 10_000 }, (_, n) => ({
+          const records = Array.from({ length: 500 }, (_, n) => ({
             id: String(n),
             vector: [Math.cos(n), Math.sin(n)]
           }))

@@ -177,6 +177,7 @@ export const optionsOf = (config: PostgresConfig): PostgresOptions => {
     ...address,
     vector: {
       index: vector.indexType,
+      indexAfter: vector.indexAfter,
       m: vector.hnswM,
       efConstruction: vector.hnswEfConstruction,
       efSearch: vector.hnswEfSearch,
