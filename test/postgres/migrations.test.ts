@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
@@ -60,9 +61,15 @@ describe.skipIf(noServer)("steps outside of a transaction", () => {
       assert.deepStrictEqual(yield* backend.query(valid), [{ valid: false }])
       yield* backend.execute("DELETE FROM big WHERE ctid = (SELECT max(ctid) FROM big)")
 
+      const holds = yield* Deferred.make<void>()
       const blocker = yield* Effect.fork(
-        backend.transaction(Effect.zipRight(backend.execute("UPDATE big SET n = n"), Effect.never))
+        backend.transaction(
+          backend
+            .execute("UPDATE big SET n = n")
+            .pipe(Effect.zipRight(Deferred.succeed(holds, undefined)), Effect.zipRight(Effect.never))
+        )
       )
+      yield* Deferred.await(holds)
       const building = yield* Effect.fork(migrator.migrate())
       yield* Effect.repeat(
         backend.query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONC%' AND state = 'active'"),
