@@ -20,7 +20,6 @@ export {
 } from "./Json.js"
 export * as JsonPatch from "./JsonPatch.js"
 export * as Mmr from "./Mmr.js"
-export * as Porter from "./Porter.js"
 export * as QuantizedIndex from "./QuantizedIndex.js"
 export * as QuerySyntax from "./QuerySyntax.js"
 export * as Records from "./Records.js"

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import SqliteDatabase from "better-sqlite3"
 import * as FastCheck from "effect/FastCheck"
-import { Highlight, Porter, QuerySyntax, TextAnalysis } from "../../src/vector/index.js"
+import { Highlight, QuerySyntax, TextAnalysis } from "../../src/vector/index.js"
+import * as Porter from "../../src/vector/Porter.js"
 
 const plainTerms = (text: string) => QuerySyntax.wanted(QuerySyntax.parse(text, "english")).map(({ terms }) => terms[0])
 const marked = (
