@@ -23,12 +23,13 @@ the \`user\` of their operations, so that it cannot reach another user's things:
 
 \`\`\`ts
 import { UserScope, UserScopeLive } from "effect-db-hub/stores"
+import * as Effect from "effect/Effect"
 
 const handler = Effect.gen(function* () {
-  const { memories, settings } = yield* UserScope
-  // …
+  const { settings } = yield* UserScope
+  return yield* settings.get("language")
 })
-Effect.provide(handler, UserScopeLive("ada"))
+const program = Effect.provide(handler, UserScopeLive("ada"))
 \`\`\`
 
 <!-- Written by scripts/write-store-docs.ts; change the docstrings in src/services instead. -->
