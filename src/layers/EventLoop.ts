@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
 /** Milliseconds of statements in one turn before timers get theirs. */
@@ -91,3 +92,11 @@ export const pause = (millis: number, { idle = false } = {}): Effect.Effect<void
     if (idle) timer.unref()
     return Effect.sync(() => clearTimeout(timer))
   })
+
+/**
+ * About so many milliseconds, spread out so that processes do not march in step.
+ *
+ * @since 0.1.0
+ * @category time
+ */
+export const jittered = (millis: number): Duration.Duration => Duration.millis(millis * (0.75 + Math.random() / 2))

@@ -166,7 +166,7 @@ const guardedMigrations = (backend: BackendShape) =>
   )
 
 const primaryCheck = (backend: BackendShape) =>
-  Effect.promise(() => import("../../layers/write/ForwardingWrites.js")).pipe(
+  Effect.promise(() => import("../../layers/write/PrimaryProbe.js")).pipe(
     Effect.flatMap(({ probePrimary }) => probePrimary(backend)),
     Effect.map(({ completed, depth, dropped, epoch, failed, maxDepth, overloaded, pid }) => {
       const turnedAway = `${failed} failed, ${dropped} dropped, ${overloaded} overloaded`

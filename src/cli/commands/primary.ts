@@ -13,9 +13,9 @@ import { print } from "../report.js"
 import { table } from "../text.js"
 
 /** Imported when it is needed: sockets and RPC take their time to load. */
-const forwarding = Effect.promise(() => import("../../layers/write/ForwardingWrites.js"))
+const questions = Effect.promise(() => import("../../layers/write/PrimaryProbe.js"))
 
-const probe = (backend: BackendShape) => Effect.flatMap(forwarding, ({ probePrimary }) => probePrimary(backend))
+const probe = (backend: BackendShape) => Effect.flatMap(questions, ({ probePrimary }) => probePrimary(backend))
 
 const processOf = ({ epoch, instance, pid }: PrimaryStatus) => ({ pid, epoch, instance })
 
@@ -67,7 +67,7 @@ const stepDown = Command.make("step-down", common, (options) =>
     const [before, after] = yield* withBackend(options, "read", (backend) =>
       Effect.gen(function* () {
         const before = yield* probe(backend)
-        yield* (yield* forwarding).stepDown(backend)
+        yield* (yield* questions).stepDown(backend)
         const next = probe(backend).pipe(
           Effect.filterOrFail(
             ({ epoch }) => epoch > before.epoch,

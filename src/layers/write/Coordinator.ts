@@ -38,6 +38,22 @@ export interface CoordinatorOptions {
 }
 
 /**
+ * What one commit takes in at most: for longer, nobody else could write, and timers would wait.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const grouping = { maxGroup: 128, maxGroupMillis: 10 }
+
+/**
+ * How long writes that were taken may go on when their process, or its time as the primary, ends.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const drainBound = "5 seconds"
+
+/**
  * @since 0.1.0
  * @category models
  */
