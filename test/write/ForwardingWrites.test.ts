@@ -42,10 +42,11 @@ const open = (
   path: string,
   options: ForwardingWrites.ForwardingOptions = {},
   first: (n: number) => Effect.Effect<void> = () => Effect.void,
-  journalMode: "WAL" | "DELETE" = "WAL"
+  journalMode: "WAL" | "DELETE" = "WAL",
+  seen: (backend: BackendShape) => BackendShape = (backend) => backend
 ) =>
   Effect.gen(function* () {
-    const backend = yield* Sqlite.make({ path, journalMode })
+    const backend = seen(yield* Sqlite.make({ path, journalMode }))
     yield* backend.execute("CREATE TABLE IF NOT EXISTS list (at INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL)")
     const services = yield* Layer.build(Layer.provide(ForwardingWrites.layer(options), Layer.succeed(Backend, backend)))
     const channel = Context.get(services, WriteChannel)
@@ -141,6 +142,25 @@ const publishSilent = (backend: BackendShape) =>
 
 /** Characters that fit into no message. */
 const large = 33 * 1024 * 1024
+
+/** As a container sees it that has the database with others, and a folder for temporary files of its own. */
+const inContainer = (backend: BackendShape): BackendShape => {
+  const sharing = backend.sharing!
+  const own = new Set<string>()
+  return {
+    ...backend,
+    sharing: {
+      ...sharing,
+      read: Effect.map(sharing.read, (record) =>
+        record === undefined || own.has(record.socket) ? record : { ...record, socket: `/none${record.socket}` }
+      ),
+      publish: (record) => {
+        own.add(record.socket)
+        return sharing.publish(record)
+      }
+    }
+  }
+}
 
 describe("ForwardingWrites", () => {
   it.scopedLive("a write whose first answer was lost is unknown, whatever refuses it when it is sent again", () =>
@@ -476,7 +496,7 @@ describe("ForwardingWrites", () => {
       assert.isTrue(yield* backend.sharing!.tryLock(0))
       // Its status never comes.
       yield* servePrimary(backend, 1, () => Effect.never)
-      yield* Effect.forEach(Array.from({ length: 12 }), () => open(path, { deadAfter: "1 second" }))
+      yield* Effect.forEach(Array.from({ length: 12 }), () => open(path, { deadAfter: "2 seconds" }))
       yield* Effect.retry(ForwardingWrites.probePrimary(backend), soon)
       // Time for whoever judged the old one to come forward, too.
       yield* Effect.sleep("1500 millis")
@@ -629,6 +649,56 @@ describe("ForwardingWrites", () => {
       assert.strictEqual(error._tag, "DbConnection")
       assert.match(error.message, /\(hub\.db-primary\) cannot be opened .*owner and mode/)
     })
+  )
+
+  it.scopedLive(
+    "processes that cannot reach each other take the place from each other; what they are told of a write is so",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* temporaryFile
+        const strategies = ["forward-always", "forward-always", "local-first"] as const
+        const options = { deadAfter: "500 millis", timeout: "1 second", localWait: "1 millis" } as const
+        const told = new Map<number, string>()
+        const channels = yield* Effect.forEach(strategies, (strategy) =>
+          open(path, { ...options, strategy }, undefined, "WAL", inContainer)
+        )
+        const epoch = Effect.map(channels[0]!.backend.query("SELECT epoch FROM db_hub_primary"), ([row]) =>
+          Number(row!["epoch"])
+        )
+        let isOver = false
+        const writing = yield* Effect.fork(
+          Effect.forEach(
+            channels,
+            ({ handleAppend }, channel) => {
+              const append = handleAppend()
+              let n = channel
+              return Effect.whileLoop({
+                while: () => !isOver,
+                body: () => {
+                  n += channels.length
+                  return Effect.map(
+                    Effect.zipLeft(Effect.either(append({ n })), Effect.sleep("5 millis")),
+                    (done) => [n, done] as const
+                  )
+                },
+                step: ([n, done]) =>
+                  told.set(n, done._tag === "Right" ? "done" : `${done.left._tag} ${done.left.applied}`)
+              })
+            },
+            { concurrency: "unbounded" }
+          )
+        )
+        yield* until(epoch, (last) => last >= 4)
+        isOver = true
+        yield* Fiber.join(writing)
+        const found = yield* channels[0]!.numbers
+        const there = new Set(found)
+        assert.strictEqual(there.size, found.length)
+        for (const [n, what] of told) {
+          assert.include(["done", "WriteTimeout no", "WriteTimeout unknown"], what)
+          if (!what.endsWith("unknown")) assert.strictEqual(there.has(n), what === "done", `${n}: ${what}`)
+        }
+      })
   )
 
   it.scopedLive("a damaged file beside the database is not taken for the database", () =>
