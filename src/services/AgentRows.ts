@@ -26,6 +26,14 @@ export interface AgentLimits {
 export const defaultLimits: AgentLimits = { maxRows: 100, maxBytes: 1_000_000, maxCell: 2_000 }
 
 /**
+ * The code that a statement is refused with that would change the hub's own tables.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const ownTables = "HUB_OWN_TABLES"
+
+/**
  * What was left out, and how each column's values are written where JSON has no form for them.
  *
  * @since 0.1.0

@@ -5,8 +5,15 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type DbError, DbTimeout, type ErrorContext, invalidInput } from "../errors/index.js"
-import { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
+import {
+  type DbError,
+  DbReadOnly,
+  DbTimeout,
+  type ErrorContext,
+  type InvalidInput,
+  invalidInput
+} from "../errors/index.js"
+import { type AgentLimits, type AgentRows, defaultLimits, ownTables } from "./AgentRows.js"
 
 /**
  * How the door is opened.
@@ -54,9 +61,9 @@ export interface AgentSqlShape {
    */
   readonly query: (sql: string, options?: AgentQuery) => Effect.Effect<AgentResult, DbError>
   /**
-   * Runs one statement that writes. Fails with `DbTimeout` at the deadline: nothing is applied, unless it took the commit
-   * longer than that again, or it ran alone (`applied` is `unknown` then). Only where `Backend.execute` cannot be
-   * stopped: on SQLite, in WAL mode.
+   * Runs one statement that writes, but not the hub's own tables (`DbReadOnly`). Fails with `DbTimeout` at the deadline:
+   * nothing is applied, unless it took the commit longer than that again, or it ran alone (`applied` is `unknown` then).
+   * Only where `Backend.execute` cannot be stopped: on SQLite, in WAL mode.
    */
   readonly execute?: (
     sql: string,
@@ -91,6 +98,17 @@ export interface AgentWrite extends AgentResult {
 const maxSql = 100_000
 
 /**
+ * Why a text is no statement to look at, if it is none: it is empty, or too long to be read while others wait.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const unreadable = (sql: string, context: ErrorContext): InvalidInput | undefined => {
+  if (sql.trim() === "") return invalidInput(context, "sql", "is empty", "one statement")
+  return sql.length > maxSql ? invalidInput(context, "sql", "is too long", `at most ${maxSql} characters`) : undefined
+}
+
+/**
  * The limits of one query: those asked for, else those of the door, else the defaults.
  *
  * @since 0.1.0
@@ -114,13 +132,8 @@ export const limitsOf = (
       )
     }
   }
-  if (sql.trim() === "")
-    return Effect.fail(invalidInput({ operation: "agentSql", backend }, "sql", "is empty", "one statement"))
-  return sql.length > maxSql
-    ? Effect.fail(
-        invalidInput({ operation: "agentSql", backend }, "sql", "is too long", `at most ${maxSql} characters`)
-      )
-    : Effect.succeed(limits)
+  const refused = unreadable(sql, { operation: "agentSql", backend })
+  return refused === undefined ? Effect.succeed(limits) : Effect.fail(refused)
 }
 
 /** Milliseconds; timers are set for 24 days at most. */
@@ -150,6 +163,20 @@ export const deadlineMet = (deadline: number, context: ErrorContext, committing 
     message: committing
       ? `It was stopped after ${deadline} ms of being applied: look whether it was done`
       : `The statement was stopped after ${deadline} ms: make it cheaper, with a condition or a smaller join`
+  })
+
+/**
+ * What a statement is refused with that would change one of the hub's own tables: an agent that could would erase its own
+ * trail.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ownTableRefused = (name: string, context: ErrorContext): DbReadOnly =>
+  new DbReadOnly({
+    ...context,
+    code: ownTables,
+    message: `${name} is the hub's own: agents may read it, but change neither its rows nor its definition`
   })
 
 /**

@@ -127,7 +127,10 @@ export interface ForeignKeyInfo {
  * @category models
  */
 export interface TableInfo {
+  /** With its schema before it where it has to be named so: `schema.table`. */
   readonly name: string
+  /** Its schema, on engines that have several. */
+  readonly schema?: string
   readonly kind: "table" | "view" | "virtual"
   readonly columns: ReadonlyArray<ColumnInfo>
   readonly indexes: ReadonlyArray<IndexInfo>
@@ -233,7 +236,20 @@ export interface BackendShape {
   ) => Effect.Effect<ReadOnlyResult, DbError>
   /** Opens the door through which agents read; it is closed with the scope. */
   readonly agentSql: (options?: AgentSqlOptions) => Effect.Effect<AgentSqlShape, DbError, Scope.Scope>
-  /** Tables and views; with `table`, that one, or `NotFound` with the nearest names. The hub's own tables on request. */
+  /**
+   * Guards the hub's own tables from a statement of an agent, in whose transaction it is asked before the statement: what
+   * it succeeds with, asked after it, fails with `DbReadOnly` (`HUB_OWN_TABLES`) if it has changed their rows or
+   * definitions, itself or through triggers, foreign keys, views or functions. What is known before fails at once.
+   */
+  readonly watchOwnTables: (
+    connection: Pick<BackendShape, "query">,
+    sql: string,
+    params: ReadonlyArray<SqlValue>
+  ) => Effect.Effect<Effect.Effect<void, DbError>, DbError>
+  /**
+   * Tables and views; with `table`, that one, or those that match it with `*` for any part, or `NotFound` with the nearest
+   * names. The hub's own tables on request.
+   */
   readonly schema: (options?: {
     readonly table?: string
     readonly internal?: boolean

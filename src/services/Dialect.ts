@@ -22,6 +22,8 @@ export interface Dialect {
    * known, and that perhaps since before the transaction.
    */
   readonly changedRows: string
+  /** Whether a statement, by its words in upper case, is one that the engine runs outside of transactions alone. */
+  readonly runsAlone: (words: ReadonlyArray<string>) => boolean
   /** Column types for table definitions. */
   readonly types: {
     /** Text that is compared and ordered by code point. */

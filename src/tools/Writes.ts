@@ -9,7 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { type DbError, DbReadOnly, invalidInput } from "../errors/index.js"
-import { type AgentSqlShape, deadlineMet } from "../services/AgentSql.js"
+import { type AgentSqlShape, deadlineMet, ownTableRefused, unreadable } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue } from "../services/Backend.js"
 import * as SqlLexer from "../services/SqlLexer.js"
 import * as Actions from "./Actions.js"
@@ -34,6 +34,9 @@ const codeLife = 10 * 60 * 1000
 /** Codes that are kept; the oldest gives way. */
 const maxCodes = 1000
 
+/** The hub's own tables, or a name that is not what it says. */
+const ownName = /\bdb_hub_\w*|\bU&"/i
+
 type Connection = Pick<BackendShape, "query" | "execute" | "transaction">
 
 /** What a statement would do: `tables` as far as the engine tells its rows by table. */
@@ -50,6 +53,8 @@ const ddl = new Set(["CREATE", "ALTER", "DROP", "TRUNCATE"])
 const definable = new Set("TABLE INDEX UNIQUE VIEW VIRTUAL TRIGGER SEQUENCE TYPE SCHEMA MATERIALIZED".split(" "))
 
 interface Shape {
+  /** Its words outside of brackets, in upper case. */
+  readonly words: ReadonlyArray<string>
   readonly verb: string
   /** The word after it, and after OR REPLACE. */
   readonly second: string
@@ -124,6 +129,7 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
   const qualified = words[start + 1]?.text === "." ? words[start + 2] : words[start]
   const table = qualified?.kind === "identifier" ? qualified.text.slice(1, -1) : (qualified?.text ?? null)
   return {
+    words: upper,
     verb,
     second: upper[upper[1] === "OR" && upper[2] === "REPLACE" ? 3 : 1] ?? "",
     rowsAlone: changesRowsAlone(upper, inner),
@@ -136,8 +142,12 @@ const shapeOf = (sql: string, lexical: SqlLexer.Lexical): Shape => {
 const allowed = ({ rowsAlone, second, verb }: Shape, dmlOnly: boolean): boolean =>
   dmlOnly ? rowsAlone : dml.has(verb) || (ddl.has(verb) && (verb === "TRUNCATE" || definable.has(second)))
 
-/** What a plan undoes, and a deadline may: other statements, such as VACUUM, run alone, outside of any transaction. */
+/** What a plan undoes. */
 const undoable = (shape: Shape): boolean => allowed(shape, false) && !shape.concurrent
+
+/** What runs in a transaction, and is undone at its deadline: all but such as VACUUM. */
+const transactional = (shape: Shape, { dialect }: BackendShape): boolean =>
+  undoable(shape) || !dialect.runsAlone(shape.words)
 
 /** The rows that the transaction has changed since `before`. */
 const changedSince = (
@@ -188,19 +198,17 @@ export const make = (options: {
   const codes = new Map<string, { readonly key: string; readonly until: number }>()
 
   const refusal = (write: Write, raw: boolean): DbError | undefined => {
+    const context = { backend: write.backend.name, operation: "db_hub_execute" }
+    const unread = unreadable(write.sql, context)
+    if (unread !== undefined) return unread
     const shape = shapeOf(write.sql, write.backend.dialect.lexical)
-    if (shape.verb === "" && write.sql.trim() === "") {
-      return invalidInput(
-        { operation: "db_hub_execute", backend: write.backend.name },
-        "sql",
-        "is empty",
-        "one statement"
-      )
+    if (allowed(shape, options.dmlOnly) || (raw && !options.dmlOnly)) {
+      // What nothing undoes is not let begin.
+      const named = transactional(shape, write.backend) ? null : ownName.exec(write.sql)
+      return named === null ? undefined : ownTableRefused(named[0], context)
     }
-    if (allowed(shape, options.dmlOnly) || (raw && !options.dmlOnly)) return undefined
     return new DbReadOnly({
-      backend: write.backend.name,
-      operation: "db_hub_execute",
+      ...context,
       code: "HUB_NOT_ALLOWED",
       message: options.dmlOnly
         ? "Only INSERT, UPDATE, DELETE and MERGE are allowed here"
@@ -218,10 +226,17 @@ export const make = (options: {
       })
 
   /** Runs a statement in a transaction and all that it has put off to the end of it, up to its deadline. */
-  const whole = <A>({ backend }: Write, connection: Connection, statement: Effect.Effect<A, DbError>) => {
+  const whole = <A>(
+    { backend, params, sql }: Write,
+    connection: Connection,
+    statement: Effect.Effect<A, DbError>
+  ): Effect.Effect<A, DbError> => {
     const { checkDeferred } = backend.dialect
     const check = checkDeferred === undefined ? Effect.void : connection.execute(checkDeferred)
-    return timed(backend, true)(Effect.zipLeft(statement, check))
+    const guarded = Effect.flatMap(backend.watchOwnTables(connection, sql, params), (look) =>
+      Effect.zipLeft(Effect.zipLeft(statement, check), look)
+    )
+    return timed(backend, true)(guarded)
   }
 
   /** Where a statement leaves nothing that it has set to who comes next, as far as there is such a place. */
@@ -295,7 +310,7 @@ export const make = (options: {
   const run = (write: Write) =>
     Effect.flatMap(stoppable(write), (execute) => {
       const { backend, params, sql } = write
-      const undone = undoable(shapeOf(sql, backend.dialect.lexical))
+      const undone = transactional(shapeOf(sql, backend.dialect.lexical), backend)
       if (execute !== undefined) {
         return Actions.executed(execute, sql, params, undone ? "commit" : "alone")
       }

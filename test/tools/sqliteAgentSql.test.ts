@@ -45,6 +45,25 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
     { retry: 5 }
   )
 
+  it.scopedLive("a write that does not end fills neither the disk nor the write-ahead log", () =>
+    Effect.gen(function* () {
+      const { backend, folder } = yield* opened()
+      const log = () => NodeFs.statSync(`${folder}/hub.db-wal`).size
+      const before = log()
+      const insert = `INSERT INTO t (x) WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT zeroblob(100000) FROM c`
+      const limited = yield* backend.agentSql({ deadline: "1 minute" })
+      const error = yield* failureOf(limited.execute!(insert))
+      assert.deepStrictEqual([error._tag, error.code], ["DbQuery", "HUB_TOO_LARGE"])
+      assert.include(error.message, "268435456 bytes")
+      assert.strictEqual(log(), before)
+      const stopped = yield* backend.agentSql({ deadline: "300 millis" })
+      assert.strictEqual((yield* failureOf(stopped.execute!(insert.replace("100000", "10"))))._tag, "DbTimeout")
+      assert.strictEqual(log(), before)
+      const { rowsAffected } = yield* limited.execute!("UPDATE t SET x = zeroblob(1000000)")
+      assert.strictEqual(rowsAffected, 3)
+    })
+  )
+
   it.scopedLive("whoever waits or reads when the door closes is told so, and who asks afterwards", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()

@@ -28,6 +28,7 @@ import { dialect } from "./PostgresDialect.js"
 import * as PostgresHealth from "./PostgresHealth.js"
 import * as PostgresListen from "./PostgresListen.js"
 import { type PostgresOptions, poolers, type ResolvedPostgresOptions, resolve, sslModes } from "./PostgresOptions.js"
+import * as OwnTables from "./PostgresOwnTables.js"
 import * as PostgresSchema from "./PostgresSchema.js"
 import { needsSessionError } from "./PostgresStatement.js"
 import * as PostgresTextStore from "./PostgresTextStore.js"
@@ -121,6 +122,7 @@ export const openResolved = (resolved: ResolvedPostgresOptions): Effect.Effect<O
       ...(resolved.stream === undefined ? { dedicated: yield* dedicated(client) } : {}),
       readOnly: client.readOnly,
       agentSql: PostgresAgentSql.make(client),
+      watchOwnTables: OwnTables.watch(resolved.name),
       schema: schemaOf(resolved.name, (internal) => PostgresSchema.describe(client, { internal })),
       backup: () =>
         Effect.fail(

@@ -24,6 +24,15 @@ export const lexical: Lexical = {
   byteOrderMarks: false
 }
 
+/** Those that PostgreSQL refuses in a transaction, that end one, or that set something for a session. */
+const aloneVerbs = new Set(
+  (
+    "VACUUM ANALYZE ANALYSE REINDEX CLUSTER CHECKPOINT DISCARD SET RESET LISTEN UNLISTEN LOAD PREPARE DEALLOCATE BEGIN " +
+    "START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE"
+  ).split(" ")
+)
+const aloneObjects = new Set(["SYSTEM", "DATABASE", "TABLESPACE", "SUBSCRIPTION"])
+
 /**
  * @since 0.1.0
  * @category dialect
@@ -33,6 +42,9 @@ export const dialect: Dialect = {
   placeholder: (index) => `$${index}`,
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found WHERE to_regclass(quote_ident(?::text)) IS NOT NULL",
+  runsAlone: ([verb = "", object = "", ...rest]) =>
+    aloneVerbs.has(verb) ||
+    (["CREATE", "ALTER", "DROP"].includes(verb) && (aloneObjects.has(object) || rest.includes("CONCURRENTLY"))),
   changedRows:
     "SELECT relname AS name, n_tup_ins + n_tup_upd + n_tup_del AS n FROM pg_stat_xact_user_tables " +
     "WHERE n_tup_ins + n_tup_upd + n_tup_del > 0",

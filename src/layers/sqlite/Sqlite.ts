@@ -63,6 +63,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
       transaction: client.transaction,
       readOnly: client.readOnly,
       agentSql: SqliteAgentSql.make(client),
+      watchOwnTables: SqliteAgentSql.watchOwnTables(client),
       schema: schemaOf(resolved.name, (internal) => SqliteSchema.describe(client, { internal })),
       backup: backup(client),
       ...(memory ? {} : { sharing: yield* sharing(client) }),

@@ -20,6 +20,23 @@ const maxMemory = 768 * 1024 * 1024
 export const mayCommit = "mayCommit"
 
 /**
+ * The code that a statement fails with that would make the database too much larger.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const largeWrite = "HUB_TOO_LARGE"
+
+/**
+ * Bytes by which a statement may make the database larger; what it changes of the rest is held in memory until the commit,
+ * so that whoever is killed leaves nothing in the write-ahead log.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxGrowth = 256 * 1024 * 1024
+
+/**
  * @since 0.1.0
  * @category models
  */

@@ -5,7 +5,15 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { DbConnection, type DbError, DbUnsupported, type ErrorContext, fromSqlite } from "../../errors/index.js"
+import {
+  DbConnection,
+  type DbError,
+  DbQuery,
+  DbUnsupported,
+  type ErrorContext,
+  fromSqlite
+} from "../../errors/index.js"
+import { ownTables } from "../../services/AgentRows.js"
 import {
   type AgentResult,
   type AgentSqlOptions,
@@ -14,17 +22,20 @@ import {
   deadlineMet,
   deadlineOf,
   limitsOf,
+  ownTableRefused,
   resultOf
 } from "../../services/AgentSql.js"
+import type { BackendShape } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct, isClosed } from "../SqlTemplates.js"
 import { type Program, whyMissing } from "./ChildProgram.js"
-import type { Failed } from "./SqliteAgentChild.js"
+import { type Failed, largeWrite, maxGrowth } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { WriteAnswer, WriteTask } from "./SqliteAgentWriter.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import { changesRows, controlRefused, controls, insertsRows } from "./SqliteConnection.js"
 import { lexical } from "./SqliteDialect.js"
+import * as OwnTables from "./SqliteOwnTables.js"
 import * as SqliteProcesses from "./SqliteProcesses.js"
 import * as SqliteReadOnly from "./SqliteReadOnly.js"
 import * as Values from "./SqliteValues.js"
@@ -43,11 +54,34 @@ const gone = (program: Program, committing: boolean, context: ErrorContext): DbC
       "The process that runs statements of agents ended (out of memory?): do less at once, or try again"
   })
 
-/** The error that the driver threw in another process. */
+/** What the driver threw, or who guards the hub's own tables. */
+const errorOf = (cause: unknown, context: ErrorContext): DbError =>
+  cause instanceof Error && "code" in cause && cause.code === ownTables
+    ? ownTableRefused(cause.message, context)
+    : fromSqlite(cause, context)
+
+/** What another process has told of that. */
 const thrown = ({ code, message, name }: Failed, context: ErrorContext): DbError => {
   const kind = name === "RangeError" ? RangeError : name === "TypeError" ? TypeError : Error
-  return fromSqlite(Object.assign(new kind(message), { code }), context)
+  return errorOf(Object.assign(new kind(message), { code }), context)
 }
+
+/**
+ * Guards the hub's own tables from statements that run in this process.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const watchOwnTables =
+  ({ options: { name }, writer }: Pick<SqliteClient, "options" | "writer">): BackendShape["watchOwnTables"] =>
+  (_, sql, params) => {
+    const context: ErrorContext = { backend: name, operation: "execute" }
+    const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: (cause) => errorOf(cause, context) })
+    return Effect.map(
+      attempt(() => OwnTables.watch(writer, sql, Values.encode(params, name))),
+      attempt
+    )
+  }
 
 /**
  * Opens the door: one process is started at once and more as they are needed; all are killed with the scope.
@@ -138,6 +172,13 @@ export const make =
           const lastInsertId = inserted ? answer.lastInsertId : null
           return Effect.succeed({ ...resultOf(distinct(columns), result), rowsAffected, rowsInAll, lastInsertId })
         }
+        if (answer.code === largeWrite) {
+          return new DbQuery({
+            ...context,
+            code: largeWrite,
+            message: `The statement makes the database larger by more than ${maxGrowth} bytes: do less at once`
+          })
+        }
         const operation = answer.committing ? "transaction.commit" : "execute"
         return Effect.fail(thrown(answer, { ...context, operation }))
       }
@@ -154,7 +195,8 @@ export const make =
             return Effect.fail(fromSqlite(cause, context))
           }
           const rows = changesRows(words)
-          const task = { path, foreignKeys, synchronous, busyTimeout, sql, params: values, how, rows }
+          const explains = words[0] === "EXPLAIN"
+          const task = { path, foreignKeys, synchronous, busyTimeout, sql, params: values, how, explains, rows }
           const asked = Effect.async<WriteAnswer, DbError>((resume) => Effect.sync(writers.ask(task, resume)))
           return Effect.flatMap(client.lane.hold(context, busyTimeout, asked), (answer) => written(sql, answer))
         })

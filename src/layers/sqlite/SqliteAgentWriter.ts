@@ -7,7 +7,19 @@
 import Sqlite from "better-sqlite3"
 import { type AgentRows, collector, defaultLimits } from "../../services/AgentRows.js"
 import type { AgentWriting } from "../../services/AgentSql.js"
-import { begin, exact, type Failed, failed, fileOf, mayCommit, take, tell } from "./SqliteAgentChild.js"
+import {
+  begin,
+  exact,
+  type Failed,
+  failed,
+  fileOf,
+  largeWrite,
+  maxGrowth,
+  mayCommit,
+  take,
+  tell
+} from "./SqliteAgentChild.js"
+import * as OwnTables from "./SqliteOwnTables.js"
 
 /**
  * @since 0.1.0
@@ -22,6 +34,8 @@ export interface WriteTask {
   readonly sql: string
   readonly params: ReadonlyArray<unknown>
   readonly how: AgentWriting
+  /** It is an EXPLAIN, which runs nothing. */
+  readonly explains: boolean
   /** It changes rows alone, and so leaves nothing on its connection. */
   readonly rows: boolean
 }
@@ -52,7 +66,7 @@ const close = () => {
   kept = undefined
 }
 
-const handle = ({ busyTimeout, foreignKeys, path, synchronous }: WriteTask): Sqlite.Database => {
+const handle = ({ busyTimeout, foreignKeys, how, path, synchronous }: WriteTask): Sqlite.Database => {
   const file = fileOf(path)
   if (kept?.file !== file) {
     close()
@@ -61,12 +75,21 @@ const handle = ({ busyTimeout, foreignKeys, path, synchronous }: WriteTask): Sql
     db.pragma(`synchronous = ${synchronous}`)
     // The next commit of the hub's own handle carries the pages over: nobody waits for that here.
     db.pragma("wal_autocheckpoint = 0")
+    if (how !== "alone") {
+      db.pragma("cache_spill = OFF")
+      db.pragma("temp_store = MEMORY")
+    }
     kept = { db, file }
   }
   return kept.db
 }
 
 const changed = (db: Sqlite.Database): number => db.prepare<[], number>("SELECT total_changes()").pluck().get()!
+
+const limitGrowth = (db: Sqlite.Database) => {
+  const number = (name: string) => db.pragma(name, { simple: true }) as number
+  db.pragma(`max_page_count = ${number("page_count") + Math.ceil(maxGrowth / number("page_size"))}`)
+}
 
 const write = (db: Sqlite.Database, { params, sql }: WriteTask): Written => {
   const before = changed(db)
@@ -106,18 +129,26 @@ const waitForLeave = () => {
   take()
 }
 
+/** Nothing is on the disk before the commit, so that what is full is the limit. */
+const tooLarge = (cause: unknown): boolean => cause instanceof Sqlite.SqliteError && cause.code === "SQLITE_FULL"
+
 const run = (task: WriteTask): WriteAnswer => {
   let committing = false
   try {
+    if (task.how === "alone") close()
     const db = handle(task)
     if (task.how === "alone") {
+      if (!task.explains) OwnTables.watch(db, task.sql, task.params)
       waitForLeave()
       const written = write(db, task)
       close()
       return written
     }
     db.exec("BEGIN IMMEDIATE")
+    limitGrowth(db)
+    const look = OwnTables.watch(db, task.sql, task.params)
     const written = write(db, task)
+    look()
     if (task.how === "undo") db.exec("ROLLBACK")
     else {
       waitForLeave()
@@ -130,7 +161,8 @@ const run = (task: WriteTask): WriteAnswer => {
   } catch (cause) {
     // With the handle goes what it has begun.
     close()
-    return { ...failed(cause), committing }
+    const code = task.how !== "alone" && !committing && tooLarge(cause) ? { code: largeWrite } : {}
+    return { ...failed(cause), ...code, committing }
   }
 }
 

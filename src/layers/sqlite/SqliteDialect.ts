@@ -31,6 +31,8 @@ export const dialect: Dialect = {
   placeholder: () => "?",
   quoteIdentifier: (name) => `"${name.replaceAll('"', '""')}"`,
   tableExists: "SELECT 1 AS found FROM sqlite_master WHERE type = 'table' AND name = ?",
+  // What is no change of rows or definitions is a pragma, an ATTACH or a VACUUM.
+  runsAlone: () => true,
   changedRows: "SELECT NULL AS name, total_changes() AS n",
   types: {
     text: "TEXT",

@@ -1,0 +1,105 @@
+/**
+ * Guards the hub's own tables from statements of agents: by the program that SQLite makes of a statement, which tells
+ * every table that it, its triggers and its foreign keys write, and by what has become of the schema. It stands alone, so
+ * that a child process can load it fast.
+ *
+ * @since 0.1.0
+ */
+import type { Database } from "better-sqlite3"
+import { ownTables } from "../../services/AgentRows.js"
+
+interface Entry {
+  readonly type: string
+  readonly name: string
+  readonly table: string
+  readonly root: number
+  readonly sql: string | null
+}
+
+interface Operation {
+  readonly opcode: string
+  readonly p1: number
+  readonly p2: number
+  readonly p3: number
+  readonly p4: unknown
+  readonly p5: number
+}
+
+/** The second operand is a register, which holds a b-tree that the program itself has made. */
+const inRegister = 0x10
+
+const isOwn = String.raw`LIKE 'db\_hub\_%' ESCAPE '\'`
+
+const entriesOf = (schema: string) =>
+  `SELECT type, name, tbl_name AS "table", rootpage AS root, sql FROM ${schema} WHERE name ${isOwn} OR tbl_name ${isOwn}`
+
+const entries = `${entriesOf("main.sqlite_schema")} UNION ALL ${entriesOf("temp.sqlite_schema")} ORDER BY 2, 1`
+
+/** How far the ids of the hub's rows have been counted. */
+const sequences = `SELECT name, seq FROM main.sqlite_sequence WHERE name ${isOwn} ORDER BY rowid`
+
+/** Where the schema is kept. */
+const schemaRoot = 1
+
+const refuse = (name: string): never => {
+  throw Object.assign(new Error(name), { code: ownTables })
+}
+
+const programOf = (db: Database, sql: string, params: ReadonlyArray<unknown>): ReadonlyArray<Operation> =>
+  db.prepare<Array<unknown>, Operation>(`EXPLAIN ${sql}`).all(...params)
+
+/** The addresses of virtual tables that a program writes. */
+const virtualTables = (program: ReadonlyArray<Operation>): ReadonlyArray<unknown> =>
+  program.filter(({ opcode }) => opcode === "VUpdate").map(({ p4 }) => p4)
+
+/** The b-trees of the main database that a program writes or clears. */
+const roots = (program: ReadonlyArray<Operation>): ReadonlySet<number> =>
+  new Set(
+    program.flatMap(({ opcode, p1, p2, p3, p5 }) =>
+      opcode === "OpenWrite" && p3 === 0 && (p5 & inRegister) === 0 ? [p2] : opcode === "Clear" && p2 === 0 ? [p1] : []
+    )
+  )
+
+/**
+ * Looks at a statement before it runs, and throws if it would write one of the hub's own tables; the function that it
+ * returns looks at what it has made of their schema, and throws if that is not as it was.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const watch = (db: Database, sql: string, params: ReadonlyArray<unknown>): (() => void) => {
+  const schema = db.prepare<[], Entry>(entries)
+  const counted = db.prepare("SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'").get() !== undefined
+  const look = (own: ReadonlyArray<Entry>) => [
+    // VACUUM and DROP TABLE move b-trees of others.
+    ...own.map(({ name, sql, table, type }) => [table, type, name, sql].join("\0")),
+    ...(counted ? db.prepare(sequences).raw().all() : []).map((row) => (row as ReadonlyArray<unknown>).join("\0"))
+  ]
+  const before = schema.all()
+  const known = new Set(look(before))
+  const program = programOf(db, sql, params)
+
+  const written = roots(program)
+  const virtual = virtualTables(program)
+  for (const { name, root, type } of before) {
+    // REINDEX writes indexes alone; a statement that changes rows writes their table, too.
+    if (type !== "table") continue
+    const quoted = `"${name.replaceAll('"', '""')}"`
+    const hit =
+      root === 0
+        ? virtual.length > 0 &&
+          virtualTables(programOf(db, `DELETE FROM ${quoted}`, [])).some((at) => virtual.includes(at))
+        : written.has(root)
+    if (hit) refuse(name)
+  }
+  // What is run later by others: a trigger, or a foreign key that their rows must keep to.
+  if (written.has(schemaRoot) && /\b(trigger|references)\b/i.test(sql)) {
+    const [named] = /\b(db_hub_|sqlite_sequence)\w*/i.exec(sql) ?? []
+    if (named !== undefined) refuse(named)
+  }
+  return () => {
+    const now = new Set(look(schema.all()))
+    const changed = [...now].find((entry) => !known.has(entry)) ?? [...known].find((entry) => !now.has(entry))
+    if (changed !== undefined) refuse(changed.split("\0")[0]!)
+  }
+}
