@@ -26,6 +26,13 @@ CREATE AGGREGATE lower_counted (int) (SFUNC = counting, STYPE = int, INITCOND = 
 CREATE FUNCTION notes_money(notes) RETURNS money LANGUAGE plpgsql VOLATILE AS 'BEGIN PERFORM pg_advisory_lock(99); RETURN 1; END';
 CREATE CAST (notes AS money) WITH FUNCTION notes_money(notes);
 CREATE DOMAIN checked AS int CHECK (wipe() = 1);
+CREATE DOMAIN telling AS text CHECK (pg_notify('evil', VALUE) IS NULL OR true);
+CREATE DOMAIN retelling AS telling;
+CREATE TYPE told AS (a retelling, b int);
+CREATE DOMAIN locking AS int CHECK (pg_advisory_lock(VALUE) IS NULL OR true);
+CREATE DOMAIN peeping AS text CHECK (length(pg_read_file(VALUE)) > 0);
+CREATE DOMAIN small AS int CHECK (VALUE < 100);
+CREATE FUNCTION retold(retelling) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 CREATE VIEW wiped AS SELECT wipe();
 CREATE VIEW counted AS SELECT nextval('counter');
 CREATE VIEW sleeping AS SELECT pg_sleep(100000)::text AS slept;

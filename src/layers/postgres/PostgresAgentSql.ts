@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import { type DbError, type ErrorContext, fromPostgres, invalidInput } from "../../errors/index.js"
 import { type AgentLimits, type AgentRows, collector } from "../../services/AgentRows.js"
 import {
+  type AgentResult,
   type AgentSqlOptions,
   type AgentSqlShape,
   deadlineMet,
@@ -112,10 +113,10 @@ export const make =
 
       /**
        * Everything in one round trip, as far as one does: what follows a check that fails is not run. In callbacks, since
-       * fibers would cost more than the server.
+       * fibers would cost more than the server. Undefined if it has to be asked with a look at domains.
        */
       const answer = (request: Request, { before, cursor, question }: Known, limits: AgentLimits) =>
-        Effect.async<Rows, DbError>((resume) => {
+        Effect.async<Rows | undefined, DbError>((resume) => {
           let held: Connection | undefined
           let job: Job | undefined
           let timer: NodeJS.Timeout | undefined
@@ -170,9 +171,13 @@ export const make =
             const explained = (cause: unknown) => {
               if (fromPostgres(cause, context).code !== "22P02") return failed(cause)
               send({ text: "ROLLBACK", simple: true }, () =>
-                send(question, ({ rows: [found] }) =>
-                  found === undefined ? failed(cause) : fail(AllowList.isVolatile(context, String(found["name"])))
-                )
+                send(question, ({ rows: [found] }) => {
+                  if (found === undefined) return failed(cause)
+                  const name = String(found["name"])
+                  if (name !== AllowList.checkedDomains) return fail(AllowList.isVolatile(context, name))
+                  leave(connection, true)
+                  resume(Effect.succeed(undefined))
+                })
               )
             }
 
@@ -222,10 +227,12 @@ export const make =
 
       /** By their text, what is known of statements. */
       const known = new Map<string, Known>()
+      /** Domains with checks were seen in the database: to look at them at each statement takes longer. */
+      let domains = false
       const read = (sql: string): Effect.Effect<Known, DbError> => {
         const { count, sql: text } = SqlLexer.translatePlaceholders(sql, lexical, dialect.placeholder)
         return Effect.map(AllowList.accept(parse, text, context), (accepted) => {
-          const question = AllowList.volatileQuery(accepted)
+          const question = AllowList.volatileQuery(accepted, domains)
           const check = AllowList.volatileCheck(question)
           const before = [...begin, { text: `SELECT ${limit}, ${check.text}`, values: check.values, prepare }]
           return { text, count, cursor: accepted.cursor, question, before }
@@ -240,26 +247,36 @@ export const make =
         })
       }
 
+      const ask = (
+        sql: string,
+        params: ReadonlyArray<unknown>,
+        limits: AgentLimits
+      ): Effect.Effect<AgentResult, DbError> =>
+        Effect.flatMap(readOnce(sql), (statement) => {
+          const { count, text } = statement
+          if (count > 0 && count !== params.length) {
+            const allowed = `${count}, one per ?`
+            return Effect.fail(invalidInput(context, "params", `are ${params.length}`, allowed))
+          }
+          let values: ReadonlyArray<unknown>
+          try {
+            values = Values.encode(params, name)
+          } catch (cause) {
+            return Effect.fail(fromPostgres(cause, context))
+          }
+          return Effect.flatMap(answer({ text, values }, statement, limits), (answered) => {
+            if (answered !== undefined) {
+              const { columns, ...rows } = answered
+              return Effect.succeed(resultOf(columns, rows))
+            }
+            domains = true
+            known.clear()
+            return ask(sql, params, limits)
+          })
+        })
+
       return {
         query: (sql, query = {}) =>
-          Effect.flatMap(limitsOf(sql, query, options, name), (limits) =>
-            Effect.flatMap(readOnce(sql), (statement) => {
-              const { count, text } = statement
-              const { params = [] } = query
-              if (count > 0 && count !== params.length) {
-                const allowed = `${count}, one per ?`
-                return Effect.fail(invalidInput(context, "params", `are ${params.length}`, allowed))
-              }
-              let values: ReadonlyArray<unknown>
-              try {
-                values = Values.encode(params, name)
-              } catch (cause) {
-                return Effect.fail(fromPostgres(cause, context))
-              }
-              return Effect.map(answer({ text, values }, statement, limits), ({ columns, ...rows }) =>
-                resultOf(columns, rows)
-              )
-            })
-          )
+          Effect.flatMap(limitsOf(sql, query, options, name), (limits) => ask(sql, query.params ?? [], limits))
       }
     })

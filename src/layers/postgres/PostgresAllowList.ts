@@ -73,7 +73,7 @@ export interface Accepted {
   readonly cursor: boolean
   readonly functions: ReadonlyArray<string>
   readonly operators: ReadonlyArray<string>
-  /** Types that are cast to, and domains that are checked. */
+  /** Types that are cast to: a domain checks its values, also within a list, a row or another domain. */
   readonly types: ReadonlyArray<string>
   /** Names after a dot, which may stand for functions of one argument, whatever its type: `('x'::text).pg_ls_dir`. */
   readonly attributes: ReadonlyArray<string>
@@ -223,12 +223,33 @@ const runners = "'crosstab', 'crosstab_hash', 'connectby_text', 'connectby_text_
 
 const callsForbidden = `(p.provolatile = 'v' OR p.prosrc IN (${runners}))`
 
-type List = Exclude<keyof Accepted, "cursor"> | "harmless"
+/**
+ * What the question below names where there are domains with checks, and they were not asked for.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const checkedDomains = "domains with checks"
+
+/** Functions that take the name of a type as a text. */
+const namesTypes = new Set(["pg_input_is_valid", "pg_input_error_info"])
+
+/**
+ * Domains whose checks call volatile functions. A check's own tree tells what it calls: what PostgreSQL brings has no
+ * dependencies.
+ */
+const volatileDomains = `SELECT k.contypid AS domain, p.proname FROM pg_catalog.pg_constraint k,
+  regexp_matches(k.conbin::text, ':(?:op|)funcid ([0-9]+)', 'g') AS called(id)
+  JOIN pg_catalog.pg_proc p ON p.oid = called.id[1]::oid
+WHERE k.contypid >= ${firstOwn} AND p.provolatile = 'v'`
+
+type List = Exclude<keyof Accepted, "cursor"> | "harmless" | "typeNames"
 
 /** The parts of the question below that what a statement uses asks for. */
 const parts = (
   { attributes, functions, operators, types }: Accepted,
-  list: (list: List) => string
+  list: (list: List) => string,
+  domains: boolean
 ): ReadonlyArray<string> => [
   ...(functions.length === 0
     ? []
@@ -273,17 +294,31 @@ WHERE c.oid >= ${firstOwn}
       : `(c.castcontext = 'i'
     OR (SELECT t.typname FROM pg_catalog.pg_type t WHERE t.oid = c.casttarget) = ANY (${list("types")}))`
   }`,
-  ...(types.length === 0
+  ...(types.length + functions.length + attributes.length === 0
     ? []
     : [
-        `
-SELECT p.proname FROM pg_catalog.pg_constraint k
-  JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
-    AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-  JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid
-WHERE k.contypid = ANY (ARRAY(SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typname = ANY (${list("types")})))
-  AND p.provolatile = 'v'`
-      ])
+        !domains
+          ? `\nSELECT '${checkedDomains}' FROM pg_catalog.pg_constraint k WHERE k.contypid >= ${firstOwn}`
+          : `
+SELECT v.proname FROM (${volatileDomains} OFFSET 0) AS v WHERE v.domain = ANY (ARRAY(
+  WITH RECURSIVE used(oid) AS (
+    (SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typname = ANY (${list("typeNames")})
+     UNION ALL
+     SELECT unnest(p.proargtypes) FROM pg_catalog.pg_proc p
+     WHERE p.proname = ANY (${list("functions")}) AND p.oid >= ${firstOwn})
+    UNION
+    SELECT within.oid FROM used JOIN pg_catalog.pg_type t ON t.oid = used.oid, LATERAL (
+      VALUES (t.typbasetype), (t.typelem)
+      UNION ALL
+      SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0
+    ) AS within(oid)
+    WHERE within.oid >= ${firstOwn}
+  )
+  SELECT used.oid FROM used))`
+      ]),
+  ...(domains && functions.some((name) => namesTypes.has(name))
+    ? [`\nSELECT v.proname FROM (${volatileDomains}) AS v`]
+    : [])
 ]
 
 /**
@@ -298,19 +333,25 @@ export interface Question {
 /**
  * Names what of a statement may change something by the database's own account: volatile functions; operators,
  * aggregates, casts and domains that call them; and such functions that can be called in the form of a column. Asked for
- * at each statement, so every part starts from an index, and none is there that cannot answer.
+ * at each statement, so every part starts from an index, and none is there that cannot answer: what domains check is looked
+ * at where `domains` says that there are such, which is what is named (`checkedDomains`) where it is not known.
  *
  * @since 0.1.0
  * @category checks
  */
-export const volatileQuery = (accepted: Accepted): Question => {
-  const values: Readonly<Record<List, Iterable<string>>> = { ...accepted, harmless }
+export const volatileQuery = (accepted: Accepted, domains: boolean): Question => {
+  const { attributes, functions, types } = accepted
+  const values: Readonly<Record<List, Iterable<string>>> = {
+    ...accepted,
+    harmless,
+    typeNames: [...types, ...functions, ...attributes]
+  }
   const lists: Array<List> = []
   const list = (name: List) => {
     if (!lists.includes(name)) lists.push(name)
     return `$${lists.indexOf(name) + 1}::name[]`
   }
-  const text = `SELECT found.name FROM (${parts(accepted, list).join("\nUNION ALL")}\n) AS found(name) LIMIT 1`
+  const text = `SELECT found.name FROM (${parts(accepted, list, domains).join("\nUNION ALL")}\n) AS found(name) LIMIT 1`
   return { text, values: lists.map((name) => arrayOf(values[name])) }
 }
 
