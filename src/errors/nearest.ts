@@ -26,6 +26,8 @@ export const distance = (from: string, to: string): number => {
   return last[to.length]!
 }
 
+const mostEdits = (candidate: string): number => Math.max(2, Math.floor(candidate.length / 3))
+
 /**
  * The names that somebody who wrote `name` may have meant, the likeliest first, three at most.
  *
@@ -34,8 +36,10 @@ export const distance = (from: string, to: string): number => {
  */
 export const nearest = (name: string, candidates: ReadonlyArray<string>): ReadonlyArray<string> =>
   candidates
+    // So many edits at least: whoever writes a name of a million characters is not kept for long.
+    .filter((candidate) => Math.abs(candidate.length - name.length) <= mostEdits(candidate))
     .map((candidate) => ({ candidate, edits: distance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, edits }) => edits <= Math.max(2, Math.floor(candidate.length / 3)))
+    .filter(({ candidate, edits }) => edits <= mostEdits(candidate))
     .sort((a, b) => a.edits - b.edits || (a.candidate < b.candidate ? -1 : 1))
     .slice(0, 3)
     .map(({ candidate }) => candidate)

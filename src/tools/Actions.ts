@@ -188,20 +188,39 @@ export const tableDocument = (info: TableInfo) => ({
 })
 
 /**
- * Tables and views, or the one that is asked for: in brief, or with everything that is known of them.
+ * Tables and views, or those that are asked for: in brief, or with everything that is known of them, up to so many bytes.
  *
  * @since 0.1.0
  * @category actions
  */
 export const schema = (
   backend: BackendShape,
-  options: { readonly table?: string; readonly internal?: boolean; readonly detail?: boolean }
-) => {
-  const { detail, ...which } = options
-  return Effect.map(backend.schema(which), (tables) => ({
-    tables: tables.map((info): Document => (detail === true ? tableDocument(info) : brief(info)))
-  }))
-}
+  {
+    detail,
+    maxBytes = defaultLimits.maxBytes,
+    ...which
+  }: { readonly table?: string; readonly internal?: boolean; readonly detail?: boolean; readonly maxBytes?: number }
+) =>
+  Effect.map(backend.schema(which), (all) => {
+    const tables: Array<Document> = []
+    let bytes = 2
+    for (const info of all) {
+      const document = detail === true ? tableDocument(info) : brief(info)
+      bytes += Buffer.byteLength(JSON.stringify(document)) + 1
+      if (bytes > maxBytes) break
+      tables.push(document)
+    }
+    const truncated = tables.length < all.length
+    const schemas = new Set(all.flatMap(({ schema }) => schema ?? []))
+    return {
+      tables,
+      ...(which.table === undefined && schemas.size > 0 ? { schemas: Array.from(schemas) } : {}),
+      truncated,
+      reason: truncated
+        ? `more than ${maxBytes} bytes: ${tables.length} of ${all.length} tables are shown; ask by table, * stands for any part of a name`
+        : null
+    }
+  })
 
 type Migrating = typeof Migrator.Service
 

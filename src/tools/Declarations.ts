@@ -32,8 +32,16 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 const text = (description: string) => Schema.String.annotations({ description })
 /** `Schema.Int` would become a reference, which not every client follows. */
 const integer = Schema.Number.pipe(Schema.int())
-const count = (description: string, from: number) =>
-  integer.pipe(Schema.greaterThanOrEqualTo(from)).annotations({ description, title: "" })
+const count = (description: string, from: number, to = 2 ** 30) =>
+  integer.pipe(Schema.between(from, to)).annotations({ description, title: "" })
+
+/**
+ * Results of one search at most.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxLimit = 100
 
 const backend = optional(text("Backend name; default primary"))
 const params = optional(Schema.Array(Schema.Unknown).annotations({ description: "Values of the ? in order" }))
@@ -90,8 +98,13 @@ export const tools = {
   db_hub_schema: declare(
     "read",
     "Tables and views with their columns; with table and detail also keys, indexes, sizes.",
-    { table: optional(text("This table alone")), detail: optional(Schema.Boolean), backend },
-    { tables: documents },
+    { table: optional(text("This one alone; * for any part")), detail: optional(Schema.Boolean), backend },
+    {
+      tables: documents,
+      schemas: optional(Schema.Array(Schema.String)),
+      truncated: Schema.Boolean,
+      reason: rows.reason
+    },
     reading
   ),
   db_hub_backends: declare(
@@ -115,7 +128,7 @@ export const tools = {
           description: 'On metadata of collections alone: {"lang": "en", "year": {"$gte": 2024}}'
         })
       ),
-      limit: optional(count("Default 10", 1)),
+      limit: optional(count("Default 10", 1, maxLimit)),
       backend
     },
     { results: documents, failed: optional(documents) },

@@ -43,9 +43,6 @@ export interface Sources {
   readonly memories: Memories | undefined
 }
 
-/** Results of one search at most. */
-const maxLimit = 100
-
 /** Names of collections in a message at most. */
 const maxNames = 20
 
@@ -103,7 +100,6 @@ export const search = (backend: BackendShape, request: Request, { embeddings, me
   Effect.gen(function* () {
     const at: ErrorContext = { operation: "db_hub_search", backend: backend.name }
     const { filter, limit = 10, mode, query, vector } = request
-    if (limit > maxLimit) return yield* invalidInput(at, "limit", "is too large", `1 to ${maxLimit}`)
     if (query === undefined && vector === undefined) {
       return yield* invalidInput(at, "query", "is missing", "query, vector or both")
     }

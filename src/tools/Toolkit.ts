@@ -20,6 +20,7 @@ import { didYouMean } from "../errors/nearest.js"
 import * as Check from "../layers/Check.js"
 import { realClock } from "../layers/EventLoop.js"
 import { traced } from "../layers/Tracing.js"
+import { ownTables } from "../services/AgentRows.js"
 import { type AgentSqlOptions, type AgentSqlShape, deadlineOf } from "../services/AgentSql.js"
 import type { BackendShape, SqlValue } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
@@ -174,24 +175,52 @@ const lenient = (args: unknown): unknown => {
     : args
 }
 
+const isEmpty = (args: unknown): boolean =>
+  typeof args === "object" && args !== null && !Array.isArray(args) && Object.keys(args).length === 0
+
+/** Levels of lists and objects in arguments: what looks at them calls itself for each. */
+const maxDepth = 100
+
+const isTooDeep = (args: unknown): boolean => {
+  let level: ReadonlyArray<unknown> = [args]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) return true
+    const next: Array<unknown> = []
+    for (const value of level) {
+      if (typeof value !== "object" || value === null) continue
+      for (const child of Object.values(value)) if (typeof child === "object" && child !== null) next.push(child)
+    }
+    level = next
+  }
+  return false
+}
+
 /** Whether arguments are as they should be, which most are; what is wrong with the others, their schema tells. */
 const fits = new Map<ToolName, (args: unknown) => boolean>()
 
 /** The values of an argument, in words. */
 const kindOf = (property: Readonly<Record<string, unknown>>): string => {
-  const { enum: choices, minimum, type } = property
+  const { enum: choices, maximum, minimum, type } = property
   if (Array.isArray(choices)) return choices.join(", ")
-  return [type ?? "anything", ...(minimum === undefined ? [] : [`from ${minimum}`])].join(" ")
+  return [type ?? "anything", ...(minimum === undefined ? [] : [`from ${minimum} to ${maximum}`])].join(" ")
+}
+
+const propertiesOf = (name: ToolName) =>
+  jsonSchemaOf(name)["properties"] as Readonly<Record<string, Readonly<Record<string, unknown>>>>
+
+const notAnArgument = (name: ToolName, field: string): InvalidInput => {
+  const all = Object.keys(propertiesOf(name)).join(", ") || "none"
+  return invalidInput({ operation: name }, field.slice(0, 100), "is no argument of this tool", all)
 }
 
 const wrong = (name: ToolName, issue: ParseResult.ArrayFormatterIssue | undefined): InvalidInput => {
-  const properties = jsonSchemaOf(name)["properties"] as Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  const all = Object.keys(properties).join(", ")
+  const properties = propertiesOf(name)
+  const all = Object.keys(properties).join(", ") || "none"
   if (issue === undefined || issue.path.length === 0)
     return invalidInput({ operation: name }, "arguments", "are no object", all)
   const field = issue.path.map(String).join(".")
   const property = properties[String(issue.path[0])]
-  if (property === undefined) return invalidInput({ operation: name }, field, "is no argument of this tool", all)
+  if (property === undefined) return notAnArgument(name, field)
   return invalidInput(
     { operation: name },
     field,
@@ -202,18 +231,45 @@ const wrong = (name: ToolName, issue: ParseResult.ArrayFormatterIssue | undefine
 
 const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either<Arguments<Name>, InvalidInput> => {
   const schema = tools[name].parameters as unknown as Schema.Schema<Arguments<Name>, unknown>
+  if (isTooDeep(args)) {
+    return Either.left(invalidInput({ operation: name }, "arguments", "are nested too deep", `${maxDepth} levels`))
+  }
   const given = lenient(args)
   let fit = fits.get(name)
   if (fit === undefined) {
-    fit = Check.make(schema)
+    const check = Check.make(schema)
+    // A schema without fields takes anything.
+    fit = Object.keys(tools[name].parameters.fields).length > 0 ? check : isEmpty
     fits.set(name, fit)
   }
   if (fit(given)) return Either.right(given as Arguments<Name>)
+  const [unknown] = fit === isEmpty ? Object.keys(documentOf(given)) : []
+  if (unknown !== undefined) return Either.left(notAnArgument(name, unknown))
   const decoded = Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(given)
   return Either.mapLeft(decoded, (error) => wrong(name, ParseResult.ArrayFormatter.formatErrorSync(error)[0]))
 }
 
+/** What arguments of tools are called where their values go. */
+const calledWithin: ReadonlyArray<readonly [within: string, argument: string]> = [
+  ["sql", "query"],
+  ["sql", "statement"],
+  ["text", "query"],
+  ["maxRows", "max_rows"]
+]
+
+/** An error under the name by which who called knows the field. */
+const underOwnName = (name: ToolName, error: DbError): DbError => {
+  if (error._tag !== "InvalidInput") return error
+  const { allowed, field, message } = error
+  const fields = tools[name].parameters.fields
+  const [argument] = calledWithin.flatMap(([within, own]) => (within === field && own in fields ? [own] : []))
+  return argument === undefined || field in fields || !message.startsWith(field)
+    ? error
+    : new InvalidInput({ ...error, field: argument, allowed, message: `${argument}${message.slice(field.length)}` })
+}
+
 const hintOf = (error: DbError): string | undefined => {
+  if (error.code === ownTables) return "keep rows in tables of your own, whose names do not begin with db_hub_"
   if (error.code === "HUB_READ_ONLY") return "db_hub_execute writes, where it is enabled"
   switch (error._tag) {
     case "DbQuery":
@@ -274,6 +330,7 @@ const fingerprint = (statement: string | undefined, backend: unknown): string =>
 export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect<Toolkit, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { audit, callsPerSecond, dmlOnly = false, groups = ["read"], memories, writes = "off" } = options
+    const maxBytes = options.reading?.maxBytes
     const folder = NodePath.resolve(options.backupFolder ?? "data/backups")
     const scope = yield* Effect.scope
     const names = namesOf(groups).filter((name) =>
@@ -369,7 +426,9 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       db_hub_query: (args) =>
         Effect.flatMap(get(args.backend), (backend) => read(backend, args.query, args.params ?? [], args.max_rows)),
       db_hub_schema: ({ backend, ...which }) =>
-        Effect.flatMap(get(backend), (backend) => Actions.schema(backend, which)),
+        Effect.flatMap(get(backend), (backend) =>
+          Actions.schema(backend, { ...which, ...(maxBytes === undefined ? {} : { maxBytes }) })
+        ),
       db_hub_backends: () =>
         Effect.flatMap(named(undefined), (names) =>
           Effect.map(
@@ -453,7 +512,7 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       const handle = () =>
         Either.match(decode(known, args), {
           onLeft: (error) => Effect.fail(error),
-          onRight: (decoded) => handler(decoded, caller)
+          onRight: (decoded) => Effect.mapError(handler(decoded, caller), (error) => underOwnName(known, error))
         })
       const turn = turns.get(known)
       return turn === undefined ? handle() : Effect.flatMap(turn(caller.session), handle)

@@ -1,5 +1,7 @@
+import { execFileSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { compiling } from "../../src/cli/commands/mcp.js"
 import { emptyPlace, errorOf } from "./support.js"
 
 describe("db-hub mcp", { timeout: 60_000 }, () => {
@@ -24,4 +26,12 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
       }
     })
   )
+
+  it("tells the compiler nothing that it might not know", () => {
+    assert.isUndefined(compiling("25.0.0"))
+    assert.isUndefined(compiling("30.1.2"))
+    const flags = compiling(process.versions.node)
+    const known = execFileSync(process.execPath, ["--v8-options"], { encoding: "utf8" })
+    for (const flag of flags?.split(" ") ?? []) assert.include(known, `${flag.split("=")[0]} `)
+  })
 })

@@ -14,6 +14,7 @@ import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
 import { jsonSchemaOf, namesOf, resultSchemaOf, type ToolName, tools } from "../../src/tools/Declarations.js"
+import type * as Searching from "../../src/tools/Searching.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { temporaryFolder } from "../support/index.js"
 import { noServer, optionsFor, temporaryDatabase } from "../support/postgres.js"
@@ -99,6 +100,90 @@ describe("the tools", { timeout: 60_000 }, () => {
       assert.deepStrictEqual(absent.hint, "db_hub_schema lists tables and columns")
       assert.strictEqual((yield* failed("db_hub_query", { query: "DELETE FROM notes" })).type, "DbReadOnly")
       assert.strictEqual((yield* failed("db_hub_query", { query: "SELECT 1", backend: "lgs" })).type, "NotFound")
+    })
+  )
+
+  it.scopedLive("what is wrong with an argument is told under its own name, and unknown ones are refused", () =>
+    Effect.gen(function* () {
+      const kept = Effect.succeed({ id: "1", duplicate: false })
+      const none = Effect.succeed({ results: [], failed: [] })
+      const store = { store: () => kept, search: () => none } as unknown as Searching.Memories["store"]
+      const { kit } = yield* opened({ ...everything, memories: { store, user: "ada" } })
+      const right: Readonly<Record<string, unknown>> = {
+        query: "SELECT 1",
+        statement: "UPDATE notes SET body = 'x' WHERE id = 9",
+        content: "x"
+      }
+      const wrong = [1e10, -1, 1.5, "", " ", "x".repeat(200_001), "SELECT 1; SELECT 2", null, true, [], [{}], {}, "%"]
+      for (const name of namesOf(["read", "write", "admin"])) {
+        const { properties, required = [] } = jsonSchemaOf(name) as Readonly<Record<string, object>>
+        const own = Object.keys(properties!)
+        const base = Object.fromEntries((required as ReadonlyArray<string>).map((key) => [key, right[key]]))
+        for (const [key, value] of own.flatMap((key) => wrong.map((value) => [key, value] as const))) {
+          if (name === "db_hub_backup" && key !== "output") continue
+          const answer = yield* kit.call(name, { ...base, [key]: value }, caller)
+          if (answer.ok || answer.error.type !== "InvalidInput") continue
+          const told = `${name} ${key}: ${answer.error.message.slice(0, 200)}`
+          // Others speak of the text as a whole.
+          const [field] = /^[a-z]\w*/.exec(answer.error.message) ?? []
+          if (field !== undefined) assert.include(own, field, told)
+        }
+        const answer = yield* kit.call(name, { ...base, nothing: 1 }, caller)
+        assert.isFalse(answer.ok, name)
+        if (!answer.ok) {
+          const allowed = own.length === 0 ? "none" : own.join(", ")
+          assert.strictEqual(answer.error.message, `nothing is no argument of this tool; allowed: ${allowed}`)
+        }
+      }
+      const many = yield* kit.call("db_hub_query", { query: "SELECT 1", max_rows: 1e10 }, caller)
+      assert.include(JSON.stringify(many), "max_rows is not valid; allowed: integer from 1 to 1073741824")
+    })
+  )
+
+  it.scopedLive("arguments that are nested or long without end are refused, and hold nobody up", () =>
+    Effect.gen(function* () {
+      const { failed } = yield* opened(everything)
+      const nested = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`)
+      const query = "SELECT 1"
+      for (const args of [{ query, params: [nested] }, { query, backend: nested }, nested, { query, more: nested }]) {
+        const { message, type } = yield* failed("db_hub_query", args)
+        assert.deepStrictEqual([type, message], ["InvalidInput", "arguments are nested too deep; allowed: 100 levels"])
+      }
+      const long = "://*a".repeat(1_600_000)
+      for (const [name, args] of [
+        ["db_hub_execute", { statement: long }],
+        ["db_hub_raw", { query: long }],
+        ["db_hub_query", { query: long }]
+      ] as const) {
+        assert.match(
+          (yield* failed(name, args)).message,
+          /^(query|statement) is too long; allowed: at most 100000/,
+          name
+        )
+      }
+    })
+  )
+
+  it.scopedLive("the schema of many tables is cut like other answers, and can be asked for in parts", () =>
+    Effect.gen(function* () {
+      const { failed, hub, ok } = yield* opened({ reading: { maxBytes: 5_000 } })
+      const columns = Array.from({ length: 20 }, (_, i) => `column_${i} TEXT`).join(", ")
+      for (let n = 10; n < 60; n++) yield* hub.exec(`CREATE TABLE t${n}_part (${columns})`)
+      const all = yield* ok("db_hub_schema", {})
+      assert.isAtMost(JSON.stringify(all["tables"]).length, 5_000)
+      assert.isTrue(all["truncated"])
+      assert.match(
+        String(all["reason"]),
+        /^more than 5000 bytes: \d+ of 51 tables are shown; ask by table, \* stands for any part of a name$/
+      )
+      const some = yield* ok("db_hub_schema", { table: "t1*_p*" })
+      assert.deepInclude(some, { truncated: false, reason: null })
+      assert.lengthOf(some["tables"] as Array<unknown>, 10)
+      for (const table of ["t1*x*", "*nothing", "db_hub_*x"]) {
+        assert.strictEqual((yield* failed("db_hub_schema", { table })).type, "NotFound", table)
+      }
+      yield* failed("db_hub_schema", { table: "x".repeat(10_000_000) })
+      yield* failed("db_hub_schema", { table: "*t".repeat(1_000_000) })
     })
   )
 
@@ -435,8 +520,8 @@ describe("the tools", { timeout: 60_000 }, () => {
         ["db_hub_query", { query: "SELECT 1", max_rows: 0 }, "max_rows is not valid; allowed: integer from 1"],
         ["db_hub_query", { query: "SELECT 1", limit: 3 }, "limit is no argument of this tool; allowed: query, params"],
         ["db_hub_query", "SELECT 1", "arguments are no object; allowed: query, params"],
-        ["db_hub_query", { query: " " }, "sql is empty"],
-        ["db_hub_execute", { statement: "" }, "sql is empty"],
+        ["db_hub_query", { query: " " }, "query is empty"],
+        ["db_hub_execute", { statement: "" }, "statement is empty"],
         ["db_hub_search", { query: "x", mode: "fast" }, "mode is not valid; allowed: text, vector, hybrid"]
       ] as const) {
         assert.include(yield* message(name, args), says)
@@ -518,6 +603,45 @@ describe.skipIf(noServer)("the tools on PostgreSQL", { timeout: 60_000 }, () => 
       assert.deepStrictEqual((yield* ok("db_hub_query", { query: "SELECT * FROM notes" }))["rows"], [])
       yield* ok("db_hub_execute", { ...args, code: planned["code"] })
       assert.deepStrictEqual((yield* ok("db_hub_raw", { query: "TABLE notes" }))["rows"], [[1], [2]])
+    })
+  )
+})
+
+describe.skipIf(noServer)("the tools over PostgreSQL", { timeout: 60_000 }, () => {
+  it.scopedLive("the schema on PostgreSQL shows tables of every schema under names that work", () =>
+    Effect.gen(function* () {
+      const database = yield* temporaryDatabase
+      const hub = yield* HubMake.make({
+        primary: { type: "pg" },
+        factories: { pg: (name) => Postgres.make({ ...optionsFor(database), name }) }
+      })
+      yield* hub.exec("CREATE TABLE notes (id int PRIMARY KEY)")
+      yield* hub.exec("CREATE SCHEMA hr")
+      yield* hub.exec("CREATE TABLE hr.staff (id int PRIMARY KEY, note int REFERENCES notes)")
+      yield* hub.exec("CREATE TABLE hr.notes (id int, boss int REFERENCES hr.staff)")
+      yield* hub.exec("CREATE TABLE hr.db_hub_kept (id int)")
+      const kit = yield* Toolkit.make(hub)
+      const schema = (args: object) =>
+        Effect.map(kit.call("db_hub_schema", args, caller), (answer) => {
+          if (!answer.ok) return answer.error.message
+          const { schemas, tables } = answer.value as unknown as {
+            readonly schemas?: ReadonlyArray<string>
+            readonly tables: ReadonlyArray<{ readonly name: string; readonly references?: ReadonlyArray<string> }>
+          }
+          return [schemas, tables.map(({ name, references }) => [name, ...(references ?? [])].join(" "))]
+        })
+      const own = ["hr.notes boss -> hr.staff", "hr.staff note -> notes"]
+      assert.deepStrictEqual(yield* schema({}), [
+        ["public", "hr"],
+        ["notes", ...own]
+      ])
+      assert.deepStrictEqual(yield* schema({ table: "hr.*" }), [undefined, own])
+      assert.deepStrictEqual(yield* schema({ table: "hr.staff" }), [undefined, own.slice(1)])
+      assert.deepStrictEqual(yield* schema({ table: "public.notes" }), [undefined, ["notes"]])
+      assert.deepStrictEqual(yield* schema({ table: "notes" }), [undefined, ["notes"]])
+      assert.strictEqual(yield* schema({ table: "staf" }), "There is no such table; did you mean hr.staff?")
+      const read = yield* kit.call("db_hub_query", { query: "SELECT * FROM hr.staff" }, caller)
+      assert.isTrue(read.ok)
     })
   )
 })

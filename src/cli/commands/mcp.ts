@@ -24,20 +24,28 @@ import { common, describe } from "../options.js"
 import { note } from "../report.js"
 import { version } from "../version.js"
 
-/** Flags of V8: before Node 22 it counted what a function does, and counts how often it is called since. */
-const compiling =
-  Number.parseInt(process.versions.node, 10) < 22
-    ? "--interrupt-budget=8000"
-    : "--invocation-count-for-maglev=100 --minimum-invocations-after-ic-update=100"
+/**
+ * Flags of V8: before Node 22 it counted what a function does, and counts how often it is called since. Of a Node that
+ * nobody has tried there are none: V8 would tell on standard error what it does not know.
+ *
+ * @internal
+ */
+export const compiling = (version: string): string | undefined => {
+  const major = Number.parseInt(version, 10)
+  if (major < 22) return "--interrupt-budget=8000"
+  return major <= 24 ? "--invocation-count-for-maglev=100 --minimum-invocations-after-ic-update=100" : undefined
+}
 
 /**
  * Agents make few calls, and Node compiles only what is called many hundreds of times: told to do so sooner, it takes
  * two thirds of the time for a call. Not before the first one: starting would take longer.
  */
 const compiledSoon = (kit: Toolkit): Toolkit => {
+  const flags = compiling(process.versions.node)
+  if (flags === undefined) return kit
   let told = false
   const tell = () => {
-    if (!told) NodeV8.setFlagsFromString(compiling)
+    if (!told) NodeV8.setFlagsFromString(flags)
     told = true
   }
   return {

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { ColumnInfo, ForeignKeyInfo, IndexInfo, Row, TableInfo } from "../../services/Backend.js"
+import { isInternal } from "../Introspection.js"
 import type { PostgresClient } from "./PostgresClient.js"
 
 const kinds: Readonly<Record<string, TableInfo["kind"]>> = {
@@ -22,19 +23,23 @@ const actions: Readonly<Record<string, string>> = {
   d: "SET DEFAULT"
 }
 
-/** What can be named without its schema and came with no extension. */
-const tables = `SELECT c.oid::bigint AS oid, c.relname::text AS name, c.relkind::text AS kind,
+/** As it has to be named. */
+const nameOf = (relation: string, schema: string) =>
+  `CASE WHEN pg_table_is_visible(${relation}.oid) THEN '' ELSE ${schema}.nspname || '.' END || ${relation}.relname`
+
+/** What came with no extension, and can be named. */
+const tables = `SELECT c.oid::bigint AS oid, ${nameOf("c", "n")} AS name, n.nspname::text AS schema, c.relkind::text AS kind,
     CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples >= 0 THEN c.reltuples::bigint END AS estimate,
     CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) END AS size
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_table_is_visible(c.oid)
-    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+    AND (pg_table_is_visible(c.oid) OR (n.nspname !~ '^pg_temp_' AND has_schema_privilege(n.oid, 'USAGE')))
     AND NOT EXISTS (
       SELECT 1 FROM pg_catalog.pg_depend AS d
       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
     )
-  ORDER BY c.relname COLLATE "C"`
+  ORDER BY NOT pg_table_is_visible(c.oid), n.nspname COLLATE "C", c.relname COLLATE "C"`
 
 const columns = `SELECT a.attrelid::bigint AS oid, a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type,
     a.attnotnull AS required, pg_get_expr(d.adbin, d.adrelid) AS "default",
@@ -58,10 +63,11 @@ const namesOf = (relation: string, attributes: string) =>
   `(SELECT array_agg(a.attname::text ORDER BY k.n) FROM unnest(${attributes}) WITH ORDINALITY AS k (attnum, n)
       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = ${relation} AND a.attnum = k.attnum)`
 
-const foreignKeys = `SELECT f.conrelid::bigint AS oid, r.relname::text AS target,
+const foreignKeys = `SELECT f.conrelid::bigint AS oid, ${nameOf("r", "n")} AS target,
     f.confdeltype::text AS "onDelete", f.confupdtype::text AS "onUpdate",
     ${namesOf("f.conrelid", "f.conkey")} AS columns, ${namesOf("f.confrelid", "f.confkey")} AS refs
   FROM pg_catalog.pg_constraint AS f JOIN pg_catalog.pg_class AS r ON r.oid = f.confrelid
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
   WHERE f.contype = 'f' AND f.conrelid = ANY (?::oid[])
   ORDER BY f.conname COLLATE "C"`
 
@@ -98,7 +104,7 @@ export const describe = (
   options: { readonly internal: boolean }
 ): Effect.Effect<ReadonlyArray<TableInfo>, DbError> =>
   Effect.gen(function* () {
-    const shown = (yield* query(tables)).filter(({ name }) => options.internal || !String(name).startsWith("db_hub_"))
+    const shown = (yield* query(tables)).filter(({ name }) => options.internal || !isInternal(String(name)))
     const oids = [shown.map(({ oid }) => Number(oid))]
     const byTable = <A>(rows: ReadonlyArray<Row>, read: (row: Row) => A) => {
       const groups = new Map<unknown, Array<A>>()
@@ -112,8 +118,9 @@ export const describe = (
     const columnsOf = byTable(yield* query(columns, oids), column)
     const indexesOf = byTable(yield* query(indexes, oids), index)
     const foreignKeysOf = byTable(yield* query(foreignKeys, oids), foreignKey)
-    return shown.map(({ estimate, kind, name, oid, size }) => ({
+    return shown.map(({ estimate, kind, name, oid, schema, size }) => ({
       name: String(name),
+      schema: String(schema),
       kind: kinds[String(kind)] ?? "table",
       columns: columnsOf(oid),
       indexes: indexesOf(oid),
