@@ -108,7 +108,11 @@ describe("the tools", { timeout: 60_000 }, () => {
       const kept = Effect.succeed({ id: "1", duplicate: false })
       const none = Effect.succeed({ results: [], failed: [] })
       const store = { store: () => kept, search: () => none } as unknown as Searching.Memories["store"]
-      const { kit } = yield* opened({ ...everything, memories: { store, user: "ada" } })
+      const { kit } = yield* opened({
+        ...everything,
+        callsPerSecond: { db_hub_raw: 1000 },
+        memories: { store, user: "ada" }
+      })
       const right: Readonly<Record<string, unknown>> = {
         query: "SELECT 1",
         statement: "UPDATE notes SET body = 'x' WHERE id = 9",

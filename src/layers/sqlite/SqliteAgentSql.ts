@@ -78,7 +78,10 @@ export const watchOwnTables =
     const context: ErrorContext = { backend: name, operation: "execute" }
     const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: (cause) => errorOf(cause, context) })
     return Effect.map(
-      attempt(() => OwnTables.watch(writer, sql, Values.encode(params, name))),
+      attempt(() => {
+        OwnTables.forget(writer)
+        return OwnTables.watch(writer, sql, Values.encode(params, name))
+      }),
       attempt
     )
   }

@@ -60,35 +60,69 @@ const roots = (program: ReadonlyArray<Operation>): ReadonlySet<number> =>
     )
   )
 
+/** What there is, as far as it is the hub's own, and where the ids of rows are counted. */
+interface Schema {
+  readonly version: unknown
+  readonly tables: ReadonlyArray<Entry>
+  readonly definitions: ReadonlySet<string>
+  readonly sequenceRoot: number | undefined
+}
+
+const schemas = new WeakMap<Database, Schema>()
+
+const schemaOf = (db: Database): Schema => {
+  const version = db.pragma("schema_version", { simple: true })
+  const known = schemas.get(db)
+  if (known !== undefined && known.version === version) return known
+  const all = db.prepare<[], Entry>(entries).all()
+  const schema = {
+    version,
+    // REINDEX writes indexes alone; a statement that changes rows writes their table, too.
+    tables: all.filter(({ type }) => type === "table"),
+    // VACUUM and DROP TABLE move b-trees of others.
+    definitions: new Set(all.map(({ name, sql, table, type }) => [table, type, name, sql].join("\0"))),
+    sequenceRoot: db
+      .prepare<[], number>("SELECT rootpage FROM main.sqlite_schema WHERE name = 'sqlite_sequence'")
+      .pluck()
+      .get()
+  }
+  schemas.set(db, schema)
+  return schema
+}
+
+/**
+ * Forgets what is known of a handle on which pragmas of agents may have set the version of the schema.
+ *
+ * @since 0.1.0
+ * @category checks
+ */
+export const forget = (db: Database): void => void schemas.delete(db)
+
+const countsOf = (db: Database): ReadonlySet<string> =>
+  new Set((db.prepare(sequences).raw().all() as Array<ReadonlyArray<unknown>>).map((row) => row.join("\0")))
+
+const unlike = (before: ReadonlySet<string>, after: ReadonlySet<string>): string | undefined =>
+  [...after].find((entry) => !before.has(entry)) ?? [...before].find((entry) => !after.has(entry))
+
 /**
  * Looks at a statement before it runs, and throws if it would write one of the hub's own tables; the function that it
- * returns looks at what it has made of their schema, and throws if that is not as it was.
+ * returns looks at what it has made of their definitions and ids, and throws if that is not as it was.
  *
  * @since 0.1.0
  * @category checks
  */
 export const watch = (db: Database, sql: string, params: ReadonlyArray<unknown>): (() => void) => {
-  const schema = db.prepare<[], Entry>(entries)
-  const counted = db.prepare("SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_sequence'").get() !== undefined
-  const look = (own: ReadonlyArray<Entry>) => [
-    // VACUUM and DROP TABLE move b-trees of others.
-    ...own.map(({ name, sql, table, type }) => [table, type, name, sql].join("\0")),
-    ...(counted ? db.prepare(sequences).raw().all() : []).map((row) => (row as ReadonlyArray<unknown>).join("\0"))
-  ]
-  const before = schema.all()
-  const known = new Set(look(before))
+  const { definitions, sequenceRoot, tables } = schemaOf(db)
   const program = programOf(db, sql, params)
-
   const written = roots(program)
   const virtual = virtualTables(program)
-  for (const { name, root, type } of before) {
-    // REINDEX writes indexes alone; a statement that changes rows writes their table, too.
-    if (type !== "table") continue
-    const quoted = `"${name.replaceAll('"', '""')}"`
+  for (const { name, root } of tables) {
     const hit =
       root === 0
         ? virtual.length > 0 &&
-          virtualTables(programOf(db, `DELETE FROM ${quoted}`, [])).some((at) => virtual.includes(at))
+          virtualTables(programOf(db, `DELETE FROM "${name.replaceAll('"', '""')}"`, [])).some((at) =>
+            virtual.includes(at)
+          )
         : written.has(root)
     if (hit) refuse(name)
   }
@@ -97,9 +131,11 @@ export const watch = (db: Database, sql: string, params: ReadonlyArray<unknown>)
     const [named] = /\b(db_hub_|sqlite_sequence)\w*/i.exec(sql) ?? []
     if (named !== undefined) refuse(named)
   }
+  const counts = sequenceRoot !== undefined && written.has(sequenceRoot) ? countsOf(db) : undefined
+  const defines = program.some(({ opcode }) => opcode === "SetCookie")
   return () => {
-    const now = new Set(look(schema.all()))
-    const changed = [...now].find((entry) => !known.has(entry)) ?? [...known].find((entry) => !now.has(entry))
+    const changed =
+      (defines ? unlike(definitions, schemaOf(db).definitions) : undefined) ?? (counts && unlike(counts, countsOf(db)))
     if (changed !== undefined) refuse(changed.split("\0")[0]!)
   }
 }
