@@ -44,6 +44,14 @@ interface Piece {
   readonly units: number
   /** How good it is to begin a chunk here: 3 heading, 2 paragraph, 1 line or code fence's begin, 0 within a line. */
   readonly level: number
+  /** The code fence that a chunk which begins here begins within. */
+  readonly within: Fence | undefined
+}
+
+interface Fence {
+  /** The piece that it begins with. */
+  readonly first: number
+  units: number
 }
 
 const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
@@ -92,17 +100,21 @@ const piecesOf = (text: string, unit: NonNullable<ChunkOptions["unit"]>): Readon
   const pieces: Array<Piece> = []
   const unitsOf = typeof unit === "function" ? counted(unit) : estimated(unit)
   let open: string | undefined
+  let fence: Fence | undefined
   let [at, blankBefore] = [0, true]
   for (const line of text.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
     const inside = open !== undefined
     open = fenceAfter(line, open)
+    if (!inside) fence = open === undefined ? undefined : { first: pieces.length, units: 0 }
     const level = inside ? 0.5 : heading.test(line) ? 3 : blankBefore ? 2 : 1
     let first = true
     for (const match of line.matchAll(words)) {
       const [word] = match
       const units = word.trim() === "" && word.length < longest ? 0 : unitsOf(word)
       const start = at + match.index
-      pieces.push({ start, end: start + word.length, units, level: first ? level : 0 })
+      const within = fence?.first === pieces.length ? undefined : fence
+      pieces.push({ start, end: start + word.length, units, level: first ? level : 0, within })
+      if (fence !== undefined) fence.units += units
       first = false
     }
     blankBefore = !inside && line.trim() === ""
@@ -124,7 +136,10 @@ const refused = (field: string, allowed: string): InvalidInput =>
     message: `${field} is out of range; allowed: ${allowed}`
   })
 
-/** Where the chunk that begins at `from` ends: as late as fits, at the best break in its last third. */
+/**
+ * Where the chunk that begins at `from` ends: as late as fits, at the best break in its last third, but before a code
+ * fence that fits into the next one.
+ */
 const endOf = (pieces: ReadonlyArray<Piece>, from: number, size: number): number => {
   let [to, sum] = [from, 0]
   while (to < pieces.length && (to === from || sum + pieces[to]!.units <= size)) sum += pieces[to++]!.units
@@ -134,7 +149,8 @@ const endOf = (pieces: ReadonlyArray<Piece>, from: number, size: number): number
     if (pieces[at]!.level > pieces[best]!.level) best = at
     units -= pieces[at - 1]!.units
   }
-  return best
+  const cut = pieces[best]!.within
+  return cut !== undefined && cut.units <= size && cut.first > from ? cut.first : best
 }
 
 /** The same where words side by side may count more than each by itself, such as by the blanks between them. */
@@ -153,7 +169,10 @@ const fittingEnd = (
   }
 }
 
-/** Where the next chunk begins: at most `overlap` before the last one's end, at the best break there. */
+/**
+ * Where the next chunk begins: at most `overlap` before the last one's end, at the best break there, and not within a
+ * code fence unless the last one ends within it.
+ */
 const beginOf = (pieces: ReadonlyArray<Piece>, from: number, to: number, overlap: number): number => {
   if (pieces[to]!.level >= 3) return to
   let [best, sum] = [to, 0]
@@ -161,6 +180,8 @@ const beginOf = (pieces: ReadonlyArray<Piece>, from: number, to: number, overlap
   for (let at = to - 1; at > from; at--) {
     sum += pieces[at]!.units
     if (sum > overlap) break
+    const { within } = pieces[at]!
+    if (within !== undefined && within !== pieces[to]!.within) continue
     furthest = at
     if (pieces[at]!.level >= 0.5 && pieces[at]!.level >= pieces[best]!.level) best = at
   }
@@ -190,8 +211,8 @@ const headingsBefore = (text: string): ((offset: number) => ReadonlyArray<string
 
 /**
  * Cuts a text where it hurts least: before headings, between paragraphs, between lines, else between words; code fences
- * are cut only where they do not fit. Chunks are parts of the text as it stands, cover all of it but blanks, and none
- * lies within another. A text of blanks has none. Fails with `InvalidInput` for a size below 1, an overlap that is not
+ * that have at most `size` are never cut, and the tail of one is repeated only where it is cut there. Chunks are parts of
+ * the text as it stands, cover all of it but blanks, and none lies within another. A text of blanks has none. Fails with `InvalidInput` for a size below 1, an overlap that is not
  * smaller, or a function that counts what is no number.
  *
  * @since 0.1.0
@@ -219,16 +240,18 @@ export const chunk = (
     const [first, end] = [pieces[from]!.start, pieces[to - 1]!.end]
     const body = text.slice(first, end)
     const trimmed = body.trim()
+    let isNew = false
     if (trimmed !== "") {
       const start = chunks.length === 0 || /^\s*\n/.test(body) ? first + body.indexOf(trimmed) : first
       const kept = text.slice(start, end).trimEnd()
-      const last = chunks[chunks.length - 1]
-      if (last === undefined || start + kept.length > last.end) {
+      isNew = start + kept.length > (chunks[chunks.length - 1]?.end ?? 0)
+      if (isNew) {
         chunks.push({ text: kept, start, end: start + kept.length, headings: headings(start) })
       }
     }
     if (to >= pieces.length) break
-    from = Math.max(from + 1, beginOf(pieces, from, to, overlap))
+    // Where all is repeated, no more is.
+    from = isNew ? Math.max(from + 1, beginOf(pieces, from, to, overlap)) : to
   }
   return Either.right(chunks)
 }

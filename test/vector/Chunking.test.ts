@@ -132,6 +132,61 @@ describe("Chunking", () => {
     assert.isTrue(chunks.some(({ text }) => text.includes(code)))
   })
 
+  it("no code fence that fits is cut, and of one that does not the tail is repeated only where it is cut", () => {
+    const parts = FastCheck.constantFrom(
+      "one ",
+      "two\n",
+      "three four\n",
+      "\n\n",
+      "```ts\n",
+      "```\n",
+      "~~~\n",
+      "# Title\n"
+    )
+    const few = FastCheck.record({
+      size: FastCheck.integer({ min: 1, max: 16 }),
+      overlap: FastCheck.integer({ min: 0, max: 15 })
+    }).filter(({ overlap, size }) => overlap < size)
+    const fencesOf = (text: string) => {
+      const fences: Array<{ start: number; end: number; words: number }> = []
+      let [at, open] = [0, undefined as { mark: string; start: number } | undefined]
+      const close = (start: number, end: number) =>
+        fences.push({
+          start,
+          end,
+          words: text
+            .slice(start, end)
+            .split(/\s+/)
+            .filter((word) => word !== "").length
+        })
+      for (const line of text.split(/(?<=\n)/)) {
+        const [, mark, rest = ""] = /^(```|~~~)(.*)/.exec(line) ?? []
+        if (open === undefined && mark !== undefined) open = { mark, start: at }
+        else if (open !== undefined && mark === open.mark && rest === "") {
+          close(open.start, at + mark.length)
+          open = undefined
+        }
+        at += line.length
+      }
+      if (open !== undefined) close(open.start, text.trimEnd().length)
+      return fences
+    }
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(parts, { maxLength: 60 }), few, (parts, options) => {
+        const text = parts.join("")
+        const chunks = chunk(text, options)
+        for (const { end, start, words } of fencesOf(text)) {
+          chunks.forEach((each, i) => {
+            const touches = each.start < end && each.end > start
+            if (words <= options.size && touches) assert.isTrue(each.start <= start && each.end >= end)
+            if (each.start > start && each.start < end) assert.isBelow(chunks[i - 1]!.end, end)
+          })
+        }
+      }),
+      { numRuns: 2000 }
+    )
+  })
+
   it("a fence is closed by its like alone, and what is in it is no heading", () => {
     const text = `# Real\n\n\`\`\`sh\n# comment\n\`\`\`js\n# another\n\`\`\`\n\n${"word ".repeat(30)}`
     for (const { headings } of chunk(text, { size: 10, overlap: 0 })) assert.deepStrictEqual(headings, ["Real"])
