@@ -26,6 +26,21 @@ const escapeOne = (character: string): string => {
  */
 export const printable = (text: string): string => text.replace(unprintable, escapeOne)
 
+const excerptLength = 240
+
+/**
+ * Some of a text in one line, from shortly before a place.
+ *
+ * @since 0.1.0
+ * @category excerpts
+ */
+export const excerpt = (text: string, place = 0): string => {
+  const before = text.slice(0, place)
+  const from = Math.max(before.lastIndexOf("\n") + 1, before.length - excerptLength / 3)
+  const characters = Array.from(text.slice(from).toWellFormed().replace(/\s+/g, " ").trim())
+  return characters.length > excerptLength ? `${characters.slice(0, excerptLength).join("")}…` : characters.join("")
+}
+
 const wide =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}|[\u{20000}-\u{3fffd}]/u
 const combining = /^(?:\p{M}|[\u200b-\u200d])$/u

@@ -117,16 +117,49 @@ export const embeddingSuite: Suite = {
     Effect.gen(function* () {
       const { collection, model, search } = place
       model.fails = (text) => (text.startsWith("Fish") ? "refused" : undefined)
-      yield* search.index(collection, animals)
-      const progress: Array<number> = []
-      const { failed, ...report } = yield* search.embedPending(collection, {
-        onProgress: ({ done, total }) => Effect.sync(() => progress.push(done, total))
-      })
-      yield* equal([report, failed?.reason, progress], [{ embedded: 2, pending: 1 }, "refused", [3, 3]])
+      const { failed, refused, ...report } = yield* search.index(collection, animals)
+      yield* equal([report, failed?.reason], [{ embedded: 2, pending: 1 }, "refused"])
+      yield* equal(
+        refused?.map(({ error, id }) => [id, error.reason]),
+        [["fish", "refused"]]
+      )
       yield* equal(yield* nearest(place, "The dog barks"), "dog")
       yield* equal(idsOf(yield* search.search(collection, { text: "fish" })).includes("fish"), true)
+      model.fails = () => "unavailable"
+      yield* search.index(collection, [{ id: "bird", text: "Birds fly" }])
+      model.fails = (text) => (text.startsWith("Fish") ? "refused" : undefined)
+      const progress: Array<number> = []
+      const later = yield* search.embedPending(collection, {
+        onProgress: ({ done, total }) => Effect.sync(() => progress.push(done, total))
+      })
+      yield* equal(
+        [later.embedded, later.pending, later.refused?.map(({ id }) => id), later.failed?.reason, progress],
+        [1, 1, ["fish"], "refused", [2, 2]]
+      )
     })
   ),
+
+  "how many wait is asked of collections that are there": withModel(({ backend, collection, search }) =>
+    Effect.gen(function* () {
+      const vectors = yield* fresh("vectors")
+      yield* backend.vector.createCollection(vectors, { dimension: 2 })
+      yield* equal([yield* search.pending(collection), yield* search.pending(vectors)], [0, 0])
+      yield* failsWith("NotFound", search.pending(yield* fresh("unknown")))
+    })
+  ),
+
+  "the name of a model is not empty": Effect.gen(function* () {
+    const { vector } = yield* Backend
+    const search = SearchLive.make(yield* Backend)
+    const nameless = { model: "", dimension: 2 }
+    for (const created of [
+      vector.createCollection("nameless", nameless),
+      search.createCollection("nameless", nameless)
+    ]) {
+      const error = yield* failsWith("InvalidInput", created)
+      yield* equal(error._tag === "InvalidInput" && error.field, "model")
+    }
+  }),
 
   "what is changed or deleted while it is embedded is not overwritten": withModel((place) =>
     Effect.gen(function* () {

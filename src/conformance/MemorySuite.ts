@@ -209,8 +209,26 @@ export const memorySuite: Suite = {
       yield* equal(found(yield* store.searchSimilar(user, embed(1, 0))), ["old"])
       yield* equal(found(yield* store.searchSimilar(user, embed(1, 0, 0))), ["longer"])
       yield* equal(found(yield* store.searchSimilar(user, { model: other, vector: [1, 0] })), ["new"])
-      const waiting = yield* store.list(user, { notEmbeddedBy: other })
-      yield* equal(contents(waiting.items).sort(), ["longer", "old"])
+      const waiting = (dimension: number) =>
+        Effect.map(store.list(user, { notEmbeddedBy: { model: other, dimension } }), ({ items }) =>
+          contents(items).sort()
+        )
+      yield* store.store({ user, content: " \u3000\n" })
+      yield* equal(
+        [yield* waiting(2), yield* waiting(3)],
+        [
+          ["longer", "old"],
+          ["longer", "new", "old"]
+        ]
+      )
+      for (const [notEmbeddedBy, field] of [
+        [{ model: "", dimension: 2 }, "notEmbeddedBy.model"],
+        [{ model: other, dimension: 0 }, "notEmbeddedBy.dimension"],
+        [other as unknown as { model: string; dimension: number }, "notEmbeddedBy"]
+      ] as const) {
+        const error = yield* failsWith("InvalidInput", store.list(user, { notEmbeddedBy }))
+        yield* equal(error._tag === "InvalidInput" && error.field, field)
+      }
     })
   ),
 

@@ -324,7 +324,7 @@ export const storeSearchSuite: Suite = {
     const answer = yield* add("the quay", "assistant")
     yield* add("   ")
     yield* equal(yield* nearest("the quay"), [])
-    yield* equal(yield* pending(), 3)
+    yield* equal(yield* pending(), 2)
     yield* equal(yield* embed(), { embedded: 2, refused: 0, pending: 0 })
     yield* equal(model.asked, ["the harbour", "the quay"])
     yield* equal(yield* nearest("the quay"), ["the quay", "the harbour"])
@@ -455,6 +455,20 @@ export const storeSearchSuite: Suite = {
     yield* equal(yield* embed(), { embedded: 0, refused: 0, pending: 1 })
     yield* embed()
     yield* equal((yield* nearest("later words"))[0], "later words")
+  }),
+
+  "what is blank is neither embedded nor waits": Effect.gen(function* () {
+    const { conversation, conversations, embed, memories, model, pending, user, workspace } = yield* withModel
+    // What JavaScript trims, and what SQL would not by itself.
+    for (const blank of ["", " ", "\t\n", "\u00a0\u2003\u3000\ufeff"]) {
+      yield* memories.store({ user, content: blank })
+      yield* conversations.addMessage({ user, conversation, role: "user", content: blank })
+      yield* workspace.write({ user, path: `a${blank.length}.md`, content: "a", chunks: [{ text: blank }] })
+    }
+    yield* memories.store({ user, content: "\u3000likes tea\u3000" })
+    yield* equal(yield* pending(), 1)
+    yield* equal(yield* embed(), { embedded: 1, refused: 0, pending: 0 })
+    yield* equal([yield* pending(), model.asked.length], [0, 1])
   }),
 
   "another model embeds all anew, and until then the old vectors answer the old model": Effect.gen(function* () {

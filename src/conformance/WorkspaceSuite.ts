@@ -384,20 +384,23 @@ export const workspaceSuite: Suite = {
     function* () {
       const { user, workspace } = yield* setup
       const [model, newer] = [yield* fresh("model"), yield* fresh("newer")]
-      const texts = Array.from({ length: 7 }, (_, n) => ({ text: `${n}` }))
+      const by = { model, dimension: 2 }
+      const texts = [...Array.from({ length: 7 }, (_, n) => ({ text: `${n}` })), { text: "\u00a0\n" }]
       yield* workspace.write({ user, path: "a", content: "a", chunks: texts })
       yield* workspace.write({ user, agent: "x", path: "b", content: "b", chunks: [embedded("done", model, 1, 0)] })
-      const all = yield* workspace.chunksToEmbed(user, model)
-      yield* equal([all.length, idsOf(yield* workspace.chunksToEmbed(user, model))], [7, idsOf(all)])
-      const first = yield* workspace.chunksToEmbed(user, model, { limit: 4 })
-      const rest = yield* workspace.chunksToEmbed(user, model, { limit: 4, after: first[3]?.id ?? "" })
+      const all = yield* workspace.chunksToEmbed(user, by)
+      yield* equal([all.length, idsOf(yield* workspace.chunksToEmbed(user, by))], [7, idsOf(all)])
+      const first = yield* workspace.chunksToEmbed(user, by, { limit: 4 })
+      const rest = yield* workspace.chunksToEmbed(user, by, { limit: 4, after: first[3]?.id ?? "" })
       yield* equal([...first, ...rest], all)
 
       const embeddings = first.map(({ id }, n) => ({ id, vector: [1, n] }))
       yield* equal([...(yield* workspace.embedChunks({ user, model, embeddings }))].sort(), idsOf(first))
-      yield* equal(yield* workspace.chunksToEmbed(user, model), rest)
-      yield* equal((yield* workspace.chunksToEmbed(user, newer)).length, 8)
-      yield* failsWith("InvalidInput", workspace.chunksToEmbed(user, model, { limit: 0 }))
+      yield* equal(yield* workspace.chunksToEmbed(user, by), rest)
+      yield* equal((yield* workspace.chunksToEmbed(user, { model, dimension: 3 })).length, 8)
+      yield* equal((yield* workspace.chunksToEmbed(user, { model: newer, dimension: 2 })).length, 8)
+      yield* failsWith("InvalidInput", workspace.chunksToEmbed(user, by, { limit: 0 }))
+      yield* failsWith("InvalidInput", workspace.chunksToEmbed(user, { model: "", dimension: 2 }))
     }
   ),
 
@@ -407,9 +410,9 @@ export const workspaceSuite: Suite = {
       const vectors = yield* VectorStore
       const [model, newer] = [yield* fresh("model"), yield* fresh("newer")]
       yield* workspace.write({ user, path: "a", content: "a", chunks: [{ text: "old" }] })
-      const [old] = yield* workspace.chunksToEmbed(user, model)
+      const [old] = yield* workspace.chunksToEmbed(user, { model, dimension: 2 })
       yield* workspace.write({ user, path: "a", content: "b", chunks: [embedded("new", model, 1, 0)] })
-      const [chunk] = yield* workspace.chunksToEmbed(user, newer)
+      const [chunk] = yield* workspace.chunksToEmbed(user, { model: newer, dimension: 3 })
       const [late, current] = [old?.id ?? "", chunk?.id ?? ""]
       const embeddings = [
         { id: late, vector: [1, 0, 0] },
@@ -429,7 +432,7 @@ export const workspaceSuite: Suite = {
     yield* vectors.createCollection(embeddingCollection(model, 2), { dimension: 2, model })
     const { id } = yield* workspace.write({ user, path: "a", content: "0", chunks: [{ text: "0" }] })
     const embedAll = Effect.gen(function* () {
-      const chunks = yield* workspace.chunksToEmbed(user, model)
+      const chunks = yield* workspace.chunksToEmbed(user, { model, dimension: 2 })
       yield* workspace.embedChunks({ user, model, embeddings: chunks.map(({ id }) => ({ id, vector: [1, 0] })) })
     })
     yield* atOnce(12, (n) =>

@@ -13,6 +13,7 @@ import { conversationSuite } from "./ConversationSuite.js"
 import { embeddingSuite } from "./EmbeddingSuite.js"
 import { fileSuite } from "./FileSuite.js"
 import { healthSuite } from "./HealthSuite.js"
+import { inputSuite } from "./InputSuite.js"
 import { jobSuite } from "./JobSuite.js"
 import { memorySuite } from "./MemorySuite.js"
 import { migratorSuite } from "./MigratorSuite.js"
@@ -47,6 +48,7 @@ const suites: Readonly<Record<string, Suite>> = {
   Search: searchSuite,
   "Search in stores": storeSearchSuite,
   Embeddings: embeddingSuite,
+  "input of a wrong kind": inputSuite,
   Migrator: migratorSuite,
   HealthChecker: healthSuite,
   WriteChannel: writeChannelSuite,

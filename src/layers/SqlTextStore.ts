@@ -255,7 +255,7 @@ export const make = (
     createCollection: (name, options = {}) =>
       operation("createCollection", (at) =>
         Effect.gen(function* () {
-          const { language = "english" } = options
+          const { language = "english" } = yield* Records.checkObject(options, "options", at)
           if (!TextAnalysis.isLanguage(language)) {
             return yield* invalidInput(at, "language", "is unknown", TextAnalysis.languages.join(", "))
           }
@@ -295,13 +295,16 @@ export const make = (
       operation("search", (at) =>
         Effect.gen(function* () {
           if (typeof text !== "string") return yield* invalidInput(at, "text", "is not text", "a string")
-          const limit = yield* Records.checkLimit(options.limit ?? 10, "limit", at)
-          const { syntax = "plain" } = options
+          const {
+            filter: wanted,
+            limit: most = 10,
+            syntax = "plain"
+          } = yield* Records.checkObject(options, "options", at)
+          const limit = yield* Records.checkLimit(most, "limit", at)
           if (!QuerySyntax.syntaxes.includes(syntax)) {
             return yield* invalidInput(at, "syntax", "is unknown", QuerySyntax.syntaxes.join(", "))
           }
-          const filter =
-            options.filter === undefined ? undefined : engine.filter(yield* Filter.parse(options.filter, at))
+          const filter = wanted === undefined ? undefined : engine.filter(yield* Filter.parse(wanted, at))
           const collection = yield* get(name, at)
           const query = QuerySyntax.parse(text, collection.language, syntax)
           if (query.length === 0) return []

@@ -8,14 +8,23 @@ import type * as Effect from "effect/Effect"
 import type { DbError } from "../errors/index.js"
 
 /**
+ * What vectors are comparable by: a model that keeps its name and changes its dimension is another one.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface EmbeddingsShape {
+export interface VectorModel {
   /** The name that collections record. */
   readonly model: string
   /** Of every vector. */
   readonly dimension: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface EmbeddingsShape extends VectorModel {
   /** The vector of one text that somebody waits for, such as a question. */
   readonly embed: (text: string) => Effect.Effect<Float32Array, DbError>
   /** One vector for each text, in the order of the texts; all or none. */

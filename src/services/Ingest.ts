@@ -49,6 +49,21 @@ export interface SkippedFile {
 }
 
 /**
+ * Where a chunk is that the model refused, and why.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RefusedChunk {
+  /** The folder that it was ingested of: a collection may have several. */
+  readonly folder: string
+  readonly path: string
+  /** Where it begins, counted from 1. */
+  readonly line: number
+  readonly error: EmbeddingError
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -69,6 +84,8 @@ export interface IngestReport {
   readonly embedded: number
   /** Chunks of the collection that wait for their vectors, found by text alone until the next run. */
   readonly pending: number
+  /** Those of them that the model refused one by one, and will refuse again. */
+  readonly refused: ReadonlyArray<RefusedChunk>
   /** Why they wait. */
   readonly failed?: EmbeddingError
 }
@@ -103,7 +120,8 @@ export class Ingest extends Context.Tag("effect-db-hub/Ingest")<
      * Brings a collection up to date with a folder: files that have not changed since are not looked into, chunks that
      * have not changed are not embedded again, and those of files that are gone are deleted. A file's chunks and the note
      * that it was ingested are written together. Fails with `InvalidInput` for what is no folder, `ModelMismatch` where
-     * the collection is of another model than the one at hand; a model that fails does not fail it.
+     * the collection is of another model than the one at hand; a model that fails does not fail it, and a chunk that it
+     * refuses keeps no other from its vector.
      */
     readonly folder: (path: string, options?: IngestOptions) => Effect.Effect<IngestReport, DbError>
     /**

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError } from "../errors/index.js"
+import type { VectorModel } from "./Embeddings.js"
 import {
   Count,
   Id,
@@ -291,8 +292,8 @@ export interface ListMemoriesOptions extends PageOptions {
   readonly kind?: MemoryKind
   readonly tag?: string
   readonly minImportance?: number
-  /** Those without a vector of this model, to embed them. */
-  readonly notEmbeddedBy?: string
+  /** Those without a vector of this model, to embed them, but for blank ones. `Embeddings` is one. */
+  readonly notEmbeddedBy?: VectorModel
   /** Those that were superseded, too. */
   readonly superseded?: boolean
 }

@@ -192,6 +192,15 @@ export interface SearchTimings {
 }
 
 /**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RefusedRecord {
+  readonly id: string
+  readonly error: EmbeddingError
+}
+
+/**
  * What became of the vectors of records.
  *
  * @since 0.1.0
@@ -202,6 +211,8 @@ export interface EmbeddingReport {
   readonly embedded: number
   /** Records that wait for their vectors, found by text alone until `embedPending` has given them these. */
   readonly pending: number
+  /** Those of them that the model refused one by one, and will refuse again; absent where there are none. */
+  readonly refused?: ReadonlyArray<RefusedRecord>
   /** Why they wait; absent where none do, or where no model is at hand. */
   readonly failed?: EmbeddingError
 }
@@ -286,7 +297,8 @@ export class Search extends Context.Tag("effect-db-hub/Search")<
     /**
      * Inserts records or replaces those of the same ids, text and vector together, all or nothing. A record without a
      * vector whose text is there already keeps the vector that is there; another is embedded by the collection's model.
-     * Where the model fails, the texts are stored all the same and the vectors are pending.
+     * Where the model fails, the texts are stored all the same and the vectors are pending; one text that it refuses
+     * keeps no other from its vector.
      */
     readonly index: (
       collection: string,

@@ -24,7 +24,7 @@ export interface StoreEmbeddingOptions {
  * @since 0.1.0
  * @category models
  */
-export interface StoreEmbeddingReport extends EmbeddingReport {
+export interface StoreEmbeddingReport extends Omit<EmbeddingReport, "refused"> {
   /** Those of the pending ones that the model refused one by one, and will refuse again. */
   readonly refused: number
 }
@@ -36,7 +36,7 @@ export interface StoreEmbeddingReport extends EmbeddingReport {
 export class StoreEmbedding extends Context.Tag("effect-db-hub/StoreEmbedding")<
   StoreEmbedding,
   {
-    /** How many lack a vector of the model at hand, also memories and chunks that are blank, and never get one. */
+    /** How many lack a vector of the model at hand; what is blank needs none. */
     readonly pending: (options?: StoreEmbeddingOptions) => Effect.Effect<number, DbError>
     /**
      * Gives all that lack a vector of the model at hand one, batch by batch, the model asked outside of transactions.

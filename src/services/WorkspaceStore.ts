@@ -12,6 +12,7 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { DbError, InvalidInput } from "../errors/index.js"
 import { isStorableText } from "../vector/index.js"
+import type { VectorModel } from "./Embeddings.js"
 import {
   Count,
   Id,
@@ -547,10 +548,13 @@ export class WorkspaceStore extends Context.Tag("effect-db-hub/WorkspaceStore")<
     readonly chunks: (user: string, id: string) => Effect.Effect<ReadonlyArray<Chunk>, DbError>
     /** Documents whose chunks are not yet made of their content, of all agents, by id; `after` is the last id seen. */
     readonly unindexed: (user: string, page?: PageById) => Effect.Effect<ReadonlyArray<DocumentInfo>, DbError>
-    /** Chunks that lack an embedding of the model, of all agents, by id; `after` is the last id seen. */
+    /**
+     * Chunks that lack an embedding of the model, such as that of `Embeddings`, but for blank ones, of all agents, by id;
+     * `after` is the last id seen.
+     */
     readonly chunksToEmbed: (
       user: string,
-      model: string,
+      model: VectorModel,
       page?: PageById
     ) => Effect.Effect<ReadonlyArray<Chunk>, DbError>
     /** The user's layers in their order. */

@@ -223,12 +223,12 @@ export const remembering = (
   const { pass } = StorePass.make(backend, [StorePass.memories(store)], embeddings)
   /** Whether some may wait for their vectors: from before this process, or since a failure in it. */
   let waiting = true
-  let refused: ReadonlySet<string> = new Set()
+  let refused: EmbeddingPass.Refused = new Map()
   /** Few beside each new one, so that it is not long in coming. */
   const makeUp = Effect.gen(function* () {
-    const { embedded, failed, refused: keys, stopped } = yield* pass({ user, batches: 1 }, refused, () => Effect.void)
+    const { embedded, failed, refused: found, stopped } = yield* pass({ user, batches: 1 }, refused, () => Effect.void)
     // Of what is gone or was changed, nothing is kept.
-    refused = new Set(stopped ? [...refused, ...keys] : keys)
+    refused = stopped ? new Map([...refused, ...found]) : found
     if (failed !== undefined) yield* tell(failed)
     return embedded > 0 || stopped
   }).pipe(

@@ -52,6 +52,21 @@ type Checked<A, E = InvalidInput> = Either.Either<A, E>
 const check = <A>(ok: boolean, value: A, problem: () => InvalidInput): Checked<A> =>
   ok ? Either.right(value) : Either.left(problem())
 
+/**
+ * Options, or a request: an object that is no list.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const checkObject = <A>(
+  given: A,
+  field: string,
+  origin: Partial<ErrorContext> & Pick<ErrorContext, "operation">
+) =>
+  check(typeof given === "object" && given !== null && !Array.isArray(given), given, () =>
+    invalidInput(origin, field, "is not an object", "an object of options")
+  )
+
 const metrics: ReadonlyArray<Metric> = ["cosine", "dot", "l2"]
 
 /**
@@ -66,6 +81,15 @@ export const checkName = (name: unknown, origin: ErrorContext): Checked<string> 
   )
 
 /**
+ * The name of an embedding model.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isModel = (model: unknown): model is string =>
+  typeof model === "string" && model.length >= 1 && model.length <= 200 && isStorableText(model)
+
+/**
  * @since 0.1.0
  * @category validation
  */
@@ -74,15 +98,15 @@ export const checkSettings = (
   origin: ErrorContext
 ): Checked<CollectionSettings> =>
   Either.gen(function* () {
-    const { dimension, metric = "cosine", model = null } = settings
+    const { dimension, metric = "cosine", model = null } = yield* checkObject(settings, "options", origin)
     yield* check(Number.isInteger(dimension) && dimension >= 1 && dimension <= 65535, undefined, () =>
       invalidInput(origin, "dimension", "is out of range", "a whole number from 1 to 65535")
     )
     yield* check(metrics.includes(metric), undefined, () =>
       invalidInput(origin, "metric", "is unknown", metrics.join(", "))
     )
-    yield* check(model === null || (model.length <= 200 && isStorableText(model)), undefined, () =>
-      invalidInput(origin, "model", "is not a name", "up to 200 characters of well-formed Unicode without U+0000")
+    yield* check(model === null || isModel(model), undefined, () =>
+      invalidInput(origin, "model", "is not a name", "1 to 200 characters of well-formed Unicode without U+0000")
     )
     return { dimension, metric, model }
   })
@@ -162,7 +186,9 @@ export const checkSearch = (
   options: { readonly k?: number; readonly minScore?: number; readonly filter?: Filter.FilterInput },
   origin: ErrorContext
 ): Checked<CheckedSearch> => {
-  const { filter, k = 10, minScore } = options
+  const given = checkObject(options, "options", origin)
+  if (Either.isLeft(given)) return Either.left(given.left)
+  const { filter, k = 10, minScore } = given.right
   if (!Number.isSafeInteger(k) || k < 1) {
     return Either.left(invalidInput(origin, "k", "is not a number of results", "a whole number from 1"))
   }

@@ -30,13 +30,30 @@ const place = (open: Open = onSqlite) =>
     NodeFs.mkdirSync(folder)
     const hub = yield* open(root)
     const asked: Array<string> = []
-    const down = { down: false }
+    const down = { down: false, failures: 0 }
+    const failure = (message: string, status?: number) =>
+      new EmbeddingError({
+        operation: "test",
+        message,
+        reason: "refused",
+        model: "model",
+        ...(status === undefined ? {} : { status })
+      })
+    const refusing: { word: string | undefined } = { word: undefined }
     const model: EmbeddingsShape = {
       ...drawn("model", 24),
       embedMany: (texts) =>
-        down.down
-          ? Effect.fail(new EmbeddingError({ operation: "test", message: "down", reason: "refused", model: "model" }))
-          : drawn("model", 24, (texts) => Effect.sync(() => void asked.push(...texts))).embedMany(texts)
+        Effect.suspend(() => {
+          if (down.down) {
+            down.failures += 1
+            return Effect.fail(failure("down"))
+          }
+          const { word } = refusing
+          if (word !== undefined && texts.some((text) => text.includes(word))) {
+            return Effect.fail(failure(`refused ${texts.length === 1 ? "one" : "some"}`, 400))
+          }
+          return drawn("model", 24, (texts) => Effect.sync(() => void asked.push(...texts))).embedMany(texts)
+        })
     }
     const search = SearchLive.make(hub, model)
     const ingest = IngestLive.make(hub, search, true)
@@ -46,6 +63,7 @@ const place = (open: Open = onSqlite) =>
       hub,
       asked,
       down,
+      refusing,
       search,
       write: (path: string, content: string | Uint8Array) => {
         const file = NodePath.join(folder, path)
@@ -97,7 +115,8 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
         skipped: [],
         chunks: 4,
         embedded: 4,
-        pending: 0
+        pending: 0,
+        refused: []
       })
       assert.deepStrictEqual(yield* paths("apple"), ["data/list.json:1"])
       assert.deepStrictEqual(yield* paths("説明書"), ["日本.txt:1"])
@@ -261,6 +280,59 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
       assert.deepStrictEqual([second.unchanged, second.embedded, second.pending, second.failed], [1, 1, 0, undefined])
       assert.strictEqual(yield* hub.vector.count("documents"), 1)
     })
+  )
+
+  const oneRefused = (open: Open) =>
+    Effect.gen(function* () {
+      const { asked, folder, hub, ingest, paths, refusing, write } = yield* place(open)
+      refusing.word = "poison"
+      for (let i = 0; i < 20; i++) write(`a${i}.txt`, `apples of tree ${i}`)
+      write("notes/bad.md", "# Bad\n\npoison ivy\n")
+      const { refused, ...first } = yield* ingest()
+      assert.deepStrictEqual(
+        [first.added, first.embedded, first.pending, first.failed?.message],
+        [21, 20, 1, "refused one"]
+      )
+      assert.deepStrictEqual(
+        refused.map(({ error, ...place }) => ({ ...place, why: error.message })),
+        [{ folder, path: "notes/bad.md", line: 1, why: "refused one" }]
+      )
+      assert.strictEqual(yield* hub.vector.count("documents"), 20)
+      assert.deepStrictEqual(yield* paths("ivy"), ["notes/bad.md:1"])
+      asked.length = 0
+      const again = yield* ingest()
+      assert.deepStrictEqual([again.embedded, again.pending, again.refused.length, asked.length], [0, 1, 1, 0])
+      write("notes/bad.md", "harmless ivy")
+      const mended = yield* ingest()
+      assert.deepInclude(mended, { embedded: 1, pending: 0, refused: [] })
+      assert.isUndefined(mended.failed)
+    })
+
+  it.scopedLive("a chunk that the model refuses keeps no other from its vector, and is told with its place", () =>
+    oneRefused(onSqlite)
+  )
+  it.scopedLive.skipIf(noServer)("and so it is told on PostgreSQL", () => oneRefused(onPostgres))
+
+  it.scopedLive(
+    "a model that is down is not asked again for each group of files, and chunks that moved keep their vectors",
+    () =>
+      Effect.gen(function* () {
+        const { down, hub, ingest, write } = yield* place()
+        write("kept.md", "# Kept\n\nstays as it is\n")
+        yield* ingest()
+        down.down = true
+        write("kept.md", "\n\n# Kept\n\nstays as it is\n")
+        for (let i = 0; i < 700; i++) write(`many/${i}.txt`, `tree ${i}`)
+        const report = yield* ingest()
+        assert.deepStrictEqual(
+          [report.added, report.changed, report.pending, report.failed?.message],
+          [700, 1, 700, "down"]
+        )
+        assert.isAtMost(down.failures, 2)
+        assert.strictEqual(yield* hub.vector.count("documents"), 1)
+        down.down = false
+        assert.deepInclude(yield* ingest(), { embedded: 700, pending: 0 })
+      })
   )
 
   it.scopedLive("two folders share a collection, and a collection that was dropped is filled again", () =>

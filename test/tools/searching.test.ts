@@ -261,7 +261,10 @@ describe("what agents remember", { timeout: 60_000 }, () => {
       const { model, remember, store } = yield* opened()
       for (let i = 0; i < 100; i++) yield* store.store({ user: "ada", content: `number ${i}` })
       yield* store.store({ user: "bob", content: "of somebody else" })
-      const waiting = Effect.map(store.list("ada", { notEmbeddedBy: "m", limit: 1000 }), ({ items }) => items.length)
+      const waiting = Effect.map(
+        store.list("ada", { notEmbeddedBy: model.embeddings, limit: 1000 }),
+        ({ items }) => items.length
+      )
       const left: Array<number> = []
       for (let i = 0; i < 3; i++) {
         yield* remember(`new ${i}`)

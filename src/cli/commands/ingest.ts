@@ -6,20 +6,28 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { EmbeddingError } from "../../errors/DbError.js"
 import type { IngestReport } from "../../services/Ingest.js"
 import type * as TextAnalysis from "../../vector/TextAnalysis.js"
 import { prepared, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
 import { collection, common, describe } from "../options.js"
+import { fileOf } from "../place.js"
 import { note, print } from "../report.js"
 import { bar, counted, printable } from "../text.js"
 
+const why = ({ message, reason }: EmbeddingError) => ({ reason, message })
+
 const describeReport = (report: IngestReport): string => {
-  const { added, changed, chunks, collection, embedded, pending, removed, skipped, unchanged } = report
+  const { added, changed, chunks, collection, embedded, pending, refused, removed, skipped, unchanged } = report
   const files = `${counted(added, "file")} added, ${changed} changed, ${unchanged} unchanged, ${removed} removed`
   return [
     `${printable(collection)}: ${files}; ${counted(chunks, "chunk")}, ${embedded} embedded${pending === 0 ? "" : `, ${pending} pending`}`,
-    ...skipped.map(({ path, reason }) => `  skipped ${printable(path)}: ${reason}`)
+    ...skipped.map(({ path, reason }) => `  skipped ${printable(path)}: ${reason}`),
+    ...refused.map(
+      ({ error, folder, line, path }) =>
+        `  no vector for ${printable(`${fileOf(folder, path)}:${line}`)}: ${printable(error.message)}`
+    )
   ].join("\n")
 }
 
@@ -76,13 +84,19 @@ export const ingest = Command.make(
       yield* print(
         options.json,
         () => {
-          const { failed, ...rest } = report
-          return { ...rest, failed: failed === undefined ? null : { reason: failed.reason, message: failed.message } }
+          const { failed, refused, ...rest } = report
+          return {
+            ...rest,
+            refused: refused.map(({ error, ...place }) => ({ ...place, ...why(error) })),
+            failed: failed === undefined ? null : why(failed)
+          }
         },
         () => describeReport(report)
       )
-      if (report.failed !== undefined)
-        yield* note(`${printable(report.failed.message)}; texts are found, run this again`)
+      if (report.failed === undefined) return
+      const again =
+        report.pending > report.refused.length ? "texts are found, run this again" : "texts are found by words"
+      yield* note(`${printable(report.failed.message)}; ${again}`)
     })
 ).pipe(
   Command.withDescription(

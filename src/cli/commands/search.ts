@@ -1,7 +1,6 @@
 /**
  * @since 0.1.0
  */
-import * as NodePath from "node:path"
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
@@ -10,16 +9,9 @@ import * as Option from "effect/Option"
 import type { SearchAnswer, SearchResult } from "../../services/Search.js"
 import { withSearch } from "../Backends.js"
 import { collection, common, describe, filterOf, textOf } from "../options.js"
+import { fileOf } from "../place.js"
 import { note, print } from "../report.js"
-import { paint, printable, table } from "../text.js"
-
-/** A file as it is named from here, where it is below, so that it can be opened. */
-const fileOf = (folder: unknown, path: string): string => {
-  if (typeof folder !== "string") return path
-  const file = NodePath.join(folder, path)
-  const fromHere = NodePath.relative(process.cwd(), file)
-  return fromHere.startsWith("..") || NodePath.isAbsolute(fromHere) ? file : fromHere
-}
+import { excerpt, paint, printable, table } from "../text.js"
 
 /** Where a result is: the file and the line where what was looked for begins, else its id. */
 const placeOf = ({ highlights, id, metadata, text }: SearchResult): string => {
@@ -33,16 +25,8 @@ const placeOf = ({ highlights, id, metadata, text }: SearchResult): string => {
 const headingsOf = ({ metadata: { headings } }: SearchResult): string =>
   Array.isArray(headings) && headings.length > 0 ? ` › ${headings.join(" › ")}` : ""
 
-const excerptLength = 240
-
 /** The text from the first part that was looked for. */
-const excerptOf = ({ highlights, text }: SearchResult): string => {
-  const whole = text ?? ""
-  const before = whole.slice(0, highlights[0]?.start ?? 0)
-  const from = Math.max(before.lastIndexOf("\n") + 1, before.length - excerptLength / 3)
-  const characters = Array.from(whole.slice(from).toWellFormed().replace(/\s+/g, " ").trim())
-  return characters.length > excerptLength ? `${characters.slice(0, excerptLength).join("")}…` : characters.join("")
-}
+const excerptOf = ({ highlights, text }: SearchResult): string => excerpt(text ?? "", highlights[0]?.start)
 
 /** In a small collection a word that half of the texts have scores next to nothing, but not nothing. */
 const rounded = (score: number | undefined): string | null =>
@@ -90,7 +74,9 @@ const listed = ({ results }: SearchAnswer, colors: boolean): string =>
 export const search = Command.make(
   "search",
   {
-    query: Args.text({ name: "QUERY" }).pipe(Args.withDescription("What is looked for, or - for standard input")),
+    query: Args.text({ name: "QUERY" }).pipe(
+      Args.withDescription("What is looked for, or - for standard input; after -- it may begin with a dash")
+    ),
     collection,
     mode: Options.choice("mode", ["text", "vector", "hybrid"]).pipe(
       Options.withDescription("By words, by vectors, or by both (default: both where the collection has a model)"),

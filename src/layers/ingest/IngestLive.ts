@@ -8,18 +8,19 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type DbError, type EmbeddingError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
+import { type DbError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings } from "../../services/Embeddings.js"
 import {
   Ingest,
   type IngestOptions,
   type IngestReport,
+  type RefusedChunk,
   type RemovalReport,
   type SkippedFile
 } from "../../services/Ingest.js"
-import { Search, type SearchRecord } from "../../services/Search.js"
-import { Chunking, type TextAnalysis } from "../../vector/index.js"
+import { type EmbeddingReport, type RefusedRecord, Search, type SearchRecord } from "../../services/Search.js"
+import { Chunking, compareCodePoints, Records, type TextAnalysis } from "../../vector/index.js"
 import { onConflict } from "../search/SearchEmbedding.js"
 import * as Folder from "./Folder.js"
 
@@ -114,7 +115,8 @@ interface Totals {
   unchanged: number
   chunks: number
   embedded: number
-  failed: EmbeddingError | undefined
+  /** The model failed, and not for the sake of single texts. */
+  stopped: boolean
 }
 
 /**
@@ -122,7 +124,7 @@ interface Totals {
  * @category constructors
  */
 export const make = (
-  backend: Pick<BackendShape, "query" | "execute" | "transaction" | "dialect">,
+  backend: Pick<BackendShape, "name" | "query" | "execute" | "transaction" | "dialect" | "text">,
   search: Context.Tag.Service<Search>,
   hasModel: boolean
 ): Context.Tag.Service<Ingest> => {
@@ -173,17 +175,24 @@ export const make = (
       ([row]) => (row === undefined ? [] : (row["chunks"] as ReadonlyArray<Noted>))
     )
 
-  /** Writes the chunks of some files and what is noted of them, all or nothing; the embedding is done before. */
-  const write = (target: Target, files: ReadonlyArray<Chunked>, known: ReadonlyMap<string, Known>) =>
+  /**
+   * Writes the chunks of some files and what is noted of them, all or nothing; the embedding is done before. Where the
+   * model has stopped, new chunks wait for their vectors, and those that moved keep theirs.
+   */
+  const write = (target: Target, files: ReadonlyArray<Chunked>, known: ReadonlyMap<string, Known>, stopped: boolean) =>
     Effect.gen(function* () {
       const { collection, folder, number } = target
-      const records = files.flatMap(({ path, records }) => {
-        const noted = new Set(known.get(path)?.chunks.map((chunk) => chunk.join(" ")))
-        return records.filter(
-          ({ id, metadata }) => !noted.has([id, metadata?.["line"], metadata?.["endLine"]].join(" "))
-        )
-      })
-      const { records: embedded, ...report } = yield* search.embed(collection, records)
+      const [asked, waiting]: [Array<SearchRecord>, Array<SearchRecord>] = [[], []]
+      for (const { path, records } of files) {
+        const noted = new Map(known.get(path)?.chunks.map((chunk) => [chunk[0], chunk.join(" ")]))
+        for (const record of records) {
+          const { id, metadata } = record
+          if (noted.get(id) === [id, metadata?.["line"], metadata?.["endLine"]].join(" ")) continue
+          if (stopped && !noted.has(id)) waiting.push({ ...record, vector: null })
+          else asked.push(record)
+        }
+      }
+      const { embedded, pending, records, refused = [] } = yield* search.embed(collection, asked)
       yield* backend.transaction(
         Effect.gen(function* () {
           const gone: Array<string> = []
@@ -192,15 +201,38 @@ export const make = (
             for (const [id] of yield* locked(target, path)) if (!kept.has(id)) gone.push(id)
           }
           if (gone.length > 0) yield* search.delete(collection, gone)
-          yield* search.index(collection, embedded)
+          yield* search.index(collection, [...records, ...waiting])
           for (const { hash, noted, path } of files) {
             yield* backend.execute(upsert, [number, folder, path, hash, noted])
           }
         }),
         onConflict
       )
-      return report
+      return { embedded, stopped: pending > refused.length }
     })
+
+  /** Where the refused records are, as far as they were ingested. */
+  const placesOf = (
+    collection: string,
+    refused: ReadonlyArray<RefusedRecord>
+  ): Effect.Effect<ReadonlyArray<RefusedChunk>, DbError> =>
+    Effect.map(
+      backend.text.get(
+        collection,
+        refused.map(({ id }) => id)
+      ),
+      (found) => {
+        const errors = new Map(refused.map(({ error, id }) => [id, error]))
+        return found
+          .flatMap(({ id, metadata: { folder, line, path } }): ReadonlyArray<RefusedChunk> => {
+            const error = errors.get(id)
+            return error === undefined || typeof path !== "string"
+              ? []
+              : [{ folder: String(folder), path, line: Number(line), error }]
+          })
+          .sort((a, b) => compareCodePoints(a.folder, b.folder) || compareCodePoints(a.path, b.path) || a.line - b.line)
+      }
+    )
 
   const removeFiles = (target: Target, paths: ReadonlyArray<string>) =>
     Effect.forEach(
@@ -220,10 +252,18 @@ export const make = (
       { discard: true }
     )
 
-  const ingest = (path: string, options: IngestOptions): Effect.Effect<IngestReport, DbError> =>
+  const checkPath = (path: unknown, operation: string) =>
+    typeof path === "string" && path !== "" && !path.includes("\0")
+      ? Effect.void
+      : Effect.fail(invalidInput({ operation }, "path", "is no path", "that of a folder"))
+
+  const ingest = (path: string, given: IngestOptions): Effect.Effect<IngestReport, DbError> =>
     Effect.gen(function* () {
+      yield* checkPath(path, "Ingest.folder")
+      const options = yield* Records.checkObject(given, "options", { operation: "Ingest.folder" })
       const { chunk = defaultChunks, collection = defaultCollection, maxFileSize = 1024 * 1024 } = options
-      const onProgress = options.onProgress ?? (() => Effect.void)
+      const { onProgress = () => Effect.void } = options
+      yield* Records.checkName(collection, { operation: "Ingest.folder", backend: backend.name })
       if (!Number.isInteger(maxFileSize) || maxFileSize < 1) {
         return yield* invalidInput(
           { operation: "Ingest.folder" },
@@ -232,7 +272,16 @@ export const make = (
           "a number of bytes from 1"
         )
       }
+      if (typeof onProgress !== "function") {
+        return yield* invalidInput(
+          { operation: "Ingest.folder" },
+          "onProgress",
+          "is no function",
+          "a function that makes an effect"
+        )
+      }
       // Says what is wrong with the options before anything is read.
+      yield* Records.checkObject(chunk, "chunk", { operation: "Ingest.folder" })
       yield* Chunking.chunk("", chunk)
       const { files, root, skipped: notListed } = yield* Folder.listing(path)
       const target: Target = { collection, number: yield* prepare(collection, options.language), folder: root }
@@ -241,16 +290,16 @@ export const make = (
       const howCut = JSON.stringify(typeof chunk.unit === "function" ? { ...chunk, unit: "counted" } : chunk)
 
       const skipped: Array<SkippedFile> = [...notListed]
-      const totals: Totals = { added: 0, changed: 0, unchanged: 0, chunks: 0, embedded: 0, failed: undefined }
+      const totals: Totals = { added: 0, changed: 0, unchanged: 0, chunks: 0, embedded: 0, stopped: false }
       let group: Array<Chunked> = []
       let done = 0
       const flush = Effect.suspend(() => {
         const files = group
         group = []
         if (files.length === 0) return Effect.void
-        return Effect.map(write(target, files, known), ({ embedded, failed }) => {
+        return Effect.map(write(target, files, known, totals.stopped), ({ embedded, stopped }) => {
           totals.embedded += embedded
-          totals.failed = failed ?? totals.failed
+          totals.stopped ||= stopped
         })
       })
 
@@ -289,14 +338,13 @@ export const make = (
       const gone = Array.from(known.keys()).filter((file) => !there.has(file) && !isUnreadable(file))
       yield* removeFiles(target, gone)
 
-      const pending =
-        hasModel && totals.failed === undefined
-          ? yield* search.embedPending(collection, {
-              onProgress: (progress) => onProgress({ phase: "pending", ...progress })
-            })
-          : { embedded: 0, pending: yield* search.pending(collection) }
-      const failed = totals.failed ?? ("failed" in pending ? pending.failed : undefined)
-      const { added, changed, chunks, embedded, unchanged } = totals
+      const waiting: EmbeddingReport = hasModel
+        ? yield* search.embedPending(collection, {
+            onProgress: (progress) => onProgress({ phase: "pending", ...progress })
+          })
+        : { embedded: 0, pending: yield* search.pending(collection) }
+      const { failed, pending, refused = [] } = waiting
+      const { added, changed, chunks, unchanged } = totals
       return {
         collection,
         folder: root,
@@ -306,14 +354,20 @@ export const make = (
         removed: gone.length,
         skipped: skipped.sort((a, b) => (a.path < b.path ? -1 : 1)),
         chunks,
-        embedded: embedded + pending.embedded,
-        pending: pending.pending,
+        embedded: totals.embedded + waiting.embedded,
+        pending,
+        refused: yield* placesOf(collection, refused),
         ...(failed === undefined ? {} : { failed })
       }
     })
 
-  const remove = (path: string, collection: string): Effect.Effect<RemovalReport, DbError> =>
+  const remove = (path: string, options: Pick<IngestOptions, "collection">): Effect.Effect<RemovalReport, DbError> =>
     Effect.gen(function* () {
+      yield* checkPath(path, "Ingest.remove")
+      const { collection = defaultCollection } = yield* Records.checkObject(options, "options", {
+        operation: "Ingest.remove"
+      })
+      yield* Records.checkName(collection, { operation: "Ingest.remove", backend: backend.name })
       const folder = yield* Folder.rootOf(path)
       const number = (yield* collectionOf(collection))?.id
       const target = number === undefined ? undefined : { collection, number, folder }
@@ -339,7 +393,7 @@ export const make = (
 
   return {
     folder: (path, options = {}) => ingest(path, options),
-    remove: (path, { collection = defaultCollection } = {}) => remove(path, collection)
+    remove: (path, options = {}) => remove(path, options)
   }
 }
 

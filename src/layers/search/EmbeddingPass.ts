@@ -22,6 +22,14 @@ export interface Waiting {
 }
 
 /**
+ * Why the model refuses each of some texts, by their keys.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Refused = ReadonlyMap<string, EmbeddingError>
+
+/**
  * What came of going through what waits.
  *
  * @since 0.1.0
@@ -29,8 +37,8 @@ export interface Waiting {
  */
 export interface Pass {
   readonly embedded: number
-  /** Keys of what the model refuses, and of what was left out and still waits. */
-  readonly refused: ReadonlyArray<string>
+  /** What the model refuses, and what was left out and still waits, by their keys. */
+  readonly refused: Refused
   /** Whether the model failed before all was looked at. */
   readonly stopped: boolean
   readonly failed?: EmbeddingError
@@ -61,7 +69,7 @@ export type OnProgress = (progress: EmbedProgress) => Effect.Effect<void>
  * @since 0.1.0
  * @category constants
  */
-export const nothing: Pass = { embedded: 0, refused: [], stopped: false }
+export const nothing: Pass = { embedded: 0, refused: new Map(), stopped: false }
 
 /**
  * One pass after another.
@@ -73,7 +81,7 @@ export const together = (a: Pass, b: Pass): Pass => ({
   ...a,
   ...b,
   embedded: a.embedded + b.embedded,
-  refused: [...a.refused, ...b.refused]
+  refused: new Map([...a.refused, ...b.refused])
 })
 
 /**
@@ -82,29 +90,64 @@ export const together = (a: Pass, b: Pass): Pass => ({
  */
 export const isEmbeddingError = (error: DbError): error is EmbeddingError => error._tag === "EmbeddingError"
 
+const stop = (failed: EmbeddingError): Pass => ({ ...nothing, failed, stopped: true })
+
 /** Whether a model may have refused one of several texts rather than all of them. */
 const isOfOneText = ({ reason, status = 0 }: EmbeddingError): boolean =>
   reason === "bad-answer" || (reason === "refused" && [400, 413, 422].includes(status))
 
-/** Embeds texts together, or, where the model refuses one of them, in halves; stops where it fails otherwise. */
-const embed = <W extends Waiting>(
+/** Asks for all at once; `refusal` is what becomes of them where the model may have refused one of them. */
+const attempt = <W extends Waiting>(
   embedder: EmbeddingsShape,
   fill: Source<W>["fill"],
-  waiting: ReadonlyArray<W>
+  waiting: ReadonlyArray<W>,
+  refusal: (failed: EmbeddingError) => Effect.Effect<Pass, DbError>
 ): Effect.Effect<Pass, DbError> =>
   embedder.embedMany(waiting.map(({ text }) => text)).pipe(
     Effect.flatMap((made) => fill(waiting, made)),
     Effect.map((embedded): Pass => ({ ...nothing, embedded })),
-    Effect.catchIf(isEmbeddingError, (failed): Effect.Effect<Pass, DbError> => {
-      if (!isOfOneText(failed)) return Effect.succeed({ ...nothing, failed, stopped: true })
-      if (waiting.length === 1) {
-        return Effect.succeed({ ...nothing, refused: waiting.map(({ key }) => key), failed })
-      }
-      const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
-      return Effect.flatMap(embed(embedder, fill, first), (one) =>
-        one.stopped ? Effect.succeed(one) : Effect.map(embed(embedder, fill, second), (other) => together(one, other))
-      )
-    })
+    Effect.catchIf(isEmbeddingError, (failed) => (isOfOneText(failed) ? refusal(failed) : Effect.succeed(stop(failed))))
+  )
+
+const inHalves = <W extends Waiting>(
+  embedder: EmbeddingsShape,
+  fill: Source<W>["fill"],
+  waiting: ReadonlyArray<W>,
+  failed: EmbeddingError
+): Effect.Effect<Pass, DbError> => {
+  if (waiting.length === 1) {
+    return Effect.succeed({ ...nothing, refused: new Map(waiting.map(({ key }) => [key, failed])), failed })
+  }
+  const [first, second] = Arr.splitAt(waiting, Math.ceil(waiting.length / 2))
+  const half = (some: ReadonlyArray<W>) =>
+    attempt(embedder, fill, some, (failed) => inHalves(embedder, fill, some, failed))
+  return Effect.flatMap(half(first), (one) =>
+    one.stopped ? Effect.succeed(one) : Effect.map(half(second), (other) => together(one, other))
+  )
+}
+
+/** Who refuses this refuses everything. */
+const harmless = "text"
+
+/**
+ * Embeds texts together, or, where the model refuses one of them, in halves. Stops where it fails otherwise, and where it
+ * refuses any text at all.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const embed = <W extends Waiting>(
+  embedder: EmbeddingsShape,
+  fill: Source<W>["fill"],
+  waiting: ReadonlyArray<W>
+): Effect.Effect<Pass, DbError> =>
+  attempt(embedder, fill, waiting, (failed) =>
+    embedder.embed(harmless).pipe(
+      Effect.matchEffect({
+        onSuccess: () => inHalves(embedder, fill, waiting, failed),
+        onFailure: (error) => (isEmbeddingError(error) ? Effect.succeed(stop(error)) : Effect.fail(error))
+      })
+    )
   )
 
 /**
@@ -116,7 +159,7 @@ const embed = <W extends Waiting>(
 export const run = <W extends Waiting>(
   embedder: EmbeddingsShape,
   { fill, next, total }: Source<W>,
-  skip: ReadonlySet<string>,
+  skip: Refused,
   onProgress: OnProgress
 ): Effect.Effect<Pass, DbError> =>
   Effect.gen(function* () {
@@ -126,7 +169,7 @@ export const run = <W extends Waiting>(
       const batch = yield* next
       if (batch === undefined) return pass
       const [waiting, left] = Arr.partition(batch.waiting, ({ key }) => skip.has(key))
-      pass = together(pass, { ...nothing, refused: left.map(({ key }) => key) })
+      pass = together(pass, { ...nothing, refused: new Map(left.map(({ key }) => [key, skip.get(key)!])) })
       if (waiting.length > 0) pass = together(pass, yield* embed(embedder, fill, waiting))
       if (pass.stopped) return pass
       done += batch.seen

@@ -105,6 +105,8 @@ const leastOf = ({ minSimilarity }: SearchRequest, { metric, model }: VectorSett
 const defaultDepth = 50
 
 const checkFusion = (fusion: FusionOptions, at: ErrorContext): InvalidInput | undefined => {
+  const given = Records.checkObject(fusion, "fusion", at)
+  if (Either.isLeft(given)) return given.left
   if (!strategies.includes(fusion.strategy)) {
     return invalidInput(at, "fusion.strategy", "is unknown", strategies.join(", "))
   }
@@ -135,7 +137,13 @@ export const check = (
   canEmbed = false
 ): Either.Either<Checked, InvalidInput> =>
   Either.gen(function* () {
-    const { fusion, minSimilarity, mmr, text, vector } = request
+    const { fusion, minSimilarity, mmr, text, vector } = yield* Records.checkObject(request, "request", at)
+    if (text !== undefined && typeof text !== "string") {
+      return yield* Either.left(invalidInput(at, "text", "is not text", "a string"))
+    }
+    if (vector !== undefined && !Array.isArray(vector) && !(vector instanceof Float32Array)) {
+      return yield* Either.left(invalidInput(at, "vector", "is not a vector", "a Float32Array or an array of numbers"))
+    }
     const brings = text === undefined ? "vector" : vector === undefined && !canEmbed ? "text" : "hybrid"
     const { mode = brings } = request
     if (!modes.includes(mode)) return yield* Either.left(invalidInput(at, "mode", "is unknown", modes.join(", ")))
@@ -153,8 +161,9 @@ export const check = (
     }
     const unusable = fusion === undefined ? undefined : checkFusion(fusion, at)
     if (unusable !== undefined) return yield* Either.left(unusable)
-    const lambda = mmr === undefined ? undefined : (mmr.lambda ?? Mmr.defaultLambda)
-    if (lambda !== undefined && !(lambda >= 0 && lambda <= 1)) {
+    const lambda =
+      mmr === undefined ? undefined : ((yield* Records.checkObject(mmr, "mmr", at)).lambda ?? Mmr.defaultLambda)
+    if (lambda !== undefined && !(typeof lambda === "number" && lambda >= 0 && lambda <= 1)) {
       return yield* Either.left(invalidInput(at, "mmr.lambda", "is out of range", "a number from 0 to 1"))
     }
     const limit = yield* Records.checkLimit(request.limit ?? 10, "limit", at)

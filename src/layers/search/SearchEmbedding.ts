@@ -12,41 +12,50 @@ import {
   DbUnsupported,
   DimensionMismatch,
   type ErrorContext,
+  type InvalidInput,
+  invalidInput,
   ModelMismatch,
   NotFound
 } from "../../errors/index.js"
 import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
-import type { EmbeddingsShape } from "../../services/Embeddings.js"
+import type { EmbeddingsShape, VectorModel } from "../../services/Embeddings.js"
 import type { EmbeddingReport, ReembedReport, SearchRecord } from "../../services/Search.js"
-import type { CollectionOptions } from "../../services/VectorStore.js"
+import type { CollectionOptions, VectorRecord } from "../../services/VectorStore.js"
 import { Records } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import * as EmbeddingPass from "./EmbeddingPass.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
-const { isEmbeddingError } = EmbeddingPass
-
 type OnProgress = EmbeddingPass.OnProgress
 
 type Pass = EmbeddingPass.Pass
 
-/** What vectors are comparable by: one that changes its dimension is another one. */
-interface Model {
-  readonly model: string
-  readonly dimension: number
-}
+const nameOf = ({ dimension, model }: VectorModel): string => `${dimension} ${model}`
 
-const nameOf = ({ dimension, model }: Model): string => `${dimension} ${model}`
-
-const isSame = (a: VectorSettings | Model, b: Model): boolean => a.model === b.model && a.dimension === b.dimension
+const isSame = (a: VectorSettings | VectorModel, b: VectorModel): boolean =>
+  a.model === b.model && a.dimension === b.dimension
 
 /** A collection on its way to another model: its new vectors are gathered in the collection `target`. */
-interface Reembedding extends Model {
+interface Reembedding extends VectorModel {
   readonly target: string
 }
 
 /** Tells one text of a record from a later one. */
-const keyOf = ({ id, token }: { readonly id: string; readonly token: string }): string => `${token} ${id}`
+const keyOf = ({ id, token }: { readonly id: string; readonly token: string }): string => `${id}\u0000${token}`
+
+/** No id holds a U+0000. */
+const idOf = (key: string): string => key.slice(0, key.indexOf("\u0000"))
+
+const refusedOf = (refused: EmbeddingPass.Refused): Pick<EmbeddingReport, "refused"> =>
+  refused.size === 0 ? {} : { refused: Array.from(refused, ([key, error]) => ({ id: idOf(key), error })) }
+
+/** What the vector is, is looked at with the collection. */
+const checkRecord = (record: SearchRecord, field: string, at: ErrorContext): Effect.Effect<void, InvalidInput> =>
+  Effect.flatMap(Records.checkText(record, field, at), () =>
+    record.model === undefined || Records.isModel(record.model)
+      ? Effect.void
+      : Effect.fail(invalidInput(at, `${field}.model`, "is not a name", "the name of a model, 1 to 200 characters"))
+  )
 
 /** Ids in one statement. */
 const statementIds = 500
@@ -104,7 +113,7 @@ export const make = (
   /** The model at hand is not that of a collection. */
   const notOf = (
     collection: string,
-    { dimension, model }: Model,
+    { dimension, model }: VectorModel,
     own: EmbeddingsShape,
     at: ErrorContext
   ): ModelMismatch | DimensionMismatch =>
@@ -119,7 +128,11 @@ export const make = (
       : otherModel(collection, model, own.model, at)
 
   /** The model at hand for a collection. */
-  const embedderOf = (collection: string, of: Model, at: ErrorContext): Effect.Effect<EmbeddingsShape, DbError> => {
+  const embedderOf = (
+    collection: string,
+    of: VectorModel,
+    at: ErrorContext
+  ): Effect.Effect<EmbeddingsShape, DbError> => {
     const found = embedders.get(nameOf(of))
     if (found !== undefined) return Effect.succeed(found)
     return Effect.fail(
@@ -156,10 +169,19 @@ export const make = (
       return new Map(found.map(({ id, vector }) => [id, vector]))
     })
 
+  /** Keeps vectors at hand instead of writing them. */
+  const keep =
+    (made: Map<string, Float32Array>) =>
+    (asked: ReadonlyArray<{ readonly id: string }>, vectors: ReadonlyArray<Float32Array>) =>
+      Effect.sync(() => {
+        for (const [i, { id }] of asked.entries()) made.set(id, vectors[i]!)
+        return asked.length
+      })
+
   /** The same records with vectors, as far as the collection has a model that is at hand and does not fail. */
   const embed = (collection: string, records: ReadonlyArray<SearchRecord>, at: ErrorContext) =>
     Effect.gen(function* () {
-      yield* Effect.forEach(records, (record, i) => Records.checkText(record, `records[${i}]`, at), { discard: true })
+      yield* Effect.forEach(records, (record, i) => checkRecord(record, `records[${i}]`, at), { discard: true })
       const untouched: EmbeddingReport & { readonly records: ReadonlyArray<SearchRecord> } = {
         records,
         embedded: 0,
@@ -175,21 +197,23 @@ export const make = (
       if (moving !== undefined && embedders.has(nameOf(moving))) return { ...untouched, pending: lacking.length }
       const embedder = yield* embedderOf(collection, of, at)
       const made = new Map(yield* stored(collection, lacking))
-      const asked = lacking.filter(({ id }) => !made.has(id))
-      const answer = yield* embedder.embedMany(asked.map(({ text }) => text)).pipe(
-        Effect.map((vectors) => ({ vectors, embedded: asked.length, pending: 0 })),
-        Effect.catchIf(isEmbeddingError, (failed) =>
-          Effect.succeed({ vectors: [], embedded: 0, pending: asked.length, failed })
-        )
-      )
-      const { vectors: fresh, ...report } = answer
-      for (const [i, vector] of fresh.entries()) made.set(asked[i]!.id, vector)
+      const asked = lacking
+        .filter(({ id }) => !made.has(id))
+        .map(({ id, text }) => ({ id, text, key: keyOf({ id, token: "" }) }))
+      const { embedded, failed, refused } =
+        asked.length === 0 ? EmbeddingPass.nothing : yield* EmbeddingPass.embed(embedder, keep(made), asked)
       const withVectors = records.map((record): SearchRecord => {
         if (record.vector !== undefined || isBlank(record.text)) return record
         const vector = made.get(record.id)
         return vector === undefined ? { ...record, vector: null } : { ...record, vector, model }
       })
-      return { ...report, records: withVectors }
+      return {
+        records: withVectors,
+        embedded,
+        pending: asked.length - embedded,
+        ...refusedOf(refused),
+        ...(failed === undefined ? {} : { failed })
+      }
     })
 
   /** Keeps reembeddings of a collection from beginning and ending before the transaction does, or all writes. */
@@ -281,14 +305,20 @@ export const make = (
     Effect.gen(function* () {
       yield* lock(collection, "forShare")
       yield* texts.insertMany(collection, records)
-      const model = (yield* settings(collection))?.model ?? null
+      const found = yield* settings(collection)
+      const model = found?.model ?? null
       const other = records.find((record) => record.model !== undefined && record.model !== model)?.model
       if (other !== undefined) return yield* otherModel(collection, model ?? "no recorded name", other, at)
 
       const ids = records.map(({ id }) => id)
-      const embedded = records.flatMap(({ id, metadata = {}, vector }) =>
-        vector === undefined || vector === null ? [] : [{ id, vector, metadata }]
-      )
+      const embedded: Array<VectorRecord> = []
+      for (const [i, { id, metadata = {}, vector }] of records.entries()) {
+        if (vector === undefined || vector === null) continue
+        // The store would count the records with vectors alone.
+        if (found !== undefined)
+          yield* Records.parseVector(vector, `records[${i}].vector`, { name: collection, ...found }, at)
+        embedded.push({ id, vector, metadata })
+      }
       const having = new Set(embedded.map(({ id }) => id))
       const waiting = records.filter(({ id, text }) => !having.has(id) && !isBlank(text)).map(({ id }) => id)
       const pending = model === null ? [] : waiting
@@ -354,7 +384,7 @@ export const make = (
     collection: string,
     into: string,
     embedder: EmbeddingsShape,
-    skip: ReadonlySet<string>,
+    skip: EmbeddingPass.Refused,
     onProgress: OnProgress
   ): Effect.Effect<Pass, DbError> => {
     let after = ""
@@ -397,13 +427,14 @@ export const make = (
       const model = found?.model ?? null
       if (found === undefined || model === null) return yield* withoutModel(at)
       const embedder = yield* embedderOf(collection, { ...found, model }, at)
-      return yield* reportOf(collection, yield* embedAll(collection, collection, embedder, new Set(), onProgress))
+      return yield* reportOf(collection, yield* embedAll(collection, collection, embedder, new Map(), onProgress))
     })
 
-  const reportOf = (collection: string, { embedded, failed }: Pass): Effect.Effect<EmbeddingReport, DbError> =>
+  const reportOf = (collection: string, { embedded, failed, refused }: Pass): Effect.Effect<EmbeddingReport, DbError> =>
     Effect.map(pending(collection), (pending) => ({
       embedded,
       pending,
+      ...refusedOf(refused),
       ...(failed === undefined ? {} : { failed })
     }))
 
@@ -437,7 +468,7 @@ export const make = (
     )
 
   /** Puts the target in the collection's place, if all but these keys are embedded; succeeds with whether it did. */
-  const finishReembedding = (collection: string, target: string, refused: ReadonlySet<string>) =>
+  const finishReembedding = (collection: string, target: string, refused: EmbeddingPass.Refused) =>
     backend.transaction(
       Effect.gen(function* () {
         yield* lock(collection, "forUpdate")
@@ -475,15 +506,14 @@ export const make = (
       const target = yield* beginReembedding(collection, to, at)
       embedders.set(nameOf(to), to)
       if (target === undefined) return { ...(yield* embedPending(collection, onProgress, at)), moved: true }
-      const refused = new Set<string>()
       let all = EmbeddingPass.nothing
       while (true) {
-        const pass = yield* embedAll(collection, target, to, refused, onProgress)
-        all = EmbeddingPass.together(all, pass)
+        const pass = yield* embedAll(collection, target, to, all.refused, onProgress)
+        // What a pass leaves out still waits; what it does not tell of is gone.
+        all = { ...EmbeddingPass.together(all, pass), refused: pass.refused }
         if (pass.stopped) return { ...(yield* reportOf(target, all)), moved: false }
-        for (const key of pass.refused) refused.add(key)
         // What others wrote meanwhile is done in another pass.
-        if (yield* finishReembedding(collection, target, refused)) break
+        if (yield* finishReembedding(collection, target, all.refused)) break
       }
       return { ...(yield* reportOf(collection, all)), moved: true }
     })

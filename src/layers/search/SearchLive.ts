@@ -12,6 +12,7 @@ import { type DbError, type ErrorContext, invalidInput } from "../../errors/inde
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import {
+  type EmbedOptions,
   Search,
   type SearchCollectionInfo,
   type SearchCollectionOptions,
@@ -25,6 +26,9 @@ import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 const { isOwn, ownPrefix } = Records
 const { onConflict } = SearchEmbedding
+
+const isEmbeddings = (given: EmbeddingsShape | undefined): boolean =>
+  given === undefined || (typeof given === "object" && given !== null && typeof given.embedMany === "function")
 
 /**
  * @since 0.1.0
@@ -63,6 +67,22 @@ export const make = (
   const inWordsOfStore = <A>(effect: Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
     Effect.tapError(effect, () => texts.collections)
 
+  const progressOf = <O extends EmbedOptions>(options: O, at: ErrorContext) =>
+    Effect.flatMap(Records.checkObject(options, "options", at), (given) => {
+      const { onProgress = () => Effect.void } = given
+      return typeof onProgress === "function"
+        ? Effect.succeed({ ...given, onProgress })
+        : Effect.fail(invalidInput(at, "onProgress", "is no function", "a function that makes an effect"))
+    })
+
+  /** `NotFound` unless a collection has texts or vectors. */
+  const isThere = (collection: string): Effect.Effect<unknown, DbError> =>
+    Effect.catchTag(texts.get(collection, []), "NotFound", (unknown) =>
+      Effect.flatMap(embedding.settings(collection), (found) =>
+        found === undefined ? Effect.fail(unknown) : Effect.void
+      )
+    )
+
   /** What the collections with models were made with, where the request needs one to embed its question. */
   const embeddableOf = (
     names: ReadonlyArray<string>,
@@ -83,7 +103,7 @@ export const make = (
     at: ErrorContext
   ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
-      const embeddable = yield* embeddableOf(names, request)
+      const embeddable = yield* embeddableOf(names, yield* Records.checkObject(request, "request", at))
       const checked = yield* HybridSearch.check(request, at, embeddable.size > 0)
       let embeddingTime: number | undefined
       /** The question, asked of each model once. */
@@ -124,21 +144,24 @@ export const make = (
 
   const createCollection = (
     name: string,
-    options: SearchCollectionOptions,
+    { dimension: wanted, language, metric, model: of }: SearchCollectionOptions,
     at: ErrorContext
   ): Effect.Effect<void, DbError> => {
-    const { language, metric } = options
     if (isOwn(name)) {
       return Effect.fail(
         invalidInput(at, "name", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`)
       )
     }
     const create = texts.createCollection(name, language === undefined ? {} : { language })
-    if (options.model === true && embeddings === undefined) {
+    if (of === true && embeddings === undefined) {
       return Effect.fail(invalidInput(at, "model", "is not at hand", "true only where Embeddings are provided"))
     }
-    const model = options.model === true ? embeddings?.model : options.model
-    const dimension = options.dimension ?? (model === embeddings?.model ? embeddings?.dimension : undefined)
+    const model = of === true ? embeddings?.model : of
+    if (of === true && wanted !== undefined && wanted !== embeddings?.dimension) {
+      const allowed = `${embeddings?.dimension}, or none`
+      return Effect.fail(invalidInput(at, "dimension", "is not that of the model at hand", allowed))
+    }
+    const dimension = wanted ?? (model === embeddings?.model ? embeddings?.dimension : undefined)
     if (dimension === undefined) {
       return model === undefined
         ? create
@@ -152,7 +175,7 @@ export const make = (
       ...(model === undefined ? {} : { model })
     }
     const createBoth = backend.transaction(Effect.zipRight(create, embedding.create(name, settings)), onConflict)
-    return options.model === true ? Effect.zipRight(embedding.checkModel(name, at), createBoth) : createBoth
+    return of === true ? Effect.zipRight(embedding.checkModel(name, at), createBoth) : createBoth
   }
 
   const collections: Effect.Effect<ReadonlyArray<SearchCollectionInfo>, DbError> = Effect.gen(function* () {
@@ -172,11 +195,17 @@ export const make = (
     collections,
 
     createCollection: (name, options = {}) =>
-      operation("createCollection", (at) => createCollection(name, options, at)),
+      operation("createCollection", (at) =>
+        Effect.zipRight(
+          Records.checkName(name, at),
+          Effect.flatMap(Records.checkObject(options, "options", at), (given) => createCollection(name, given, at))
+        )
+      ),
 
     index: (collection, given) =>
       operation("index", (at) =>
         Effect.gen(function* () {
+          yield* Records.checkName(collection, at)
           yield* Records.checkList(given, at)
           const { records, ...report } = yield* embedding.embed(collection, given, at)
           const pending = yield* backend.transaction(embedding.write(collection, records, at), onConflict)
@@ -186,21 +215,43 @@ export const make = (
 
     embed: (collection, records) =>
       operation("embed", (at) =>
-        Effect.flatMap(Records.checkList(records, at), (listed) => embedding.embed(collection, listed, at))
+        Effect.zipRight(
+          Records.checkName(collection, at),
+          Effect.flatMap(Records.checkList(records, at), (listed) => embedding.embed(collection, listed, at))
+        )
       ),
 
-    embedPending: (collection, { onProgress = () => Effect.void } = {}) =>
-      operation("embedPending", (at) => embedding.embedPending(collection, onProgress, at)),
+    embedPending: (collection, options = {}) =>
+      operation("embedPending", (at) =>
+        Effect.zipRight(
+          Records.checkName(collection, at),
+          Effect.flatMap(progressOf(options, at), ({ onProgress }) =>
+            embedding.embedPending(collection, onProgress, at)
+          )
+        )
+      ),
 
-    pending: (collection) => operation("pending", () => embedding.pending(collection)),
+    pending: (collection) =>
+      operation("pending", () => Effect.zipRight(isThere(collection), embedding.pending(collection))),
 
-    reembed: (collection, { embeddings, onProgress = () => Effect.void } = {}) =>
-      operation("reembed", (at) => embedding.reembed(collection, embeddings, onProgress, at)),
+    reembed: (collection, options = {}) =>
+      operation("reembed", (at) =>
+        Effect.zipRight(
+          Records.checkName(collection, at),
+          Effect.flatMap(progressOf(options, at), ({ embeddings, onProgress }) =>
+            isEmbeddings(embeddings)
+              ? embedding.reembed(collection, embeddings, onProgress, at)
+              : Effect.fail(invalidInput(at, "embeddings", "are none", "{ model, dimension, embed, embedMany }"))
+          )
+        )
+      ),
 
     delete: (collection, ids) =>
-      operation("delete", () =>
+      operation("delete", (at) =>
         backend.transaction(
           Effect.gen(function* () {
+            yield* Records.checkName(collection, at)
+            yield* Records.checkIds(ids, at)
             yield* embedding.lock(collection, "forShare")
             const deleted = yield* texts.delete(collection, ids)
             yield* embedding.forget(collection, ids)
@@ -211,9 +262,10 @@ export const make = (
       ),
 
     dropCollection: (name) =>
-      operation("dropCollection", () =>
+      operation("dropCollection", (at) =>
         backend.transaction(
           Effect.gen(function* () {
+            yield* Records.checkName(name, at)
             yield* embedding.lock(name, "forUpdate")
             yield* texts.dropCollection(name)
             yield* embedding.drop(name)
@@ -224,7 +276,12 @@ export const make = (
     search: (collections, request) =>
       operation("search", (at) =>
         Effect.gen(function* () {
-          const names = Array.from(new Set(typeof collections === "string" ? [collections] : collections))
+          const listed = typeof collections === "string" ? [collections] : collections
+          if (!Array.isArray(listed)) {
+            return yield* invalidInput(at, "collections", "are no names", "a name, or a list of names")
+          }
+          const names = Array.from(new Set<string>(listed))
+          for (const name of names) yield* Records.checkName(name, at)
           if (names.length === 0) return yield* invalidInput(at, "collections", "are none", "the name of at least one")
           const [duration, answer] = yield* Effect.timed(search(names, request, at))
           return { ...answer, timings: { ...answer.timings, total: Duration.toMillis(duration) } }

@@ -44,6 +44,7 @@ import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
+import * as StoreSearch from "./StoreSearch.js"
 import * as Table from "./Table.js"
 import * as Totals from "./Totals.js"
 
@@ -556,11 +557,13 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.zipRight(owned(user, id, "children"), page("children", [["parent_id = ?", id]], options)),
       facts: (user, id) =>
         Effect.zipRight(owned(user, id, "facts"), facts.all(`WHERE conversation_id = ? ORDER BY position`, [id])),
-      searchMessages: (user, request) =>
+      searchMessages: (user, asked) =>
         Effect.gen(function* () {
+          const at = { backend: backend.name, operation: "ConversationStore.searchMessages" }
+          const rules = { conversation: StoreSearch.text, roles: StoreSearch.texts }
+          const request = yield* StoreSearch.checked(user, asked, rules, at)
           const { conversation } = request
           if (conversation !== undefined) yield* owned(user, conversation, "searchMessages")
-          const at = { backend: backend.name, operation: "ConversationStore.searchMessages" }
           return yield* texts.search(user, request, at)
         }),
       getMessage: (user, conversation, id) =>

@@ -4,13 +4,16 @@
 import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import { Backend, Json, type SqlValue } from "../../services/Backend.js"
 import {
   DeleteMemory,
   type Embedding,
   EmbedMemories,
+  Importance,
   Memory,
+  MemoryKind,
   type MemoryRanking,
   MemoryStore,
   MergeMemoryMetadata,
@@ -31,7 +34,8 @@ import {
   type JsonObject,
   JsonPatch,
   type JsonValue,
-  parseJsonObject
+  parseJsonObject,
+  Records
 } from "../../vector/index.js"
 import { marks } from "../Marks.js"
 import { given, json } from "./Fields.js"
@@ -42,6 +46,7 @@ import * as Rows from "./Rows.js"
 import * as StoreSearch from "./StoreSearch.js"
 import * as StoreVectors from "./StoreVectors.js"
 import * as Table from "./Table.js"
+import * as ToEmbed from "./ToEmbed.js"
 
 const day = 86_400_000
 
@@ -377,7 +382,8 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           if (kind !== undefined) conditions.push(["kind = ?", kind])
           if (minImportance !== undefined) conditions.push(["importance >= ?", minImportance])
           if (notEmbeddedBy !== undefined) {
-            conditions.push(["(embedding_model IS NULL OR embedding_model <> ?)", notEmbeddedBy])
+            const at = { backend: backend.name, operation: "MemoryStore.list" }
+            conditions.push(...(yield* ToEmbed.conditions(notEmbeddedBy, "notEmbeddedBy", "content", at)))
           }
           if (tag !== undefined) {
             const tagged = "id IN (SELECT memory_id FROM db_hub_memory_tags WHERE user_id = ? AND tag = ?)"
@@ -386,9 +392,12 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           return yield* memories.newest("MemoryStore.list", "createdAt", conditions, page)
         }),
 
-      searchSimilar: (user, embedding, options = {}) =>
+      searchSimilar: (user, embedding, given = {}) =>
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "MemoryStore.searchSimilar" }
+          yield* Records.checkObject(given, "options", at)
+          const options = yield* StoreSearch.checked(user, given, narrowing, at)
+          yield* StoreSearch.checked(user, { embedding: embedding ?? null }, {}, at)
           const limit = yield* Page.limit(options.limit, 10, at)
           const { ranking } = options
           if (ranking === undefined) return yield* load(user, yield* search(user, embedding, limit, options))
@@ -406,9 +415,11 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
           }
         }),
 
-      search: (user, { kinds, minImportance, ranking, tags, ...request }) =>
+      search: (user, asked) =>
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "MemoryStore.search" }
+          const given = yield* StoreSearch.checked(user, asked, narrowing, at)
+          const { kinds, minImportance, ranking, tags, ...request } = given
           if (ranking !== undefined) yield* checkRanking(ranking, at)
           const { limit = 10, preFusionLimit = 50 } = request
           const wanted = ranking === undefined ? request : { ...request, limit: Math.max(limit, preFusionLimit) }
@@ -451,6 +462,14 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
     }
   })
 )
+
+/** What only memories are narrowed by. */
+const narrowing = {
+  kinds: [Schema.is(Schema.Array(MemoryKind)), `a list of ${MemoryKind.literals.join(", ")}`],
+  tags: StoreSearch.texts,
+  minImportance: [Schema.is(Importance), "a number from 0 to 1"],
+  ranking: StoreSearch.object
+} satisfies Readonly<Record<string, StoreSearch.Rule>>
 
 type Stored = Pick<Memory, "id" | "embeddingModel" | "dimension">
 

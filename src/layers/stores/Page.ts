@@ -67,6 +67,19 @@ export const parseCursor = (
 export type Condition = readonly [sql: string, ...params: ReadonlyArray<SqlValue>]
 
 /**
+ * Several conditions as one.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const all = (
+  conditions: ReadonlyArray<Condition>
+): { readonly where: string; readonly params: ReadonlyArray<SqlValue> } => ({
+  where: conditions.map(([sql]) => sql).join(" AND "),
+  params: conditions.flatMap(([, ...params]) => params)
+})
+
+/**
  * What comes after a place, of rows that are ordered by a column and id, the newest first; an index serves it as it is.
  *
  * @since 0.1.0

@@ -7,12 +7,18 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import { invalidInput } from "../../errors/index.js"
 import { Backend } from "../../services/Backend.js"
 import { ConversationStore } from "../../services/ConversationStore.js"
 import { Embeddings } from "../../services/Embeddings.js"
 import { MemoryStore } from "../../services/MemoryStore.js"
-import { StoreEmbedding } from "../../services/StoreEmbedding.js"
+import { UserId } from "../../services/Model.js"
+import type { EmbedOptions } from "../../services/Search.js"
+import { StoreEmbedding, type StoreEmbeddingOptions } from "../../services/StoreEmbedding.js"
 import { WorkspaceStore } from "../../services/WorkspaceStore.js"
+import { Records } from "../../vector/index.js"
+import type { Refused } from "../search/EmbeddingPass.js"
 import * as StorePass from "./StorePass.js"
 
 /** What is needed to embed what the stores keep. */
@@ -27,6 +33,21 @@ const made = Effect.gen(function* () {
   return StorePass.make(yield* Backend, kinds, yield* Embeddings)
 })
 
+const isUser = Schema.is(UserId)
+
+const checked = (options: StoreEmbeddingOptions & EmbedOptions, operation: string) =>
+  Effect.gen(function* () {
+    const at = { operation: `StoreEmbedding.${operation}` }
+    const { onProgress, user } = yield* Records.checkObject(options, "options", at)
+    if (user !== undefined && !isUser(user)) {
+      return yield* invalidInput(at, "user", "is no user id", "a string of 1 to 255 characters without NUL")
+    }
+    if (onProgress !== undefined && typeof onProgress !== "function") {
+      return yield* invalidInput(at, "onProgress", "is no function", "a function that makes an effect")
+    }
+    return options
+  })
+
 /**
  * @since 0.1.0
  * @category layers
@@ -36,13 +57,14 @@ export const layer: Layer.Layer<StoreEmbedding, never, Needed> = Layer.effect(
   Effect.map(
     made,
     ({ pass, pending }): Context.Tag.Service<StoreEmbedding> => ({
-      pending,
-      embedPending: ({ onProgress = () => Effect.void, ...options } = {}) =>
+      pending: (given = {}) => Effect.flatMap(checked(given, "pending"), pending),
+      embedPending: (given = {}) =>
         Effect.gen(function* () {
-          const { embedded, failed, refused } = yield* pass(options, new Set(), onProgress)
+          const { onProgress = () => Effect.void, ...options } = yield* checked(given, "embedPending")
+          const { embedded, failed, refused } = yield* pass(options, new Map(), onProgress)
           return {
             embedded,
-            refused: refused.length,
+            refused: refused.size,
             pending: yield* pending(options),
             ...(failed === undefined ? {} : { failed })
           }
@@ -65,7 +87,7 @@ const pauseAfterFailure = Duration.minutes(1)
 export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const { pass } = yield* made
-    let refused: ReadonlySet<string> = new Set()
+    let refused: Refused = new Map()
     let told: string | undefined
     const tell = (message: string | undefined) =>
       Effect.suspend(() => {
@@ -76,9 +98,9 @@ export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard
           : Effect.logWarning(`Texts wait for their vectors: ${message}`)
       })
     const round = Effect.gen(function* () {
-      const { failed, refused: keys, stopped } = yield* pass({}, refused, () => Effect.void)
+      const { failed, refused: found, stopped } = yield* pass({}, refused, () => Effect.void)
       // Of what is gone or was changed, nothing is kept.
-      refused = new Set(stopped ? [...refused, ...keys] : keys)
+      refused = stopped ? new Map([...refused, ...found]) : found
       yield* tell(failed?.message)
       return stopped
     }).pipe(

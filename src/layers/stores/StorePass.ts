@@ -15,7 +15,9 @@ import * as StoreTexts from "../../services/StoreTexts.js"
 import type { WorkspaceStore } from "../../services/WorkspaceStore.js"
 import * as EmbeddingPass from "../search/EmbeddingPass.js"
 import * as Fresh from "./Fresh.js"
+import * as Page from "./Page.js"
 import * as StoreVectors from "./StoreVectors.js"
+import * as ToEmbed from "./ToEmbed.js"
 
 /** Few at once, so that no write of somebody else waits long for theirs. */
 const batchSize = 64
@@ -71,11 +73,6 @@ interface PassOptions extends StoreEmbeddingOptions {
   readonly batches?: number
 }
 
-/** A model's name and its dimension, as one thing. */
-const modelOf = "COALESCE(t.embedding_model || ' ' || CAST(t.dimension AS TEXT), '')"
-
-const isBlank = (text: string): boolean => text.trim() === ""
-
 /**
  * @since 0.1.0
  * @category kinds
@@ -88,8 +85,8 @@ export const memories =
     user: "t.user_id",
     text: "t.content",
     key: ["t.id"],
-    embeddedBy: modelOf,
-    done: [`${model} ${dimension}`],
+    embeddedBy: ToEmbed.embeddedBy("t."),
+    done: [ToEmbed.nameOf({ model, dimension })],
     where: "t.superseded_by IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     params: [now],
     keepsBlank: false,
@@ -145,8 +142,8 @@ export const chunks =
     user: "t.user_id",
     text: "t.text",
     key: ["t.id"],
-    embeddedBy: modelOf,
-    done: [`${model} ${dimension}`],
+    embeddedBy: ToEmbed.embeddedBy("t."),
+    done: [ToEmbed.nameOf({ model, dimension })],
     where: "1 = 1",
     params: [],
     keepsBlank: false,
@@ -177,17 +174,13 @@ export const make = (
   const kinds = Effect.map(Fresh.now, (now) => kindsOf.map((kindOf) => kindOf(embeddings, now)))
 
   /** Those of a kind that are embedded by one thing. */
-  const those = (kind: Kind, by: string, user: string | undefined) => {
-    const conditions: ReadonlyArray<readonly [sql: string, ...params: ReadonlyArray<SqlValue>]> = [
+  const those = (kind: Kind, by: string, user: string | undefined, blankToo: boolean) =>
+    Page.all([
       [`${kind.embeddedBy} = ?`, by],
       [kind.where, ...kind.params],
-      ...(user === undefined ? [] : [[`${kind.user} = ?`, user] as const])
-    ]
-    return {
-      where: conditions.map(([sql]) => sql).join(" AND "),
-      params: conditions.flatMap(([, ...params]) => params)
-    }
-  }
+      ...(user === undefined ? [] : [[`${kind.user} = ?`, user] as const]),
+      ...(blankToo ? [] : [ToEmbed.notBlank(kind.text)])
+    ])
 
   /** By what things of a kind are embedded, after one such thing; without what lacks nothing. */
   const embeddedAfter = (
@@ -212,7 +205,7 @@ export const make = (
     Effect.gen(function* () {
       let total = 0
       for (let by: string | undefined = unembedded; by !== undefined; by = yield* embeddedAfter(kind, by)) {
-        const { params, where } = those(kind, by, user)
+        const { params, where } = those(kind, by, user, false)
         const from = user === undefined ? kind.table : `${kind.table} ${kind.join}`
         const [row] = yield* backend.query(`SELECT count(*) AS n FROM ${from} WHERE ${where}`, params)
         total += Number(row?.["n"])
@@ -221,7 +214,7 @@ export const make = (
     })
 
   const page = (kind: Kind, by: string, after: Row | undefined, user: string | undefined) => {
-    const { params, where } = those(kind, by, user)
+    const { params, where } = those(kind, by, user, kind.keepsBlank)
     const key = kind.key.join(", ")
     const place = kind.key.map((column) => after?.[column.slice("t.".length)] as SqlValue)
     const further = after === undefined ? "" : ` AND (${key}) > (${place.map(() => "?").join(", ")})`
@@ -258,13 +251,13 @@ export const make = (
           const place = kind.key.map((column) => String(row[column.slice("t.".length)])).join(" ")
           return {
             key: `${contentHash} ${kind.table} ${place}`,
-            text: StoreTexts.beginning(text),
+            text: StoreTexts.beginning(text.trimStart()),
             user: String(row["user_id"]),
             row,
             contentHash
           }
         })
-        const [waiting, blank] = Arr.partition(found, ({ text }) => isBlank(text))
+        const [waiting, blank] = Arr.partition(found, ({ text }) => ToEmbed.isBlank(text))
         if (kind.keepsBlank) {
           yield* give(
             kind,
@@ -298,7 +291,7 @@ export const make = (
     /** Goes once through all that waits, but for some keys. */
     pass: (
       options: PassOptions,
-      skip: ReadonlySet<string>,
+      skip: EmbeddingPass.Refused,
       onProgress: EmbeddingPass.OnProgress
     ): Effect.Effect<EmbeddingPass.Pass, DbError> =>
       Effect.gen(function* () {

@@ -4,14 +4,82 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import type { DbError, ErrorContext } from "../../errors/index.js"
+import * as Schema from "effect/Schema"
+import { type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import { UserId } from "../../services/Model.js"
 import type { Ranks, SearchResult, StoreSearchAnswer, StoreSearchRequest } from "../../services/Search.js"
-import type { FilterInput } from "../../vector/index.js"
+import { type FilterInput, Records } from "../../vector/index.js"
 import * as HybridSearch from "../search/HybridSearch.js"
 
 /** How well a result fits, without what it is. */
 const ranksOf = ({ collection: _, id: _id, metadata: _metadata, text: _text, ...ranks }: SearchResult): Ranks => ranks
+
+/**
+ * What a field of a request must be, and how that is told.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export type Rule = readonly [is: (value: unknown) => boolean, allowed: string]
+
+const isText = (value: unknown): value is string => typeof value === "string"
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const text: Rule = [isText, "a string"]
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const texts: Rule = [(value) => Array.isArray(value) && value.every(isText), "a list of strings"]
+
+/**
+ * @since 0.1.0
+ * @category validation
+ */
+export const object: Rule = [
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  "an object of options"
+]
+
+const embedding: Rule = [
+  (value) => {
+    const [isObject] = object
+    if (!isObject(value)) return false
+    const { model, vector } = value as { readonly model?: unknown; readonly vector?: unknown }
+    return Records.isModel(model) && (Array.isArray(vector) || vector instanceof Float32Array)
+  },
+  "{ model, vector }, a name and numbers"
+]
+
+const isUser = Schema.is(UserId)
+
+/**
+ * The request, if it is one and each of the fields that only this store knows, and its embedding, is what it must be.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const checked = <R extends object>(
+  user: string,
+  request: R,
+  rules: Readonly<Record<string, Rule>>,
+  at: ErrorContext
+): Effect.Effect<R, InvalidInput> =>
+  Effect.flatMap(Records.checkObject(request, "request", at), (given) => {
+    if (!isUser(user)) {
+      return Effect.fail(invalidInput(at, "user", "is no user id", "a string of 1 to 255 characters without NUL"))
+    }
+    for (const [field, [is, allowed]] of Object.entries({ embedding, ...rules })) {
+      const value = (given as Readonly<Record<string, unknown>>)[field]
+      if (value !== undefined && !is(value)) return Effect.fail(invalidInput(at, field, "cannot be used", allowed))
+    }
+    return Effect.succeed(given)
+  })
 
 /**
  * Searches a text collection, and the vector collection of the model of the request's embedding, under a filter.

@@ -127,8 +127,9 @@ export const make = <F extends Schema.Struct.Fields>(
         const place = yield* Page.parseCursor(cursor ?? undefined, origin)
         const column = Rows.columnOf(field)
         const given = place === undefined ? conditions : [...conditions, Page.older(column, place)]
-        const rest = `WHERE ${given.map(([sql]) => sql).join(" AND ")} ORDER BY ${column} DESC, id DESC LIMIT ?`
-        const params = [...given.flatMap(([, ...params]) => params), size + 1]
+        const { params: wanted, where } = Page.all(given)
+        const rest = `WHERE ${where} ORDER BY ${column} DESC, id DESC LIMIT ?`
+        const params = [...wanted, size + 1]
         const found = backend.query(`SELECT ${columns}, CAST(${column} AS TEXT) AS place FROM ${table} ${rest}`, params)
         const page = Effect.gen(function* () {
           const { cursor, items } = Page.of(yield* found, size)

@@ -31,6 +31,7 @@ import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 import * as StoreSearch from "./StoreSearch.js"
 import * as Table from "./Table.js"
+import * as ToEmbed from "./ToEmbed.js"
 import * as Chunks from "./WorkspaceChunks.js"
 import * as Folders from "./WorkspaceFolders.js"
 import * as Layers from "./WorkspaceLayers.js"
@@ -276,9 +277,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
         operation: string,
         user: string,
         scopes: ReadonlyArray<string>,
-        { agent = "", folder = "", ...request }: Workspace.SearchDocumentsRequest
+        asked: Workspace.SearchDocumentsRequest
       ): Effect.Effect<StoreSearchAnswer<Workspace.FoundChunk>, DbError> =>
         Effect.gen(function* () {
+          const rules = { agent: StoreSearch.text, folder: StoreSearch.text }
+          const { agent = "", folder = "", ...request } = yield* StoreSearch.checked(user, asked, rules, at(operation))
           const within = normalizePath(folder)
           const filter: FilterInput = {
             $and: [
@@ -491,13 +494,17 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
             infos.all(`WHERE user_id = ? AND indexed = ? AND id > ? ORDER BY id LIMIT ${limit}`, [user, false, after])
           ),
         chunksToEmbed: (user, model, { after = "", limit } = {}) =>
-          Effect.flatMap(limitOf("WorkspaceStore.chunksToEmbed", limit), (limit) =>
-            chunks.all(`WHERE user_id = ? AND id > ? AND embedding_model <> ? ORDER BY id LIMIT ${limit}`, [
-              user,
-              after,
-              model
-            ])
-          ),
+          Effect.gen(function* () {
+            const operation = "WorkspaceStore.chunksToEmbed"
+            const most = yield* limitOf(operation, limit)
+            const conditions = [
+              ["user_id = ?", user],
+              ["id > ?", after],
+              ...(yield* ToEmbed.conditions(model, "model", "text", at(operation)))
+            ] satisfies ReadonlyArray<Page.Condition>
+            const { params, where } = Page.all(conditions)
+            return yield* chunks.all(`WHERE ${where} ORDER BY id LIMIT ${most}`, params)
+          }),
         layers: layers.of,
         getAcross: (user, path, agent = "") =>
           Effect.gen(function* () {
