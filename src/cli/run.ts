@@ -7,6 +7,7 @@
 import * as NodeUtil from "node:util"
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as Descriptor from "@effect/cli/CommandDescriptor"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -18,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import { didYouMean } from "../errors/nearest.js"
 import { backends } from "./commands/backends.js"
 import { backup } from "./commands/backup.js"
@@ -72,9 +74,15 @@ const beforeDashes = (args: ReadonlyArray<string>) =>
 
 const flags = new Set(["--json", "--dry-run", "--allow-outside", "--internal", "--dml-only", "--explain"])
 
+/** Whether the argument at a place is the value of the option before it. */
+const isValue = (args: ReadonlyArray<string>, i: number): boolean => {
+  const before = args[i - 1] ?? ""
+  return /^--?[a-z]/.test(before) && !/[\s=]/.test(before) && !flags.has(before)
+}
+
 /**
  * What the parser misreads, put the way it does not: a word such as `yes` after a flag is no value of the flag, a
- * repeated option may be written with `=`, options may follow `-`, and `--k` is `-k`.
+ * repeated option may be written with `=`, options may follow `-` and text that begins with a dash, and `--k` is `-k`.
  */
 const settled = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
   const options = beforeDashes(args)
@@ -83,8 +91,9 @@ const settled = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
     const [, name, value] = /^(--[a-z-]+)=(.*)$/s.exec(arg) ?? []
     return name === undefined || value === undefined || flags.has(name) ? arg : [name, value]
   })
-  const named = split.filter((arg) => arg !== "-").map((arg) => (arg === "--k" ? "-k" : arg))
-  const forced = [...split.filter((arg) => arg === "-"), ...args.slice(options.length + 1)]
+  const isText = split.map((arg, i) => arg === "-" || (/^-.*\s/s.test(arg) && !isValue(split, i)))
+  const named = split.filter((_, i) => !isText[i]).map((arg) => (arg === "--k" ? "-k" : arg))
+  const forced = [...split.filter((_, i) => isText[i]), ...args.slice(options.length + 1)]
   return forced.length === 0 ? named : [...named, "--", ...forced]
 }
 
@@ -130,6 +139,33 @@ const misspelt = (word: string, known: ReadonlyArray<string>, what: string): str
 const unknownCommand = ([name = "", part = ""]: ReadonlyArray<string>): string | undefined =>
   misspelt(name, names, "command") ?? (isGroup(name) ? misspelt(part, groups[name]!, `${name} command`) : undefined)
 
+/** What the help of the command says that the arguments name. */
+const helpOf = ([name = "", part = ""]: ReadonlyArray<string>): string => {
+  const found = HashMap.get(Command.getSubcommands(root), name)
+  const inGroup = isGroup(name)
+    ? Option.flatMap(found, (group) => HashMap.get(Descriptor.getSubcommands(group), part))
+    : found
+  return Option.match(inGroup, {
+    onNone: () => "",
+    onSome: (command) => plain(Descriptor.getHelp(command, CliConfig.defaultConfig))
+  })
+}
+
+/** The parser would blame what comes after text that it takes for an option. */
+const noOption = (args: ReadonlyArray<string>): string | undefined => {
+  const help = helpOf(args)
+  const known = Array.from(new Set(help.match(/(?<![\w-])--?[a-z][a-z-]*/g)))
+  const options = beforeDashes(args)
+  const stray = options.find(
+    (arg, i) => /^-./.test(arg) && !/\s/.test(arg) && !isValue(options, i) && !known.includes(arg.replace(/=.*/s, ""))
+  )
+  if (stray === undefined || builtIns.test(stray) || stray === "--k") return undefined
+  const [name = ""] = stray.split("=")
+  const meant = didYouMean(name, name.startsWith("--") ? known : [], "")
+  const asText = help.includes("ARGUMENTS") ? "; text that begins with a dash comes last, after --" : ""
+  return `${name} is no option of ${commandOf(args)}${meant === "" ? "" : ` (${meant})`}${asText}`
+}
+
 /** Help wins over whatever else is wrong or missing. */
 const helpFirst = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   beforeDashes(args).some((arg) => arg === "--help" || arg === "-h")
@@ -162,7 +198,8 @@ export const run = (args: ReadonlyArray<string>): Effect.Effect<number, never, I
     return cli(["node", "db-hub", ...settled(helpFirst(args))]).pipe(
       Effect.as(0),
       Effect.catchAll((error) => {
-        if (ValidationError.isValidationError(error)) return misused(json, plain(error.error), commandOf(args))
+        if (ValidationError.isValidationError(error))
+          return misused(json, noOption(args) ?? plain(error.error), commandOf(args))
         if (error._tag === "ExitWith") return Effect.succeed(error.code)
         return failed(json, error)
       }),

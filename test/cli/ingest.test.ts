@@ -108,6 +108,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
         chunks: 2,
         embedded: 1,
         pending: 0,
+        refused: [],
         failed: null
       })
       assert.strictEqual((yield* hub("search", "port", "--mode", "text")).out, "nothing found\n")
@@ -233,6 +234,57 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       assert.include(errorOf(refused).hint, "db-hub vector reembed")
       assert.include((yield* hub("vector", "reembed", "documents")).out, "moved to the configured model: 3 embedded")
       assert.deepInclude(document(yield* hub("search", "backups", "--json")), { mode: "hybrid", failed: [] })
+    })
+  )
+
+  it.scopedLive("tell which chunk has no vector, and why", () =>
+    Effect.gen(function* () {
+      const { configure, hub } = yield* place
+      const { url } = yield* server((asked) =>
+        asked.input.some((text) => text.includes("Backups"))
+          ? { status: 400, body: { error: { code: "too_long" } } }
+          : openAi(asked)
+      )
+      configure({ type: "openai", url, model: "small", dimension: 3, retries: 0 })
+      const { code, err, out } = yield* hub("ingest", "files")
+      assert.strictEqual(code, 0)
+      assert.match(out, /: 3 files added, .*; 3 chunks, 2 embedded, 1 pending\n/)
+      assert.match(
+        out,
+        /^ {2}no vector for files\/guide\/backups\.md:1: The embedding model small refused .*HTTP 400, too_long/m
+      )
+      assert.match(err, /; texts are found by words\n$/)
+      const { refused } = document(yield* hub("ingest", "files", "--json"))
+      assert.deepInclude(refused[0], { path: "guide/backups.md", line: 1, reason: "refused" })
+    })
+  )
+
+  it.scopedLive("take text that begins with a dash, and show texts beside their vectors", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* place
+      yield* hub("ingest", "files")
+      assert.match((yield* hub("search", "-restore backups", "--limit", "1")).out, /^1\. files\/guide\/backups\.md:1/)
+      assert.match((yield* hub("search", "--limit", "1", "--", "-backups")).out, /^1\. files\/guide\/backups\.md:1/)
+      for (const [word, message] of [
+        ["-x", /^error: -x is no option of db-hub search; text that begins with a dash comes last, after --\n/],
+        ["--limt=1", /^error: --limt is no option of db-hub search \(did you mean --limit\?\); /]
+      ] as const) {
+        const outcome = yield* hub("search", word, "--limit", "1")
+        assert.deepStrictEqual([outcome.code, outcome.out], [2, ""])
+        assert.match(outcome.err, message)
+      }
+      assert.match(
+        (yield* hub("status", "--jsn")).err,
+        /^error: --jsn is no option of db-hub status \(did you mean --json\?\)\n/
+      )
+
+      const near = yield* hub("vector", "search", "documents", "backups", "-k", "1")
+      assert.include(near.out, "Backups run every night")
+      assert.notInclude(near.out, "NULL")
+      const [hit] = document(yield* hub("vector", "search", "documents", "backups", "-k", "1", "--json")).hits
+      assert.include(hit.text, "Backups run every night")
+      const { hits } = document(yield* hub("vector", "search", "documents", "--like", hit.id, "--json"))
+      assert.isTrue(hits.length > 0 && hits.every(({ text }: { text: unknown }) => typeof text === "string"))
     })
   )
 

@@ -90,6 +90,7 @@ describe("query", () => {
       const stdin = "-- a comment\nSELECT count(*) AS n FROM users;\n"
       assert.deepStrictEqual(document(yield* hub(["query", "-", "--json"], { stdin })).rows, [{ n: 3 }])
       assert.deepStrictEqual(document(yield* hub(["query", "--json", "--", stdin])).rows, [{ n: 3 }])
+      assert.deepStrictEqual(document(yield* hub(["query", stdin, "--json"])).rows, [{ n: 3 }])
       assert.strictEqual((yield* hub(["query", "-"], { stdin: " \n" })).code, 2)
     })
   )

@@ -19,7 +19,7 @@ import { prepared, withBackend, withEmbeddings, withSearch } from "../Backends.j
 import { withProgress } from "../Io.js"
 import { type Common, common, describe, filterOf, textOf } from "../options.js"
 import { ExitWith, note, print } from "../report.js"
-import { bar, printable, table } from "../text.js"
+import { bar, excerpt, printable, table } from "../text.js"
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 
@@ -121,6 +121,19 @@ const questionOf = (backend: BackendShape, collection: CollectionInfo, configure
     })
   })
 
+/** What `Search` keeps has its texts in the text collection of the same name. */
+const withTexts = ({ text }: BackendShape, { name }: CollectionInfo, hits: ReadonlyArray<SearchHit>) => {
+  const ids = hits.flatMap((hit) => (hit.text === null ? [hit.id] : []))
+  if (ids.length === 0) return Effect.succeed(hits)
+  return text.get(name, ids).pipe(
+    Effect.catchTag("NotFound", () => Effect.succeed([])),
+    Effect.map((found) => {
+      const texts = new Map(found.map(({ id, text }) => [id, text]))
+      return hits.map((hit) => ({ ...hit, text: hit.text ?? texts.get(hit.id) ?? null }))
+    })
+  )
+}
+
 /** The neighbours of a record, itself left out. */
 const like = (backend: BackendShape, collection: string, id: string, options: SearchOptions & { readonly k: number }) =>
   Effect.gen(function* () {
@@ -142,7 +155,9 @@ const search = Command.make(
   {
     collection: Args.text({ name: "COLLECTION" }).pipe(Args.withDescription("The collection to search")),
     query: Args.text({ name: "QUERY" }).pipe(
-      Args.withDescription("Text, or a vector as a JSON array of numbers, or - for standard input"),
+      Args.withDescription(
+        "Text, or a vector as a JSON array of numbers, or - for standard input; after -- it may begin with a dash"
+      ),
       Args.optional
     ),
     like: Options.text("like").pipe(
@@ -180,14 +195,16 @@ const search = Command.make(
       const hits = yield* withEmbeddings(options, "read", (backend, configured) =>
         Effect.gen(function* () {
           const collection = yield* collectionOf(backend, options.collection)
-          if (Option.isSome(options.like)) return yield* like(backend, collection.name, options.like.value, how)
+          if (Option.isSome(options.like)) {
+            return yield* withTexts(backend, collection, yield* like(backend, collection.name, options.like.value, how))
+          }
           const vector = yield* questionOf(
             backend,
             collection,
             configured,
             Option.getOrElse(text, () => "")
           )
-          return yield* backend.vector.search(collection.name, vector, how)
+          return yield* withTexts(backend, collection, yield* backend.vector.search(collection.name, vector, how))
         })
       )
       yield* print(
@@ -197,7 +214,7 @@ const search = Command.make(
           count: hits.length,
           hits: hits.map(({ id, metadata, score, text }) => ({ id, score, text, metadata }))
         }),
-        (io) => table(["score", "id", "text", "metadata"], hits.map(rowOf), io)
+        (io) => table(["score", "id", "text", "metadata"], hits.map(rowOf), io, "-")
       )
     })
 ).pipe(
@@ -210,7 +227,12 @@ const search = Command.make(
   )
 )
 
-const rowOf = ({ id, metadata, score, text }: SearchHit) => [Number(score.toFixed(4)), id, text, metadata]
+const rowOf = ({ id, metadata, score, text }: SearchHit) => [
+  Number(score.toFixed(4)),
+  id,
+  text === null ? null : excerpt(text),
+  metadata
+]
 
 const reembed = Command.make(
   "reembed",
