@@ -12,6 +12,7 @@ import {
   type SearchCollectionOptions,
   type SearchRequest
 } from "../services/Search.js"
+import * as StoreTexts from "../services/StoreTexts.js"
 import { TextStore } from "../services/TextStore.js"
 import { VectorStore } from "../services/VectorStore.js"
 import { Filter, Fusion } from "../vector/index.js"
@@ -62,6 +63,21 @@ const sample = FastCheck.record({
  * @category suites
  */
 export const searchSuite: Suite = {
+  "what the stores keep is written by them alone": Effect.gen(function* () {
+    const search = yield* Search
+    const own = StoreTexts.collections.memories
+    for (const written of [
+      search.createCollection(own),
+      search.index(own, [{ id: "a", text: "a" }]),
+      search.delete(own, ["a"]),
+      search.reembed(own),
+      search.dropCollection(own)
+    ]) {
+      const error = yield* failsWith("InvalidInput", written)
+      yield* equal(error._tag === "InvalidInput" && error.field, "collection")
+    }
+  }),
+
   "text, vector and hybrid search each say what their scores are": withCollection((search, collection) =>
     Effect.gen(function* () {
       yield* search.index(collection, animals)

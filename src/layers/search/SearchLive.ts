@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type DbError, type ErrorContext, invalidInput } from "../../errors/index.js"
+import { type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import {
@@ -26,6 +26,14 @@ import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 
 const { isOwn, ownPrefix } = Records
 const { onConflict } = SearchEmbedding
+
+/** What the stores keep is theirs to write. */
+const checkWritable = (name: string, at: ErrorContext): Effect.Effect<string, InvalidInput> =>
+  Effect.filterOrFail(
+    Records.checkName(name, at),
+    (name) => !isOwn(name),
+    () => invalidInput(at, "collection", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`)
+  )
 
 const isEmbeddings = (given: EmbeddingsShape | undefined): boolean =>
   given === undefined || (typeof given === "object" && given !== null && typeof given.embedMany === "function")
@@ -147,11 +155,6 @@ export const make = (
     { dimension: wanted, language, metric, model: of }: SearchCollectionOptions,
     at: ErrorContext
   ): Effect.Effect<void, DbError> => {
-    if (isOwn(name)) {
-      return Effect.fail(
-        invalidInput(at, "name", "is kept for the hub's own", `one that does not begin with ${ownPrefix}`)
-      )
-    }
     const create = texts.createCollection(name, language === undefined ? {} : { language })
     if (of === true && embeddings === undefined) {
       return Effect.fail(invalidInput(at, "model", "is not at hand", "true only where Embeddings are provided"))
@@ -197,7 +200,7 @@ export const make = (
     createCollection: (name, options = {}) =>
       operation("createCollection", (at) =>
         Effect.zipRight(
-          Records.checkName(name, at),
+          checkWritable(name, at),
           Effect.flatMap(Records.checkObject(options, "options", at), (given) => createCollection(name, given, at))
         )
       ),
@@ -205,7 +208,7 @@ export const make = (
     index: (collection, given) =>
       operation("index", (at) =>
         Effect.gen(function* () {
-          yield* Records.checkName(collection, at)
+          yield* checkWritable(collection, at)
           yield* Records.checkList(given, at)
           const { records, ...report } = yield* embedding.embed(collection, given, at)
           const pending = yield* backend.transaction(embedding.write(collection, records, at), onConflict)
@@ -237,7 +240,7 @@ export const make = (
     reembed: (collection, options = {}) =>
       operation("reembed", (at) =>
         Effect.zipRight(
-          Records.checkName(collection, at),
+          checkWritable(collection, at),
           Effect.flatMap(progressOf(options, at), ({ embeddings, onProgress }) =>
             isEmbeddings(embeddings)
               ? embedding.reembed(collection, embeddings, onProgress, at)
@@ -250,7 +253,7 @@ export const make = (
       operation("delete", (at) =>
         backend.transaction(
           Effect.gen(function* () {
-            yield* Records.checkName(collection, at)
+            yield* checkWritable(collection, at)
             yield* Records.checkIds(ids, at)
             yield* embedding.lock(collection, "forShare")
             const deleted = yield* texts.delete(collection, ids)
@@ -265,7 +268,7 @@ export const make = (
       operation("dropCollection", (at) =>
         backend.transaction(
           Effect.gen(function* () {
-            yield* Records.checkName(name, at)
+            yield* checkWritable(name, at)
             yield* embedding.lock(name, "forUpdate")
             yield* texts.dropCollection(name)
             yield* embedding.drop(name)
