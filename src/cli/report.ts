@@ -76,7 +76,7 @@ const hintOf = (error: DbError): string | undefined => {
     case "NotFound":
       return byEntity[error.entity]
     case "InvalidInput":
-      return error.operation === "Ingest.folder" && error.field === "path"
+      return error.operation === "Ingest.folder" && error.code === "ENOENT"
         ? "`db-hub ingest --remove FOLDER` takes out what was ingested of a folder that is gone"
         : undefined
     case "DbReadOnly":

@@ -125,7 +125,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       assert.strictEqual(gone.code, 2)
       assert.match(
         gone.err,
-        /^error: .*files\/guide cannot be read \(ENOENT\).*\nhint: `db-hub ingest --remove FOLDER` takes out .*gone\n$/
+        /^error: .*files\/guide is not there \(ENOENT\).*\nhint: `db-hub ingest --remove FOLDER` takes out .*gone\n$/
       )
       const removed = yield* hub("ingest", "--remove", "files/guide/")
       assert.deepStrictEqual([removed.out, removed.err], ["documents: 2 files removed\n", ""])
@@ -176,7 +176,8 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
       assert.deepInclude(errorOf(noFile), { type: "DbConnection", code: "HUB_NO_FILE" })
       assert.isFalse(NodeFs.existsSync(NodePath.join(folder, "data")))
       const wrong: ReadonlyArray<readonly [ReadonlyArray<string>, number, RegExp]> = [
-        [["ingest", "nowhere"], 2, /path nowhere cannot be read \(ENOENT\); allowed: a folder/],
+        [["ingest", "nowhere"], 2, /path nowhere is not there \(ENOENT\); allowed: a folder/],
+        [["ingest", "files/guide/locks.md"], 2, /path files\/guide\/locks\.md is no folder \(ENOTDIR\); [^\n]*\n$/],
         [["ingest"], 2, /FOLDER/],
         [["search", "a", "--collection", "nope"], 1, /no such text collection/],
         [["search", ""], 2, /QUERY is empty/],

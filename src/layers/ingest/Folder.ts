@@ -5,7 +5,7 @@ import * as NodeFs from "node:fs/promises"
 import * as NodePath from "node:path"
 import * as Effect from "effect/Effect"
 import ignore, { type Ignore } from "ignore"
-import { type InvalidInput, invalidInput } from "../../errors/index.js"
+import { InvalidInput } from "../../errors/index.js"
 import type { SkippedFile } from "../../services/Ingest.js"
 
 export interface Listing {
@@ -133,13 +133,13 @@ export const rootOf = (folder: string): Effect.Effect<string> =>
 export const listing = (folder: string): Effect.Effect<Listing, InvalidInput> =>
   Effect.tryPromise({
     try: () => list(folder),
-    catch: (error) =>
-      invalidInput(
-        { operation: "Ingest.folder" },
-        "path",
-        `${folder} cannot be read (${codeOf(error)})`,
-        "a folder that is there and readable"
-      )
+    catch: (error) => {
+      const code = codeOf(error)
+      const problem = code === "ENOENT" ? "is not there" : code === "ENOTDIR" ? "is no folder" : "cannot be read"
+      const allowed = "a folder that is there and readable"
+      const message = `path ${folder} ${problem} (${code}); allowed: ${allowed}`
+      return new InvalidInput({ operation: "Ingest.folder", code, field: "path", allowed, message })
+    }
   })
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
