@@ -12,6 +12,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { afterAll, beforeAll } from "vitest"
 import {
   type Certificates,
@@ -20,6 +21,7 @@ import {
   startPostgres,
   startReplica
 } from "../../scripts/engines/postgres.mjs"
+import type { DbError } from "../../src/errors/index.js"
 import * as HubConfigFile from "../../src/layers/config/HubConfigFile.js"
 import * as HubLive from "../../src/layers/HubLive.js"
 import * as Postgres from "../../src/layers/postgres/Postgres.js"
@@ -281,6 +283,40 @@ describe.skipIf(noPooler)("PgBouncer in transaction mode", () => {
         yield* connected.transaction(
           Effect.zipRight(connected.execute("SET LOCAL statement_timeout = 500"), connected.query("SELECT 1"))
         )
+      })
+    )
+  )
+
+  it.live("what is opened for reading reads, and writes nothing in any way", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const [writer, reader] = [
+          yield* client({ pooler: "transaction" }, poolerUrl),
+          yield* client({ pooler: "transaction", readOnly: true }, poolerUrl)
+        ]
+        const table = `read_${globalThis.crypto.randomUUID().replaceAll("-", "")}`
+        yield* Effect.acquireRelease(writer.execute(`CREATE TABLE ${table} AS SELECT 1 AS n`), () =>
+          Effect.orDie(writer.execute(`DROP TABLE ${table}`))
+        )
+        const rows = [{ n: 1 }]
+        const select = `SELECT n FROM ${table}`
+        assert.deepStrictEqual(yield* reader.query(select), rows)
+        assert.deepStrictEqual(yield* reader.sql.unsafe(select), rows)
+        assert.deepStrictEqual(Array.from(yield* Stream.runCollect(reader.stream(select))), rows)
+        assert.deepStrictEqual(yield* reader.transaction(reader.query(select), { isolation: "serializable" }), rows)
+        assert.deepStrictEqual((yield* reader.readOnly(select)).rows, [[1]])
+        const insert = `INSERT INTO ${table} VALUES (2)`
+        for (const write of [
+          reader.execute(insert),
+          reader.query(`${insert} RETURNING n`),
+          reader.enqueue(insert),
+          Stream.runDrain(reader.stream(`${insert} RETURNING n`)),
+          reader.transaction(reader.execute(insert)),
+          reader.transaction(reader.transaction(reader.execute(insert)))
+        ]) {
+          assert.strictEqual((yield* failureOf<unknown, DbError, never>(write))._tag, "DbReadOnly")
+        }
+        assert.deepStrictEqual(yield* writer.query(select), rows)
       })
     )
   )

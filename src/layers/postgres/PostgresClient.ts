@@ -102,6 +102,9 @@ export const make = (
     const pool = Pool.make(options)
     yield* Effect.addFinalizer(() => pool.close)
     const textOf = Statement.makeCache()
+    /** Behind a pooler that keeps no sessions, only a transaction can be told to read alone: each statement has one. */
+    const readsByTransaction = options.readOnly && options.pooler === "transaction"
+    const begin = readsByTransaction ? "BEGIN READ ONLY" : "BEGIN"
     let cursors = 0
 
     const toError = (cause: unknown, operation: string, applied: Applied): DbError =>
@@ -226,6 +229,15 @@ export const make = (
       }
     }
 
+    const outside = (operation: string, { request, text }: Prepared): Effect.Effect<Result, DbError> =>
+      readsByTransaction
+        ? outermost(
+            Effect.withFiberRuntime((fiber) => within(transactionOf(fiber.currentContext)!, operation, request)),
+            options.acquireTimeout,
+            undefined
+          )
+        : autocommit(operation, request, text.reads ? "no" : "unknown")
+
     /** Runs one statement where it belongs: in the fiber's transaction, or on any connection. */
     const statement = (
       operation: string,
@@ -235,7 +247,7 @@ export const make = (
     ): Effect.Effect<Result, DbError> =>
       withPrepared(operation, sql, params, form, (prepared, transaction) =>
         transaction === undefined
-          ? autocommit(operation, prepared.request, prepared.text.reads ? "no" : "unknown")
+          ? outside(operation, prepared)
           : inTransaction(transaction, operation, prepared.request)
       )
 
@@ -270,10 +282,9 @@ export const make = (
 
     /** Leaves a statement to the next one of its transaction, which takes it along. */
     const enqueue = (sql: string, params: ReadonlyArray<SqlValue> = []): Effect.Effect<void, DbError> =>
-      withPrepared("execute", sql, params, { portable: true }, ({ request, text }, transaction) => {
-        if (transaction === undefined) {
-          return Effect.asVoid(autocommit("execute", request, text.reads ? "no" : "unknown"))
-        }
+      withPrepared("execute", sql, params, { portable: true }, (prepared, transaction) => {
+        if (transaction === undefined) return Effect.asVoid(outside("execute", prepared))
+        const { request } = prepared
         const { lane, open, session } = transaction
         // The types of a list's parameters are asked for first.
         const waits = open && !lane.isHeld() && session.pending.length < pendingLimit && !Values.hasList(params)
@@ -345,7 +356,7 @@ export const make = (
           }
           return level(effect as Effect.Effect<A, E>, transaction, {
             begin: Effect.sync(() => {
-              session.pending.push(control(isolation === undefined ? "BEGIN" : `BEGIN ISOLATION LEVEL ${isolation}`))
+              session.pending.push(control(isolation === undefined ? begin : `${begin} ISOLATION LEVEL ${isolation}`))
             }),
             // Where nothing was asked for, nothing has begun.
             keep: Effect.suspend(() => (session.begun || session.pending.length > 1 ? commit(session) : Effect.void)),
@@ -432,7 +443,7 @@ export const make = (
           const run = (request: Request) =>
             Effect.mapError(Session.run(session, request), (cause) => toError(cause, "stream", "no"))
           yield* Effect.addFinalizer((exit) => Session.undo(session, Exit.isSuccess(exit) ? "COMMIT" : "ROLLBACK"))
-          yield* run({ text: "BEGIN", simple: true })
+          yield* run({ text: begin, simple: true })
           return cursor(run, () => Effect.void, request)
         })
       )

@@ -293,7 +293,8 @@ export const resolve = (options: PostgresOptions): Effect.Effect<ResolvedPostgre
         .filter(([, value]) => value > 0)
         .map(([key, value]) => [key, String(value)]),
       ...(searchPath === undefined ? [] : [["search_path", searchPath]]),
-      ...(options.readOnly === true ? [["default_transaction_read_only", "on"]] : [])
+      // Where sessions are not kept, each transaction says so itself.
+      ...(options.readOnly === true && pooler !== "transaction" ? [["default_transaction_read_only", "on"]] : [])
     ])
     const efSearch = vector.efSearch ?? 100
     // Only to spare each search these settings: where sessions are not kept, each search makes its own.
