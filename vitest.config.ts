@@ -14,7 +14,11 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
-    globalSetup: ["test/support/globalPostgres.ts", "test/support/globalProcesses.ts"],
+    globalSetup: [
+      "test/support/globalTemporary.ts",
+      "test/support/globalPostgres.ts",
+      "test/support/globalProcesses.ts"
+    ],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     pool: "forks",
