@@ -1,7 +1,7 @@
 /**
  * Makes the text files of a folder searchable in a hub on embedded SQLite, and answers questions with passages of them.
  *
- *   npm start                                   this repository's own documents, some questions of its own
+ *   npm start                                   the documents of this repository, some questions of its own
  *   npm start -- ~/notes "what did we decide?"  your folder, your question
  *
  * Run it again: only passages that changed are embedded again. `db-hub ingest` and `db-hub search` do the same.
@@ -50,7 +50,7 @@ const answer = (folder: string, question: string) =>
   })
 
 const main = Effect.gen(function* () {
-  const [folder = ".", ...words] = process.argv.slice(2)
+  const [folder = "docs", ...words] = process.argv.slice(2)
   const questions = words.length > 0 ? [words.join(" ")] : ownQuestions
 
   const ingest = yield* Ingest

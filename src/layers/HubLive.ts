@@ -37,7 +37,7 @@ export const factories: Readonly<Record<string, BackendFactory>> = {
             backend: name,
             operation: "Hub.add",
             code: "HUB_DRIVER_MISSING",
-            message: "PostgreSQL needs its driver: npm install pg pg-cursor @effect/sql-pg"
+            message: "PostgreSQL needs its driver: npm install pg pg-cursor @effect/sql-pg@0.53"
           })
       }),
       (Postgres) => Postgres.make({ ...Postgres.optionsOf(settings as unknown as PostgresConfig), name })

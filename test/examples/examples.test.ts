@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url))
 const tsx = NodePath.join(root, "node_modules", "tsx", "dist", "cli.mjs")
 
 const start = (example: string, cwd: string, ...args: ReadonlyArray<string>) =>
-  promisify(execFile)(process.execPath, [tsx, NodePath.join(root, "examples", example), ...args], {
+  promisify(execFile)(process.execPath, [tsx, NodePath.resolve(root, "examples", example), ...args], {
     cwd,
     env: { ...process.env, TSX_TSCONFIG_PATH: NodePath.join(root, "tsconfig.json"), NO_COLOR: "1" }
   })
@@ -26,6 +26,27 @@ describe("examples", () => {
       const { stdout } = yield* run("effect-program.ts", folder)
       assert.include(stdout, "the user prefers metric units")
       assert.isTrue(NodeFs.existsSync(NodePath.join(folder, "data", "hub.db")))
+    })
+  )
+
+  it.scopedLive("the programs of the README run as they stand there, one after the other", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const blocks = NodeFs.readFileSync(NodePath.join(root, "README.md"), "utf8").matchAll(/```ts\n(.*?)```/gs)
+      const programs = Array.from(blocks, ([, text = ""], n) => {
+        // Where the packages are found.
+        const file = NodePath.join(process.env["DB_HUB_TEST_PROCESSES"]!, `readme-${n}.ts`)
+        NodeFs.writeFileSync(file, text)
+        return file
+      })
+      assert.lengthOf(programs, 3)
+      const outputs = yield* Effect.forEach([...programs, programs[0]!], (file) => run(file, folder))
+      const [first, second, third, again] = outputs.map(({ stdout }) => stdout)
+      assert.include(first, "id: 'n1'")
+      assert.include(second, "note: 'metric units'")
+      assert.strictEqual(third, "")
+      assert.match(again!, /WARN.*UNIQUE constraint failed/)
+      assert.include(again, "id: 'n1'")
     })
   )
 

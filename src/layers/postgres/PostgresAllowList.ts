@@ -95,7 +95,7 @@ export const parser = (context: ErrorContext): Effect.Effect<Parser, DbUnsupport
       new DbUnsupported({
         ...context,
         code: "HUB_DRIVER_MISSING",
-        message: "Reading for agents needs PostgreSQL's parser: npm install libpg-query"
+        message: "`db-hub query` and agents read through PostgreSQL's parser: npm install libpg-query"
       })
   })
 
