@@ -34,6 +34,26 @@ export const healthSuite: Suite = {
     yield* equal(status.schemaVersion, yield* (yield* Migrator).currentVersion)
   }),
 
+  "a database of a later version of the program is healthy, with a warning": Effect.gen(function* () {
+    const [backend, health, migrator] = [yield* Backend, yield* HealthChecker, yield* Migrator]
+    const later = (yield* migrator.currentVersion) + 1
+    const record = backend.execute(
+      "INSERT INTO db_hub_migrations (scope, id, name, checksum, applied_at) VALUES (?, ?, ?, ?, ?)",
+      ["hub", later, "later", "", new Date()]
+    )
+    const undone = backend.transaction(Effect.zipRight(record, Effect.flatMap(health.status, Effect.fail)))
+    const status = yield* Effect.filterOrDieMessage(
+      Effect.flip(undone),
+      (found): found is HealthStatus => found instanceof HealthStatus,
+      "no status"
+    )
+    yield* Effect.sync(() => {
+      NodeAssert.ok(status.healthy)
+      NodeAssert.equal(status.schemaVersion, null)
+      NodeAssert.match(status.warnings.join(), new RegExp(`at version ${later} of hub.*update the program`))
+    })
+  }),
+
   "a running transaction is a connection in use": Effect.gen(function* () {
     const [backend, health] = [yield* Backend, yield* HealthChecker]
     const status = yield* backend.transaction(Effect.zipRight(backend.query("SELECT 1 AS one"), health.status))

@@ -264,3 +264,25 @@ const movedAway = (backend: string): DbConflict =>
     reason: "serialization",
     message: "Another process migrates the same database to another version: agree on one, then migrate again"
   })
+
+/**
+ * The version as health tells it, with a warning where the database fits no version of this program.
+ *
+ * @since 0.1.0
+ * @category health
+ */
+export const health = (
+  migrator: Context.Tag.Service<Migrator>
+): Effect.Effect<{ readonly schemaVersion: number | null; readonly warnings: ReadonlyArray<string> }> =>
+  Effect.match(migrator.currentVersion, {
+    onSuccess: (schemaVersion) => ({ schemaVersion, warnings: [] }),
+    onFailure: (error) => ({ schemaVersion: null, warnings: error._tag === "MigrationError" ? [error.message] : [] })
+  })
+
+/**
+ * What `health` gives where the database does not answer.
+ *
+ * @since 0.1.0
+ * @category health
+ */
+export const unknown = { schemaVersion: null, warnings: [] } as const

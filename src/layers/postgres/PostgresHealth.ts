@@ -7,6 +7,7 @@ import { type DbError, DbTimeout } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
+import * as SqlMigrator from "../SqlMigrator.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import type { Pool } from "./PostgresPool.js"
 
@@ -82,8 +83,8 @@ export const make = (
     ping: Effect.map(timed("SELECT 1 AS one"), ([latency]) => latency),
     status: Effect.gen(function* () {
       const outcome = yield* Effect.either(timed(question))
-      const schemaVersion =
-        outcome._tag === "Left" ? null : yield* Effect.orElseSucceed(migrator.currentVersion, () => null)
+      const { schemaVersion, warnings } =
+        outcome._tag === "Left" ? SqlMigrator.unknown : yield* SqlMigrator.health(migrator)
       const pools = Array.from(client.pools)
       const inAll = (of: (pool: Pool) => number) => pools.reduce((sum, pool) => sum + of(pool), 0)
       const openConnections = inAll((pool) => pool.open())
@@ -98,7 +99,7 @@ export const make = (
         latency,
         version: typeof version === "string" ? version : "",
         ...(outcome._tag === "Left" ? { error: outcome.left.message } : {}),
-        warnings: warningsOf(row),
+        warnings: [...warningsOf(row), ...warnings],
         openConnections,
         inUse: openConnections - idle,
         idle,

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { DbConnection, DbCorrupt, type DbError } from "../../errors/index.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
+import * as SqlMigrator from "../SqlMigrator.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as Open from "./SqliteOpen.js"
 
@@ -85,8 +86,8 @@ export const make = (
       )
       const failure = outcome._tag === "Left" ? outcome.left : client.corruption()
       // What did not answer once is not asked again, since that might wait as long.
-      const schemaVersion =
-        outcome._tag === "Left" ? null : yield* Effect.orElseSucceed(migrator.currentVersion, () => null)
+      const { schemaVersion, warnings } =
+        outcome._tag === "Left" ? SqlMigrator.unknown : yield* SqlMigrator.health(migrator)
       const version = client.reader.open
         ? (client.reader.prepare("SELECT sqlite_version()").pluck().get() as string)
         : ""
@@ -97,7 +98,7 @@ export const make = (
         latency: outcome._tag === "Right" ? outcome.right : 0,
         version,
         ...(failure === undefined ? {} : { error: failure.message }),
-        warnings: [],
+        warnings,
         openConnections,
         inUse,
         idle: openConnections - inUse,
