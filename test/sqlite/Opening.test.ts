@@ -40,6 +40,23 @@ describe("opening", () => {
     })
   )
 
+  it.scoped("a path that cannot be a database's is told with the reason", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = NodePath.join(folder, "file")
+      NodeFs.writeFileSync(file, "")
+      for (const [path, code] of [
+        [folder, "EISDIR"],
+        [NodePath.join(file, "hub.db"), "ENOTDIR"]
+      ] as const) {
+        const error = yield* failureOf(openClient({ path }))
+        assert.deepStrictEqual([error._tag, error.code], ["DbConnection", code])
+        assert.include(error.message, path)
+      }
+      assert.strictEqual((yield* failureOf(openClient({ path: folder, readOnly: true }))).code, "EISDIR")
+    })
+  )
+
   for (const name of [
     "what?.db",
     "a#b.db",

@@ -116,7 +116,7 @@ const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, D
       return new DbConnection({
         ...context,
         code,
-        message: `The database file cannot be made or opened for writing (${code}): check that its path is a file in a folder that this user may write`
+        message: `${path} cannot be made or opened for writing (${code}): check that it is a file in a folder that this user may write`
       })
     }
   })
@@ -161,7 +161,23 @@ const configure = (db: Database, options: ResolvedSqliteOptions, readOnly: boole
   db.pragma(`journal_size_limit = ${options.journalSizeLimit}`)
 }
 
+/** SQLite calls it a fault of the disk. */
+const isFolder = (path: string): boolean => {
+  try {
+    return NodeFs.statSync(path).isDirectory()
+  } catch (_unreachable) {
+    return false
+  }
+}
+
 const open = (options: ResolvedSqliteOptions, readOnly: boolean, context: ErrorContext): Database => {
+  if (isFolder(options.path)) {
+    throw new DbConnection({
+      ...context,
+      code: "EISDIR",
+      message: `${options.path} is a folder: give the path of a file`
+    })
+  }
   const db = new Sqlite(options.path, { readonly: readOnly, fileMustExist: readOnly, timeout: 0 })
   try {
     const version = db.prepare("SELECT sqlite_version()").pluck().get() as string
