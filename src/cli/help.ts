@@ -21,9 +21,9 @@ COMMANDS
   search QUERY|-                  find texts by words, by vectors or by both; --explain tells why
   vector collections              vector collections
   vector search COLLECTION QUERY  nearest records to a text, a vector or --like a record
-  primary status|step-down        the process that writes for the others on a SQLite file
   vector embed                    give memories, messages and chunks that lack a vector one
   vector reembed COLLECTION       move a collection of texts to the configured embedding model
+  primary status|step-down        the process that writes for the others on a SQLite file
   secrets set|list|rm|rotate      secrets of users, sealed with a master key
   config check|print|schema       check and print the configuration
   mcp [--allow write|admin]       serve the db_hub tools to agents; without --allow they only read

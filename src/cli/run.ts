@@ -105,12 +105,24 @@ const tidied = (help: string, group: string): string =>
     .replace(/^ *(A user-defined piece of text|A true or false value|An integer|This setting is optional)\.\n\n?/gm, "")
     .replace(/\n\n( {2}\S)/g, "\n$1")
 
+/** The parser's script for bash mixes up the names of what has a dash or a group, and does not find its options. */
+const completing = (script: string): string =>
+  script
+    .replace('cmd="db-hub"', 'cmd="db__hub"')
+    .replace(/^( +)db-hub\)$/m, "$1db__hub)")
+    .replace(
+      /^( +db__hub)((?:,\w+)*),(\w+)\)$/gm,
+      (_, root: string, groups: string, word: string) =>
+        `${root}${groups.replaceAll(",", "__")},${word.replaceAll("__", "-")})`
+    )
+
 /** What the parser prints: help without colours; its errors are told by `report`. */
 const consoleOf = (io: IoShape, group: string): Console.Console => {
   const current = Effect.runSync(Effect.console)
   const log = (...texts: ReadonlyArray<unknown>) => {
     const text = NodeUtil.stripVTControlCharacters(texts.join(" ").trimEnd())
-    return io.out(text.startsWith("db-hub\n") ? tidied(`${text}\n`, group).trimEnd() : text)
+    if (text.startsWith("db-hub\n")) return io.out(tidied(`${text}\n`, group).trimEnd())
+    return io.out(text.startsWith("function ") ? completing(text) : text)
   }
   return { ...current, log, error: () => Effect.void }
 }

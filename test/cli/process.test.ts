@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -53,6 +53,29 @@ describe("bin/db-hub", { timeout: 60_000 }, () => {
           if (args.length === 0) assert.include(run.out, "USAGE")
         })
       yield* Effect.forEach(commands, check, { concurrency: 2 })
+    })
+  )
+
+  it.scopedLive.skipIf(process.platform === "win32")("bash completes commands and their options", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      NodeFs.writeFileSync(`${folder}/completions`, (yield* hub(folder, ["--completions", "bash"])).out)
+      const complete = (...words: ReadonlyArray<string>) =>
+        execFileSync(
+          "bash",
+          [
+            "-c",
+            `. ./completions; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _db-hub_bash_completions db-hub; echo "\${COMPREPLY[@]}"`
+          ].concat("bash", "db-hub", ...words),
+          { cwd: folder, encoding: "utf8" }
+        )
+          .trim()
+          .split(" ")
+      assert.deepStrictEqual(complete("sta"), ["status"])
+      assert.includeMembers(complete("query", "--"), ["--param", "--max-rows", "--json"])
+      assert.includeMembers(complete("vector", "search", "--"), ["--like", "--filter"])
+      assert.deepStrictEqual(complete("primary", "step"), ["step-down"])
+      assert.includeMembers(complete("primary", "step-down", "--"), ["--backend"])
     })
   )
 
