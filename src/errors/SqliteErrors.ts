@@ -15,6 +15,7 @@ import {
   DbQuery,
   DbReadOnly,
   DbTimeout,
+  DbUnsupported,
   type ErrorContext,
   InvalidInput,
   isDbError
@@ -79,6 +80,17 @@ const byCode: Readonly<Record<string, (refusal: Refusal) => DbError>> = {
 
 /** better-sqlite3 refuses some calls before SQLite sees them, with a message and no code. */
 const byMessage: ReadonlyArray<readonly [RegExp, (context: ErrorContext) => DbError]> = [
+  [
+    // Not built, since install scripts were not run, or built for another Node.js.
+    /better_sqlite3\.node|no native build/i,
+    (context) =>
+      new DbUnsupported({
+        ...context,
+        code: "HUB_DRIVER_MISSING",
+        message:
+          "better-sqlite3 has no native part for this Node.js: let your package manager run its install script (`npm rebuild better-sqlite3`, `pnpm approve-builds`)"
+      })
+  ],
   [
     /parameter value|named parameter|can only bind|BigInt/,
     (context) =>

@@ -70,6 +70,26 @@ describe("the table of SQLite codes", () => {
     assert.isFalse(Errors.isRetryable(error))
   })
 
+  it("a driver without its native part is told as such, with what to do", () => {
+    const nativeBinding = "/nowhere/better_sqlite3.node"
+    const otherNode = `The module '${nativeBinding}' was compiled against a different Node.js version using NODE_MODULE_VERSION 115.`
+    for (const open of [
+      () => new Sqlite(":memory:", { nativeBinding }),
+      () => {
+        throw new Error(`Could not locate the bindings file. Tried:\n → ${nativeBinding}`)
+      },
+      () => {
+        throw Object.assign(new Error(otherNode), { code: "ERR_DLOPEN_FAILED" })
+      }
+    ]) {
+      const error = Effect.runSync(
+        Effect.flip(Effect.try({ try: open, catch: (it) => Errors.fromSqlite(it, context) }))
+      )
+      assert.deepStrictEqual([error._tag, error.code], ["DbUnsupported", "HUB_DRIVER_MISSING"])
+      assert.include(error.message, "npm rebuild better-sqlite3")
+    }
+  })
+
   it("names the constraint that SQLite names", () => {
     const error = Errors.fromSqlite(sqlite("SQLITE_CONSTRAINT_UNIQUE", "UNIQUE constraint failed: t.a, t.b"), context)
     assert.propertyVal(error, "constraint", "t.a, t.b")

@@ -47,7 +47,7 @@ describe("opening", () => {
       NodeFs.writeFileSync(file, "")
       for (const [path, code] of [
         [folder, "EISDIR"],
-        [NodePath.join(file, "hub.db"), "ENOTDIR"]
+        [NodePath.join(file, "folder", "hub.db"), "ENOTDIR"]
       ] as const) {
         const error = yield* failureOf(openClient({ path }))
         assert.deepStrictEqual([error._tag, error.code], ["DbConnection", code])
