@@ -297,11 +297,15 @@ describe.skipIf(noServer)("PostgresClient", () => {
         Effect.gen(function* () {
           yield* client.execute(`INSERT INTO ${table} VALUES (1, ''), (2, '')`)
           const touch = (id: number) => client.execute(`UPDATE ${table} SET note = 'x' WHERE id = ?`, [id])
-          const both = (first: number, second: number) =>
-            client.transaction(Effect.zipRight(touch(first), Effect.zipRight(Effect.sleep("50 millis"), touch(second))))
-          const outcomes = yield* Effect.all([Effect.either(both(1, 2)), Effect.either(both(2, 1))], {
-            concurrency: "unbounded"
-          })
+          const [one, two] = [yield* Effect.makeLatch(), yield* Effect.makeLatch()]
+          const both = (first: number, touched: Effect.Latch, other: Effect.Latch, second: number) =>
+            client.transaction(Effect.all([touch(first), touched.open, other.await, touch(second)]))
+          const outcomes = yield* Effect.all(
+            [Effect.either(both(1, one, two, 2)), Effect.either(both(2, two, one, 1))],
+            {
+              concurrency: "unbounded"
+            }
+          )
           const failures = outcomes.flatMap((outcome) => (outcome._tag === "Left" ? [outcome.left] : []))
           assert.deepStrictEqual(
             failures.map(({ code, retryable }) => [code, retryable]),
