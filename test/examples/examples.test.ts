@@ -19,7 +19,7 @@ const start = (example: string, cwd: string, ...args: ReadonlyArray<string>) =>
 
 const run = (...args: Parameters<typeof start>) => Effect.promise(() => start(...args))
 
-describe("examples", () => {
+describe("examples", { timeout: 120_000 }, () => {
   it.scopedLive("an Effect program runs on SqliteLive and leaves its data in ./data/hub.db", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
