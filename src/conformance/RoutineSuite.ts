@@ -4,7 +4,6 @@
 import * as Effect from "effect/Effect"
 import { Backend, Json } from "../services/Backend.js"
 import { JobStore } from "../services/JobStore.js"
-import { Migrator } from "../services/Migrator.js"
 import {
   CronTrigger,
   EventTrigger,
@@ -289,15 +288,6 @@ export const routineSuite: Suite = {
     yield* equal([yield* remove, yield* remove], [true, false])
     yield* failsWith("NotFound", routines.get(user, made.id))
     yield* failsWith("NotFound", routines.getRun(user, id))
-  }),
-
-  "runs are still there after the migrations have run again": Effect.gen(function* () {
-    const [routines, migrator] = [yield* RoutineStore, yield* Migrator]
-    const user = yield* fresh("user")
-    const made = yield* create(user, hourly)
-    const before = yield* run(made)
-    yield* migrator.migrate()
-    yield* equal(yield* routines.listRuns(user, made.id), [before])
   }),
 
   "a run ends once: its first end stays and counts once": Effect.gen(function* () {
