@@ -6,16 +6,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import {
-  DbConflict,
-  type DbError,
-  DbUnsupported,
-  type ErrorContext,
-  invalidInput,
-  MigrationError,
-  NotFound
-} from "../errors/index.js"
-import { didYouMean } from "../errors/nearest.js"
+import { DbConflict, type DbError, DbUnsupported, type ErrorContext, invalidInput } from "../errors/index.js"
 import type { BackendShape, Row } from "../services/Backend.js"
 import * as StoreTexts from "../services/StoreTexts.js"
 import type { StoredText, TextStore } from "../services/TextStore.js"
@@ -28,6 +19,7 @@ import {
   Records,
   TextAnalysis
 } from "../vector/index.js"
+import * as Collections from "./Collections.js"
 import type { Fragment } from "./SqlFilter.js"
 
 /**
@@ -122,7 +114,7 @@ export const make = (
       (error) => {
         const missing = engine.missingTable(error)
         if (missing !== undefined) own.clear()
-        if (missing === "db_hub_text_collections") return Effect.fail(notMigrated(at))
+        if (missing === "db_hub_text_collections") return Effect.fail(Collections.notMigrated("text store", at))
         // Dropped since it was looked up.
         return missing === undefined ? Effect.fail(error) : unknown("", at)
       }
@@ -130,11 +122,7 @@ export const make = (
   }
 
   const unknown = (name: string, at: ErrorContext): Effect.Effect<never, DbError> =>
-    Effect.flatMap(backend.query("SELECT name FROM db_hub_text_collections ORDER BY name LIMIT 1000"), (rows) => {
-      const names = rows.map((row) => String(row["name"]))
-      const message = `There is no such text collection; ${didYouMean(name, names, "create it first")}`
-      return Effect.fail(new NotFound({ ...at, entity: "text collection", message }))
-    })
+    Collections.notFound(backend, "db_hub_text_collections", "text collection", name, at)
 
   const find = (name: string, at: ErrorContext): Effect.Effect<Collection | undefined, DbError> =>
     Effect.flatMap(Records.checkName(name, at), () =>
@@ -393,13 +381,6 @@ export const make = (
       )
   }
 }
-
-const notMigrated = (at: ErrorContext): MigrationError =>
-  new MigrationError({
-    ...at,
-    reason: "not-migrated",
-    message: "The tables of the text store do not exist yet: run the migrations (`db-hub migrate`)"
-  })
 
 const otherSettings = (found: Collection, at: ErrorContext): DbConflict =>
   new DbConflict({

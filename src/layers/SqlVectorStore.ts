@@ -11,10 +11,8 @@ import {
   DbUnsupported,
   type ErrorContext,
   invalidInput,
-  MigrationError,
-  NotFound
+  type MigrationError
 } from "../errors/index.js"
-import { didYouMean } from "../errors/nearest.js"
 import type { BackendShape, Row } from "../services/Backend.js"
 import type {
   CollectionIndex,
@@ -25,6 +23,7 @@ import type {
   VectorStore
 } from "../services/VectorStore.js"
 import { Filter, Records } from "../vector/index.js"
+import * as Collections from "./Collections.js"
 import type { Fragment } from "./SqlFilter.js"
 
 /**
@@ -127,23 +126,13 @@ export const notFound = (
   backend: Pick<BackendShape, "query">,
   name: string,
   at: ErrorContext
-): Effect.Effect<never, DbError> =>
-  Effect.flatMap(backend.query("SELECT name FROM db_hub_collections ORDER BY name LIMIT 1000"), (rows) => {
-    const names = rows.map((row) => String(row["name"]))
-    const message = `There is no such collection; ${didYouMean(name, names, "create it first")}`
-    return Effect.fail(new NotFound({ ...at, entity: "collection", message }))
-  })
+): Effect.Effect<never, DbError> => Collections.notFound(backend, "db_hub_collections", "collection", name, at)
 
 /**
  * @since 0.1.0
  * @category errors
  */
-export const notMigrated = (at: ErrorContext): MigrationError =>
-  new MigrationError({
-    ...at,
-    reason: "not-migrated",
-    message: "The tables of the vector store do not exist yet: run the migrations (`db-hub migrate`)"
-  })
+export const notMigrated = (at: ErrorContext): MigrationError => Collections.notMigrated("vector store", at)
 
 /**
  * @since 0.1.0
