@@ -75,8 +75,6 @@ const tamed = (vector: Float32Array, metric: Metric): Float32Array => {
   return most >= tame && most <= wild ? vector : vector.map((component) => component / most)
 }
 
-const floatBytes = (vector: Float32Array): Uint8Array => Binary.vector(vector)
-
 /**
  * @since 0.1.0
  * @category constructors
@@ -260,7 +258,7 @@ export const make = (client: PostgresClient): Effect.Effect<Context.Tag.Service<
     ): Effect.Effect<number, DbError> =>
       Effect.suspend(() => {
         const embeddings = records.map(({ vector }) => tamed(vector, metric))
-        const originals = records.map(({ vector }, i) => (vector === embeddings[i] ? null : floatBytes(vector)))
+        const originals = records.map(({ vector }, i) => (vector === embeddings[i] ? null : Binary.vector(vector)))
         const parameters = [
           id,
           Binary.texts(records.map((record) => record.id)),
