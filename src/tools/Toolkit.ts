@@ -386,6 +386,16 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
         message: "Nothing can be written through the tools here: whoever set them up turned that off"
       })
 
+    const noWayDown = (backend: string) =>
+      new DbReadOnly({
+        backend,
+        operation: "db_hub_migrate",
+        code: "HUB_NOT_ALLOWED",
+        message:
+          "To an older version, the hub's own tables would be dropped with what is in them, the audit log too: whoever " +
+          "set up the tools may do that, by `db-hub migrate`"
+      })
+
     const change = (
       backend: BackendShape,
       sql: string,
@@ -450,13 +460,12 @@ export const make = (hub: HubShape, options: ToolkitOptions = {}): Effect.Effect
       db_hub_migrate: ({ backend, dry_run, target }, { onProgress }) =>
         Effect.flatMap(
           get(backend),
-          ({ migrator }): Effect.Effect<Document, DbError> =>
-            dry_run === true
-              ? Effect.map(Actions.plan(migrator, target), ({ steps, ...rest }) => ({
-                  ...rest,
-                  steps: steps.map(({ sql: _, ...step }) => step)
-                }))
-              : Effect.map(Actions.migrate(migrator, target, onProgress), (done) => ({ ...done, success: true }))
+          ({ migrator, name }): Effect.Effect<Document, DbError> =>
+            Effect.flatMap(Actions.plan(migrator, target), ({ steps, ...rest }): Effect.Effect<Document, DbError> => {
+              if (dry_run === true) return Effect.succeed({ ...rest, steps: steps.map(({ sql: _, ...step }) => step) })
+              if (steps.some(({ direction }) => direction === "down")) return Effect.fail(noWayDown(name))
+              return Effect.map(Actions.migrate(migrator, target, onProgress), (done) => ({ ...done, success: true }))
+            })
         ),
       db_hub_backup: ({ backend, output }, { onProgress }) =>
         Effect.gen(function* () {

@@ -372,7 +372,7 @@ describe("the tools", { timeout: 60_000 }, () => {
 
   it.scopedLive("backups go below their folder only, and never over another; migrate honours its target", () =>
     Effect.gen(function* () {
-      const { failed, folder, ok } = yield* opened(everything)
+      const { failed, folder, hub, ok } = yield* opened(everything)
       const made = yield* ok("db_hub_backup", { output: "a..b'.db" })
       assert.isTrue(NodeFs.existsSync(`${folder}/backups/a..b'.db`))
       assert.strictEqual(made["success"], true)
@@ -382,8 +382,12 @@ describe("the tools", { timeout: 60_000 }, () => {
       }
       const dry = yield* ok("db_hub_migrate", { target: "1", dry_run: true })
       assert.strictEqual(dry["needs_migration"], true)
-      const { current_version } = yield* ok("db_hub_migrate", { target: 1 })
-      assert.strictEqual(current_version, 1)
+      const dropping = yield* failed("db_hub_migrate", { target: 1 })
+      assert.strictEqual(dropping.type, "DbReadOnly")
+      assert.include(dropping.message, "the audit log too")
+      yield* hub.query("SELECT * FROM db_hub_audit")
+      yield* hub.primary.migrator.migrate({ target: 1 })
+      assert.strictEqual((yield* ok("db_hub_migrate", { target: "2" }))["current_version"], 2)
     })
   )
 
