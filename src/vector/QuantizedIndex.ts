@@ -50,8 +50,14 @@ const fetchLimit = 1024
 /** Bytes given back at a time. */
 const releaseStep = 16 * 1024 * 1024
 
+/** What a matrix may grow to where it lies, as a multiple: of addresses, not of memory. */
+const growth = 8
+
+/** The most bytes that an array can have on every version of Node. */
+const longest = 2 ** 32
+
 const newMatrix = (length: number): Int8Array<ArrayBuffer> =>
-  new Int8Array(new ArrayBuffer(length, { maxByteLength: length }))
+  new Int8Array(new ArrayBuffer(length, { maxByteLength: Math.max(length, Math.min(longest, growth * length)) }))
 
 /** The largest component, after bringing the vector to the length at which it is compared. */
 const peakOf = (vector: Float32Array, scale: number): number => {
@@ -128,7 +134,10 @@ export const make = (options: {
       into.set(from)
       return into
     }
-    matrix = enlarge(matrix, newMatrix(capacity * dimension))
+    // To copy hundreds of megabytes would hold the whole process up.
+    const { buffer } = matrix
+    if (capacity * dimension <= buffer.maxByteLength) buffer.resize(capacity * dimension)
+    else matrix = enlarge(matrix, newMatrix(capacity * dimension))
     keys = enlarge(keys, new Float64Array(capacity))
     peaks = enlarge(peaks, new Float64Array(capacity))
   }

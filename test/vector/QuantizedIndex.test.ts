@@ -182,6 +182,23 @@ describe("QuantizedIndex", () => {
     assert.strictEqual(index.bytes(), QuantizedIndex.bytesFor(384, 1000))
   })
 
+  it("takes one vector more than there was room for without copying the others", () => {
+    const count = 30_000
+    const index = QuantizedIndex.make({ dimension: 1000, metric: "dot", range: 1, capacity: count })
+    const vector = new Float32Array(1000).fill(0.5)
+    for (let i = 0; i < count; i++) index.put(i, vector)
+    const before = process.memoryUsage.rss()
+    index.put(count, vector)
+    assert.isBelow(process.memoryUsage.rss() - before, 10_000_000)
+    assert.strictEqual(index.size(), count + 1)
+  })
+
+  it("has room for millions", () => {
+    const index = QuantizedIndex.make({ dimension: 384, metric: "dot", range: 1, capacity: 3_000_000 })
+    index.put(1, base(384))
+    assert.isAbove(index.bytes(), 3_000_000 * 384)
+  })
+
   it("gives its memory back in steps", () => {
     const index = QuantizedIndex.make({ dimension: 1000, metric: "dot", range: 1, capacity: 50_000 })
     let steps = 1
