@@ -45,7 +45,10 @@ export interface Caller {
   /** Whether the last question is answered. */
   readonly isIdle: () => boolean
   readonly ask: (query: Float32Array, count: number) => void
-  /** Blocks for so many milliseconds at most; whether the answer is there. */
+  /**
+   * Blocks for so many milliseconds at most; whether the answer is there. It sleeps: to look all the time is faster where
+   * nothing else runs, and takes up to twice as long on a busy machine.
+   */
   readonly wait: (millis: number) => boolean
   /** Done when the answer is there. */
   readonly answered: () => Promise<unknown>
