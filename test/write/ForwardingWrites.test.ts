@@ -537,7 +537,10 @@ describe("ForwardingWrites", () => {
         )
         primary.handleAppend()
         primary.handleText()
-        const { handleAppend, handleText, numbers } = yield* open(path, { strategy: "forward-always" })
+        const { handleAppend, handleText, numbers } = yield* open(path, {
+          strategy: "forward-always",
+          timeout: "20 seconds"
+        })
         const other = yield* Effect.fork(handleAppend()({ n: 1 }))
         yield* Deferred.await(begun)
         const write = handleText()
@@ -559,13 +562,13 @@ describe("ForwardingWrites", () => {
       const path = yield* temporaryFile
       const primary = yield* openPrimary(path)
       primary.handleText()
-      const { backend, handleText, numbers } = yield* open(path, { localWait: "1 millis" })
+      const { backend, handleText, numbers } = yield* open(path, { localWait: "1 millis", timeout: "20 seconds" })
       const write = handleText()
       yield* backend.execute("CREATE TABLE t (id INTEGER)")
       yield* Effect.scoped(
         Effect.gen(function* () {
           yield* otherProcess(path, "hold", 20_000)
-          const refused = yield* failureOf(withWriteTimeout("1 second")(write({ text: "x".repeat(large), answer: 0 })))
+          const refused = yield* failureOf(withWriteTimeout("3 seconds")(write({ text: "x".repeat(large), answer: 0 })))
           assert.deepInclude(refused, { _tag: "InvalidInput", field: "payload", applied: "no" })
         })
       )
