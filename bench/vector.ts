@@ -100,6 +100,9 @@ const watchTurns = () => {
   }
 }
 
+const turnsOf = ({ computed, longest }: { readonly computed: number; readonly longest: number }): string =>
+  `${longest.toFixed(1)} ms, in which the thread of the event loop computed ${computed.toFixed(1)} ms`
+
 /** Rows by decreasing dot product. */
 type Find = (query: Float32Array) => ReadonlyArray<number>
 
@@ -356,9 +359,16 @@ const bench = (count: number) =>
         : `${rate(inserting)} records/s${byHand === undefined ? "" : `, by hand with better-sqlite3 ${rate(byHand)}`}`
     )
 
+    const loadingTurns = watchTurns()
     const [loading] = yield* timedEffect(exact.search("c", wanted[0]!.query))
+    const loaded = loadingTurns.stop()
     const found = yield* searchAll(exact, vectors, count > 200_000 ? wanted.slice(0, 50) : wanted)
-    show("store, exact", found.times, found.recall, `loaded in ${seconds(loading)}, ${megabytes(exact.memoryBytes())}`)
+    show(
+      "store, exact",
+      found.times,
+      found.recall,
+      `loaded in ${seconds(loading)}, turns of at most ${turnsOf(loaded)}, ${megabytes(exact.memoryBytes())}`
+    )
 
     const few = count > 100_000 ? 20 : 50
     peer("loop over Float32Array in JavaScript", vectors, wanted, few, loopOver(vectors, count))
@@ -377,12 +387,11 @@ const bench = (count: number) =>
     // The first search of this store starts the build; others go on beside it, exactly.
     const graphs = yield* open(1)
     yield* graphs.search("c", wanted[0]!.query)
-    const turns = watchTurns()
+    const buildingTurns = watchTurns()
     const [building] = yield* timedEffect(graphs.settled)
-    const { computed, longest } = turns.stop()
     line(
       "building a graph, no search meanwhile",
-      `${seconds(building)}, longest turn of the event loop ${longest.toFixed(1)} ms; its thread computed at most ${computed.toFixed(1)} ms in one`
+      `${seconds(building)}, turns of at most ${turnsOf(buildingTurns.stop())}`
     )
     const hand = yield* searchByHand(path, client)
     const row = hand.row!

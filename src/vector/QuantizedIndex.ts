@@ -16,6 +16,7 @@
 import * as Effect from "effect/Effect"
 import { dot, type Metric } from "./Distance.js"
 import * as Int8Search from "./Int8Search.js"
+import * as RowNumbers from "./RowNumbers.js"
 import * as TopK from "./TopK.js"
 import { OutOfCandidates, type VectorIndex } from "./VectorIndex.js"
 
@@ -122,7 +123,7 @@ export const make = (options: {
   let matrix = newMatrix(capacity * dimension)
   let keys = new Float64Array(capacity)
   let peaks = new Float64Array(capacity)
-  const rowOf = new Map<number, number>()
+  const rowOf = RowNumbers.make()
   const outliers = new Set<number>()
   /** The largest rounding error, and the greatest length after rounding, of all that are not outliers. */
   let maxError = 0
@@ -160,7 +161,7 @@ export const make = (options: {
   const put = (key: number, vector: Float32Array) => {
     let row = rowOf.get(key)
     if (row === undefined) {
-      row = rowOf.size
+      row = rowOf.size()
       if (row === capacity) grow()
       rowOf.set(key, row)
       keys[row] = key
@@ -184,7 +185,7 @@ export const make = (options: {
     if (row === undefined) return
     rowOf.delete(key)
     outliers.delete(key)
-    const last = rowOf.size
+    const last = rowOf.size()
     if (row === last) return
     matrix.copyWithin(row * dimension, last * dimension, (last + 1) * dimension)
     keys[row] = keys[last]!
@@ -240,12 +241,12 @@ export const make = (options: {
         })
 
       let batchSize = Math.max(32, 2 * k)
-      if ((within?.length ?? rowOf.size) <= batchSize) {
-        yield* rescore(within ?? Array.from(rowOf.keys()))
+      if ((within?.length ?? rowOf.size()) <= batchSize) {
+        yield* rescore(within ?? Array.from(keys.subarray(0, rowOf.size())))
         return best.result()
       }
       const known = within?.filter((key) => rowOf.has(key))
-      const total = known?.length ?? rowOf.size
+      const total = known?.length ?? rowOf.size()
       const rows: Rows = known === undefined ? { matrix, keys } : gather(known)
       // What is not held here may be anything.
       for (const key of within ?? []) if (!rowOf.has(key)) seen.add(key)
@@ -282,15 +283,15 @@ export const make = (options: {
     })
 
   return {
-    size: () => rowOf.size,
+    size: () => rowOf.size(),
     // A row costs its components, its key and peak, and an entry of the map.
-    bytes: () => capacity * (dimension + 16) + rowOf.size * 48,
+    bytes: () => capacity * (dimension + 16) + rowOf.size() * 48,
     has: (key) => rowOf.has(key),
     put,
     remove,
     search,
-    outgrown: () => outliers.size > Math.max(32, rowOf.size / 1000),
-    fittingRange: () => rangeOfPeaks(peaks.subarray(0, rowOf.size), 1.1),
+    outgrown: () => outliers.size > Math.max(32, rowOf.size() / 1000),
+    fittingRange: () => rangeOfPeaks(peaks.subarray(0, rowOf.size()), 1.1),
     release: () => {
       matrix.buffer.resize(Math.max(0, matrix.byteLength - releaseStep))
       return matrix.byteLength > 0

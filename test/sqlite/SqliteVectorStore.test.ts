@@ -360,6 +360,23 @@ describe("SqliteVectorStore: what others commit", () => {
     )
   )
 
+  it.scoped("tens of thousands of rows are counted from any write on", () =>
+    Effect.gen(function* () {
+      const { client, store } = yield* openStore({ path: ":memory:" })
+      yield* store.createCollection("c", { dimension: 1 })
+      const collection = yield* SqliteVectorRows.getCollection(client, "c", { backend: "test", operation: "count" })
+      // One statement counts 25,000: one write as large, one larger, one smaller.
+      const sizes = [25_000, 30_001, 20_000]
+      let written = 0
+      for (const size of sizes) {
+        yield* store.insertMany("c", recordsOf(written, written + size, 1))
+        written += size
+      }
+      const counted = yield* Effect.forEach([0, 1, 2, 3], (seq) => SqliteVectorRows.countAfter(client, collection, seq))
+      assert.deepStrictEqual(counted, [75_001, 50_001, 20_000, 0])
+    })
+  )
+
   it.scoped("a deleted record's row number may be taken by another record", () =>
     Effect.gen(function* () {
       const [here, there] = yield* twoStores

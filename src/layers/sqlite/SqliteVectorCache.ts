@@ -116,6 +116,7 @@ const keyBytes = 48
 const bytesOf = ({ graph, matches, rows }: Entry): number =>
   (rows?.bytes() ?? 0) + (graph === undefined ? 0 : graph.graph.bytes + graph.deleted.size * keyBytes) + matches.bytes()
 
+/** Rows read and put in one turn of the event loop. */
 const pageRows = 1000
 
 const loadPage = Rows.pageSql("row_id, seq, vector", pageRows)
@@ -385,20 +386,18 @@ export const make = (
           const vectors: Array<Float32Array> = []
           for (const row of rows) vectors.push(yield* Rows.readVector(row, collection, at))
           if (entry.rows === undefined) {
-            const [counted] = yield* client.query(
-              "SELECT count(*) AS n FROM db_hub_vectors WHERE collection_id = ? AND seq > ?",
-              [id, entry.seq]
-            )
-            const capacity = counted?.n as number
+            const capacity = yield* Rows.countAfter(client, collection, entry.seq)
             yield* considerBuild(entry, collection, capacity)
             yield* makeRoom(entry, QuantizedIndex.bytesFor(dimension, capacity))
             const sampled = range ?? QuantizedIndex.rangeOf(metric, vectors)
             entry.rows = QuantizedIndex.make({ dimension, metric, capacity, range: sampled })
+            yield* nextTurn
           }
           for (let i = 0; i < rows.length; i++) entry.rows.put(rows[i]!.row_id as number, vectors[i]!)
           yield* makeRoom(entry, entry.rows.bytes())
           if (rows.length < pageRows) break
           last = rows[rows.length - 1] as unknown as Rows.Cursor
+          yield* nextTurn
         }
         entry.seq = collection.seq
         yield* considerBuild(entry, collection, entry.rows.size())
