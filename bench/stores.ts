@@ -28,7 +28,7 @@ import {
 import * as Pg from "pg"
 import { type LocalPostgres, startPostgres } from "../scripts/engines/postgres.mjs"
 import * as PostgresTextStore from "../src/layers/postgres/PostgresTextStore.js"
-import * as SqlTextStore from "../src/layers/SqlTextStore.js"
+import * as SqlTextStore from "../src/layers/sql/SqlTextStore.js"
 import * as SqliteTextStore from "../src/layers/sqlite/SqliteTextStore.js"
 import { type Contender, compare, median, temporaryFolder } from "./support.js"
 

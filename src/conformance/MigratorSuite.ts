@@ -3,7 +3,7 @@
  */
 import * as NodeAssert from "node:assert/strict"
 import * as Effect from "effect/Effect"
-import * as SqlMigrator from "../layers/SqlMigrator.js"
+import * as SqlMigrator from "../layers/sql/SqlMigrator.js"
 import { Backend, type BackendShape } from "../services/Backend.js"
 import { type MigrationStep, Migrator } from "../services/Migrator.js"
 import { equal, failsWith, fresh, type Suite } from "./Case.js"

@@ -1,7 +1,7 @@
 import * as NodeFs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { dialect as postgresql } from "../../src/layers/postgres/PostgresDialect.js"
-import * as SqlMigrator from "../../src/layers/SqlMigrator.js"
+import * as SqlMigrator from "../../src/layers/sql/SqlMigrator.js"
 import { dialect as sqlite } from "../../src/layers/sqlite/SqliteDialect.js"
 import { hubMigrations } from "../../src/migrations/index.js"
 

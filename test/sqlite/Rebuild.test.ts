@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as SqlMigrator from "../../src/layers/SqlMigrator.js"
+import * as SqlMigrator from "../../src/layers/sql/SqlMigrator.js"
 import * as Sqlite from "../../src/layers/sqlite/Sqlite.js"
 import { Backend } from "../../src/services/Backend.js"
 import type { MigrationStep } from "../../src/services/Migrator.js"

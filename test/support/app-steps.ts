@@ -1,6 +1,6 @@
 /** Three steps of a program of its own, and what a process that runs them reports. */
 import * as Effect from "effect/Effect"
-import * as SqlMigrator from "../../src/layers/SqlMigrator.js"
+import * as SqlMigrator from "../../src/layers/sql/SqlMigrator.js"
 import type { BackendShape } from "../../src/services/Backend.js"
 
 const steps = [1, 2, 3].map((id) => ({

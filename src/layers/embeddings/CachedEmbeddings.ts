@@ -15,7 +15,7 @@ import { type DbError, type InvalidInput, invalidInput } from "../../errors/inde
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import { fromBytes, toBytes } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 
 /**
  * @since 0.1.0

@@ -17,7 +17,7 @@ import {
   resultOf
 } from "../../services/AgentSql.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
-import { distinct } from "../SqlTemplates.js"
+import { distinct } from "../sql/SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import { type Connection, cancel, type Job, start, undoBudget } from "./PostgresConnection.js"

@@ -30,7 +30,7 @@ import {
 } from "../../errors/index.js"
 import type { BackendShape, ExecuteResult, Row, SqlValue, TransactionOptions } from "../../services/Backend.js"
 import * as Lane from "../Lane.js"
-import * as SqlTemplates from "../SqlTemplates.js"
+import * as SqlTemplates from "../sql/SqlTemplates.js"
 import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import type { ResolvedPostgresOptions } from "./PostgresOptions.js"
 import type { Request, Result } from "./PostgresPipeline.js"

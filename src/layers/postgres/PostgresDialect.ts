@@ -5,7 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
-import * as Upsert from "../Upsert.js"
+import * as Upsert from "../sql/Upsert.js"
 import * as TextTables from "./PostgresTextTables.js"
 import * as VectorTables from "./PostgresVectorTables.js"
 import * as WriterOrder from "./PostgresWriterOrder.js"

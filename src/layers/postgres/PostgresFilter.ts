@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { Filter, JsonScalar } from "../../vector/index.js"
-import { comparisons, compiler, type Fragment, fragment, raw } from "../SqlFilter.js"
+import { comparisons, compiler, type Fragment, fragment, raw } from "../sql/SqlFilter.js"
 
 const text = (value: string): Fragment => ({ sql: "?::text", params: [value] })
 

@@ -7,7 +7,7 @@ import { type DbError, DbTimeout } from "../../errors/index.js"
 import type { Row } from "../../services/Backend.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
-import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlMigrator from "../sql/SqlMigrator.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import type { Pool } from "./PostgresPool.js"
 

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { ColumnInfo, ForeignKeyInfo, IndexInfo, Row, TableInfo } from "../../services/Backend.js"
-import { isInternal } from "../Introspection.js"
+import { isInternal } from "../sql/Introspection.js"
 import type { PostgresClient } from "./PostgresClient.js"
 
 const kinds: Readonly<Record<string, TableInfo["kind"]>> = {

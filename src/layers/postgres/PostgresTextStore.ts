@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type JsonObject, QuerySyntax } from "../../vector/index.js"
-import type { Analyzed, TextEngine } from "../SqlTextStore.js"
+import type { Analyzed, TextEngine } from "../sql/SqlTextStore.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import * as PostgresFilter from "./PostgresFilter.js"

@@ -15,7 +15,7 @@ import { DbCorrupt, type DbError, type ErrorContext } from "../../errors/index.j
 import type { Row, SqlValue } from "../../services/Backend.js"
 import type { SearchHit, VectorStore } from "../../services/VectorStore.js"
 import { Distance, Filter, type JsonObject, type Metric, Records, TopK } from "../../vector/index.js"
-import * as SqlVectorStore from "../SqlVectorStore.js"
+import * as SqlVectorStore from "../sql/SqlVectorStore.js"
 import * as Binary from "./PostgresBinary.js"
 import type { PostgresClient } from "./PostgresClient.js"
 import { dialect } from "./PostgresDialect.js"

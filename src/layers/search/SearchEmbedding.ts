@@ -22,7 +22,7 @@ import type { EmbeddingsShape, VectorModel } from "../../services/Embeddings.js"
 import type { EmbeddingReport, ReembedReport, SearchRecord } from "../../services/Search.js"
 import type { CollectionOptions, VectorRecord } from "../../services/VectorStore.js"
 import { Records } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as EmbeddingPass from "./EmbeddingPass.js"
 import { settingsOf, type VectorSettings } from "./VectorSettings.js"
 

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Metric } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 
 /**
  * @since 0.1.0

@@ -27,7 +27,7 @@ import {
 } from "../../services/AgentSql.js"
 import type { BackendShape } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
-import { distinct, isClosed } from "../SqlTemplates.js"
+import { distinct, isClosed } from "../sql/SqlTemplates.js"
 import { type Program, whyMissing } from "./ChildProgram.js"
 import { type Failed, largeWrite, maxGrowth } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"

@@ -34,7 +34,7 @@ import type {
 } from "../../services/Backend.js"
 import { makeTurn, nextTurn } from "../EventLoop.js"
 import * as Lane from "../Lane.js"
-import * as SqlTemplates from "../SqlTemplates.js"
+import * as SqlTemplates from "../sql/SqlTemplates.js"
 import * as Connections from "./SqliteConnection.js"
 import * as Cursor from "./SqliteCursor.js"
 import * as Open from "./SqliteOpen.js"

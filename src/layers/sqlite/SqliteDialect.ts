@@ -5,7 +5,7 @@
  */
 import type { Dialect } from "../../services/Dialect.js"
 import type { Lexical } from "../../services/SqlLexer.js"
-import * as Upsert from "../Upsert.js"
+import * as Upsert from "../sql/Upsert.js"
 import * as VectorTables from "./SqliteVectorTables.js"
 
 /**

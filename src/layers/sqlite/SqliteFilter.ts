@@ -6,7 +6,7 @@
  */
 import type { SqlValue } from "../../services/Backend.js"
 import type { JsonScalar } from "../../vector/index.js"
-import { comparisons, compiler, type Fragment, fragment, join, raw } from "../SqlFilter.js"
+import { comparisons, compiler, type Fragment, fragment, join, raw } from "../sql/SqlFilter.js"
 
 const bind = (value: SqlValue): Fragment => ({ sql: "?", params: [value] })
 

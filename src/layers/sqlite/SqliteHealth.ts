@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import { DbConnection, DbCorrupt, type DbError } from "../../errors/index.js"
 import { type HealthChecker, HealthStatus } from "../../services/HealthChecker.js"
 import type { Migrator } from "../../services/Migrator.js"
-import * as SqlMigrator from "../SqlMigrator.js"
+import * as SqlMigrator from "../sql/SqlMigrator.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as Open from "./SqliteOpen.js"
 

@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import { DbCorrupt } from "../../errors/index.js"
 import { type JsonObject, QuerySyntax } from "../../vector/index.js"
-import type { TextEngine } from "../SqlTextStore.js"
+import type { TextEngine } from "../sql/SqlTextStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as SqliteFilter from "./SqliteFilter.js"
 

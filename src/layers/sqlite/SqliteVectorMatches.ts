@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { DbError } from "../../errors/index.js"
 import { QuantizedIndex } from "../../vector/index.js"
-import type { Fragment } from "../SqlFilter.js"
+import type { Fragment } from "../sql/SqlFilter.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import * as Rows from "./SqliteVectorRows.js"
 

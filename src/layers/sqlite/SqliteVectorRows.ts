@@ -9,7 +9,7 @@ import type { Row, SqlValue } from "../../services/Backend.js"
 import type { StoredVector } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
 import { floatsOf, fromBytes, type JsonObject, Records } from "../../vector/index.js"
-import * as SqlVectorStore from "../SqlVectorStore.js"
+import * as SqlVectorStore from "../sql/SqlVectorStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
 
 export interface Collection extends SqlVectorStore.Collection {

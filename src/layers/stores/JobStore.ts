@@ -38,7 +38,7 @@ import {
 } from "../../services/JobStore.js"
 import { Id } from "../../services/Model.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"
 import * as Rows from "./Rows.js"

@@ -37,7 +37,7 @@ import {
   parseJsonObject,
   Records
 } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import { given, json } from "./Fields.js"
 import * as Fresh from "./Fresh.js"
 import * as Owner from "./Owner.js"

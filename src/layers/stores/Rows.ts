@@ -12,7 +12,7 @@ import { DbCorrupt, type DbError, NotFound } from "../../errors/index.js"
 import type { BackendShape, Row, SqlValue } from "../../services/Backend.js"
 import type { Readable, UnreadableRow } from "../../services/Model.js"
 import * as Check from "../Check.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 
 /**
  * The column of a field: `created_at` of `createdAt`.

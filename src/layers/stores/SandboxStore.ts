@@ -25,7 +25,7 @@ import {
   UpdateSandboxStatus
 } from "../../services/SandboxStore.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Rows from "./Rows.js"
 import * as Table from "./Table.js"

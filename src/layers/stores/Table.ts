@@ -11,7 +11,7 @@ import { DbConflict, type DbError } from "../../errors/index.js"
 import type { BackendShape, SqlValue } from "../../services/Backend.js"
 import type { PageOptions } from "../../services/Model.js"
 import type { Written } from "../../services/WriteChannel.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"
 

@@ -10,7 +10,7 @@ import type { BackendShape } from "../../services/Backend.js"
 import { Timestamp } from "../../services/Model.js"
 import { type DirectoryEntry, identityPaths, normalizePath } from "../../services/WorkspaceStore.js"
 import { compareCodePoints } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as Rows from "./Rows.js"
 
 const previewLength = 200

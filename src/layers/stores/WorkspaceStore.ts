@@ -25,7 +25,7 @@ import {
 } from "../../services/WorkspaceStore.js"
 import { WriteChannel, type Written } from "../../services/WriteChannel.js"
 import { type FilterInput, type JsonObject, JsonPatch, type JsonValue } from "../../vector/index.js"
-import { marks } from "../Marks.js"
+import { marks } from "../sql/Marks.js"
 import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Rows from "./Rows.js"

@@ -2,9 +2,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { type DbError, NotFound } from "../errors/index.js"
-import { nearest } from "../errors/nearest.js"
-import type { BackendShape, TableInfo } from "../services/Backend.js"
+import { type DbError, NotFound } from "../../errors/index.js"
+import { nearest } from "../../errors/nearest.js"
+import type { BackendShape, TableInfo } from "../../services/Backend.js"
 
 /**
  * Whether a table is the hub's own, by its name.

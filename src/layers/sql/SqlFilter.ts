@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import type { SqlValue } from "../services/Backend.js"
-import type { Filter } from "../vector/index.js"
+import type { SqlValue } from "../../services/Backend.js"
+import type { Filter } from "../../vector/index.js"
 
 /**
  * A piece of SQL with the values of its placeholders.

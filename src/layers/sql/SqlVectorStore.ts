@@ -12,8 +12,8 @@ import {
   type ErrorContext,
   invalidInput,
   type MigrationError
-} from "../errors/index.js"
-import type { BackendShape, Row } from "../services/Backend.js"
+} from "../../errors/index.js"
+import type { BackendShape, Row } from "../../services/Backend.js"
 import type {
   CollectionIndex,
   CollectionInfo,
@@ -21,8 +21,8 @@ import type {
   SearchHit,
   StoredVector,
   VectorStore
-} from "../services/VectorStore.js"
-import { Filter, Records } from "../vector/index.js"
+} from "../../services/VectorStore.js"
+import { Filter, Records } from "../../vector/index.js"
 import * as Collections from "./Collections.js"
 import type { Fragment } from "./SqlFilter.js"
 

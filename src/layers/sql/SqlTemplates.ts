@@ -18,9 +18,9 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { DbConflict, DbConnection, type DbError, DbLocked, type ErrorContext } from "../errors/index.js"
-import type { BackendShape, SqlValue } from "../services/Backend.js"
-import * as Tracing from "./Tracing.js"
+import { DbConflict, DbConnection, type DbError, DbLocked, type ErrorContext } from "../../errors/index.js"
+import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import * as Tracing from "../Tracing.js"
 
 type Rows = ReadonlyArray<Record<string, unknown>>
 

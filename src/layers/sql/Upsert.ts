@@ -1,7 +1,7 @@
 /**
  * @since 0.1.0
  */
-import type { Dialect } from "../services/Dialect.js"
+import type { Dialect } from "../../services/Dialect.js"
 import { marks } from "./Marks.js"
 
 const insert = (table: string, columns: ReadonlyArray<string>): string =>

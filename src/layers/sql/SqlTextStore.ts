@@ -6,10 +6,10 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { DbConflict, type DbError, DbUnsupported, type ErrorContext, invalidInput } from "../errors/index.js"
-import type { BackendShape, Row } from "../services/Backend.js"
-import * as StoreTexts from "../services/StoreTexts.js"
-import type { StoredText, TextStore } from "../services/TextStore.js"
+import { DbConflict, type DbError, DbUnsupported, type ErrorContext, invalidInput } from "../../errors/index.js"
+import type { BackendShape, Row } from "../../services/Backend.js"
+import * as StoreTexts from "../../services/StoreTexts.js"
+import type { StoredText, TextStore } from "../../services/TextStore.js"
 import {
   compareCodePoints,
   Filter,
@@ -18,7 +18,7 @@ import {
   QuerySyntax,
   Records,
   TextAnalysis
-} from "../vector/index.js"
+} from "../../vector/index.js"
 import * as Collections from "./Collections.js"
 import type { Fragment } from "./SqlFilter.js"
 

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { type DbError, type ErrorContext, MigrationError, NotFound } from "../errors/index.js"
-import { didYouMean } from "../errors/nearest.js"
-import type { BackendShape } from "../services/Backend.js"
+import { type DbError, type ErrorContext, MigrationError, NotFound } from "../../errors/index.js"
+import { didYouMean } from "../../errors/nearest.js"
+import type { BackendShape } from "../../services/Backend.js"
 
 /**
  * Fails with a `NotFound` that tells the collections of similar names.

@@ -9,11 +9,11 @@
 import * as NodeCrypto from "node:crypto"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { DbConflict, type DbError, InvalidInput, MigrationError } from "../errors/index.js"
-import type { BackendShape } from "../services/Backend.js"
-import type { Dialect } from "../services/Dialect.js"
-import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../services/Migrator.js"
-import * as SqlLexer from "../services/SqlLexer.js"
+import { DbConflict, type DbError, InvalidInput, MigrationError } from "../../errors/index.js"
+import type { BackendShape } from "../../services/Backend.js"
+import type { Dialect } from "../../services/Dialect.js"
+import type { AppliedStep, MigrationStep, MigrationTarget, Migrator, PlannedStep } from "../../services/Migrator.js"
+import * as SqlLexer from "../../services/SqlLexer.js"
 
 /**
  * What a migrator needs of its backend.
