@@ -44,9 +44,10 @@ export interface Dialect {
   }
   /**
    * An INSERT of one row, with one `?` per column, that does nothing if a row with the same key is there (and then
-   * affects no row).
+   * affects no row). Without `key`, any of the table's: of two that insert at once a row that repeats several keys, one
+   * may be refused for a key that was not named.
    */
-  readonly insertIfAbsent: (table: string, columns: ReadonlyArray<string>, key: ReadonlyArray<string>) => string
+  readonly insertIfAbsent: (table: string, columns: ReadonlyArray<string>, key?: ReadonlyArray<string>) => string
   /** An INSERT of one row, with one `?` per column, that overwrites every other column of the row with the same key. */
   readonly upsert: (table: string, columns: ReadonlyArray<string>, key: ReadonlyArray<string>) => string
   /** Ends a SELECT inside a transaction whose rows nobody else may change before its end. */

@@ -14,7 +14,8 @@ const insert = (table: string, columns: ReadonlyArray<string>): string =>
  * @category dialect
  */
 export const onConflict: Pick<Dialect, "insertIfAbsent" | "upsert"> = {
-  insertIfAbsent: (table, columns, key) => `${insert(table, columns)} ON CONFLICT (${key.join(", ")}) DO NOTHING`,
+  insertIfAbsent: (table, columns, key) =>
+    `${insert(table, columns)} ON CONFLICT ${key === undefined ? "" : `(${key.join(", ")}) `}DO NOTHING`,
   upsert: (table, columns, key) => {
     const others = columns.filter((column) => !key.includes(column))
     return `${insert(table, columns)} ON CONFLICT (${key.join(", ")}) DO UPDATE SET ${others

@@ -279,7 +279,8 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           const written = { result: true, ids: [id] }
           const first = yield* beginning(user, id)
-          if (yield* conversations.insertIfAbsent({ ...first, ...given(fields) }, ["id"])) return written
+          // The id makes its single key, too.
+          if (yield* conversations.insertIfAbsent({ ...first, ...given(fields) })) return written
           const own = yield* conversations.first(`WHERE id = ? AND user_id = ? AND channel = ?${dialect.forUpdate}`, [
             id,
             user,

@@ -60,7 +60,7 @@ export const make = <F extends Schema.Struct.Fields>(
 ) => {
   const rows = Rows.make(backend, table, model, key)
   const select = `SELECT ${columns} FROM ${table}`
-  const insertIfAbsent = (fields: Fields, key: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
+  const insertIfAbsent = (fields: Fields, key?: ReadonlyArray<string>): Effect.Effect<boolean, DbError> =>
     Effect.map(
       backend.execute(
         backend.dialect.insertIfAbsent(table, Object.keys(fields).map(Rows.columnOf), key),
