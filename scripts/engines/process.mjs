@@ -201,7 +201,10 @@ export const waitUntil = async (server, ready, timeout) => {
   }
 }
 
-/** Starts a server on a free port, and on another one if somebody else was faster. */
+/** What a killed server has left behind ends in a moment. */
+const lingers = /pre-existing shared memory block .* is still in use/
+
+/** Starts a server on a free port, on another one if somebody else was faster, and again where it was just killed. */
 export const startOnFreePort = async ({ name, port, start, ready, timeout = 30_000 }) => {
   for (let attempt = 1; ; attempt++) {
     const chosen = port ?? (await freePort())
@@ -210,9 +213,13 @@ export const startOnFreePort = async ({ name, port, start, ready, timeout = 30_0
     if (result === true) return { server, port: chosen }
     const log = server.log()
     const taken = result === "ended" && /address already in use|could not bind|cannot listen/i.test(log)
-    const again = taken && port === undefined && attempt < 10
+    const again =
+      (taken && port === undefined && attempt < 10) || (result === "ended" && lingers.test(log) && attempt < 50)
     await server.end(again)
-    if (again) continue
+    if (again) {
+      await sleep(20)
+      continue
+    }
     const why = result === "timeout" ? `was not ready after ${timeout / 1000} s` : "ended while starting"
     throw new Error(
       `${name} ${why} (port ${chosen}). Its log ends with:\n${log.trim().split("\n").slice(-15).join("\n")}`
