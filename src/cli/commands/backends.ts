@@ -12,7 +12,7 @@ import { common, describe } from "../options.js"
 import { print } from "../report.js"
 import { table } from "../text.js"
 
-const readOnly = (settings: BackendConfig) => settings.type !== "mysql" && settings.readOnly
+const readOnly = (settings: BackendConfig) => "readOnly" in settings && settings.readOnly
 
 const look = (name: string, settings: BackendConfig) =>
   Effect.map(Effect.scoped(Actions.abilities(name, open(name, settings, "read"))), ({ capabilities, ...found }) => ({

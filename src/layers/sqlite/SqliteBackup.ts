@@ -6,24 +6,14 @@ import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import Sqlite, { type Database } from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import {
-  DbConnection,
-  DbCorrupt,
-  type DbError,
-  DbLocked,
-  fromSqlite,
-  InvalidInput,
-  isDbError
-} from "../../errors/index.js"
+import { DbCorrupt, type DbError, DbLocked, InvalidInput } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import { fromFile, isThere } from "./SqliteFiles.js"
 import * as Open from "./SqliteOpen.js"
 
 /** Pages copied in one turn of the event loop: 1 MiB of the usual 4 KiB pages. */
 const pagesPerTurn = 256
-
-/** A link that leads nowhere takes the name, too. */
-const isTaken = (file: string): boolean => NodeFs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
 
 /**
  * The online backup of SQLite: copies while others read and write, into a file beside the wanted one, which takes its
@@ -43,17 +33,7 @@ export const backup =
         allowed: "a file that does not exist yet",
         message: "The backup file exists already: choose another name, or move it away first"
       })
-    const fromFileSystem = (cause: unknown): DbError => {
-      if (isDbError(cause)) return cause
-      const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
-      return code.startsWith("SQLITE_")
-        ? fromSqlite(cause, context)
-        : new DbConnection({
-            ...context,
-            code,
-            message: `The backup cannot be written (${code}): check folder and space`
-          })
-    }
+    const fromFileSystem = fromFile(context, (code) => `The backup cannot be written (${code}): check folder and space`)
     const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fromFileSystem })
 
     const partial = NodePath.join(
@@ -65,7 +45,7 @@ export const backup =
     })
 
     const reserve = attempt(() => {
-      if (isTaken(file)) throw taken()
+      if (isThere(file)) throw taken()
       NodeFs.mkdirSync(NodePath.dirname(file), { recursive: true, mode: 0o700 })
       NodeFs.closeSync(NodeFs.openSync(partial, "wx", 0o600))
     })
@@ -128,7 +108,7 @@ export const backup =
         // Takes the name without ever replacing a file that appeared meanwhile; the copy then replaces this empty one.
         NodeFs.closeSync(NodeFs.openSync(file, "wx", 0o600))
       } catch (cause) {
-        throw isTaken(file) ? taken() : cause
+        throw isThere(file) ? taken() : cause
       }
       NodeFs.renameSync(partial, file)
       return { file, sizeBytes: NodeFs.statSync(file).size }

@@ -18,6 +18,7 @@ import {
   fromSqlite
 } from "../../errors/index.js"
 import { pause } from "../EventLoop.js"
+import { fromFile, makeFile } from "./SqliteFiles.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
 
 /**
@@ -92,17 +93,6 @@ export const hasWalResetBug = (version: string): boolean => {
   return true
 }
 
-/**
- * Makes a file, for its owner alone, if it is not there. One that is there is not touched: to close any descriptor of a
- * file takes from this process all locks that it has on it (https://www.sqlite.org/howtocorrupt.html, 2.2).
- *
- * @since 0.1.0
- * @category files
- */
-export const makeFile = (path: string): void => {
-  if (!NodeFs.existsSync(path)) NodeFs.closeSync(NodeFs.openSync(path, "a", 0o600))
-}
-
 /** Makes what is missing of folder and file, readable by their owner alone. */
 const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, DbError> =>
   Effect.try({
@@ -111,14 +101,11 @@ const prepareFile = (path: string, context: ErrorContext): Effect.Effect<void, D
       makeFile(path)
       NodeFs.accessSync(path, NodeFs.constants.R_OK | NodeFs.constants.W_OK)
     },
-    catch: (cause) => {
-      const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
-      return new DbConnection({
-        ...context,
-        code,
-        message: `${path} cannot be made or opened for writing (${code}): check that it is a file in a folder that this user may write`
-      })
-    }
+    catch: fromFile(
+      context,
+      (code) =>
+        `${path} cannot be made or opened for writing (${code}): check that it is a file in a folder that this user may write`
+    )
   })
 
 /** A file that was cut short opens well and fails much later, at the first page that is not there. */

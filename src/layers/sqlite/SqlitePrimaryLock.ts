@@ -15,7 +15,8 @@ import type * as Scope from "effect/Scope"
 import { DbConnection, DbCorrupt, type DbError, fromSqlite, isDbError } from "../../errors/index.js"
 import { PrimaryRecord, type Sharing } from "../../services/Sharing.js"
 import type { SqliteClient } from "./SqliteClient.js"
-import { makeFile, retryBusy } from "./SqliteOpen.js"
+import { makeFile } from "./SqliteFiles.js"
+import { retryBusy } from "./SqliteOpen.js"
 
 const slots = 4
 

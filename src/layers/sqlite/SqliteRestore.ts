@@ -6,15 +6,9 @@ import * as NodeFs from "node:fs"
 import Driver from "better-sqlite3"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import {
-  DbConnection,
-  type DbError,
-  DbLocked,
-  type ErrorContext,
-  fromSqlite,
-  invalidInput
-} from "../../errors/index.js"
+import { type DbError, DbLocked, type ErrorContext, invalidInput } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import { fromFile, isThere } from "./SqliteFiles.js"
 import { retryBusy } from "./SqliteOpen.js"
 
 /**
@@ -42,8 +36,6 @@ export interface Restored {
 
 /** What SQLite keeps beside a database. A log that is left there is taken for that of the file that is restored. */
 const beside = ["-wal", "-shm", "-journal"]
-
-const isThere = (file: string): boolean => NodeFs.lstatSync(file, { throwIfNoEntry: false }) !== undefined
 
 const isSame = (one: string, other: string): boolean => {
   const [a, b] = [one, other].map((file) => NodeFs.statSync(file, { bigint: true, throwIfNoEntry: false }))
@@ -84,16 +76,10 @@ export const restore = (
 ): Effect.Effect<Restored, DbError> =>
   Effect.gen(function* () {
     const context: ErrorContext = { backend: source.name, operation: "restore" }
-    const fromFileSystem = (cause: unknown): DbError => {
-      const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"
-      return code.startsWith("SQLITE_")
-        ? fromSqlite(cause, context)
-        : new DbConnection({
-            ...context,
-            code,
-            message: `The database cannot be replaced (${code}): check its folder; what was there is unchanged, or beside it`
-          })
-    }
+    const fromFileSystem = fromFile(
+      context,
+      (code) => `The database cannot be replaced (${code}): check its folder; what was there is unchanged, or beside it`
+    )
     const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: fromFileSystem })
     // Of a link, the file that it leads to is replaced.
     const path = yield* attempt(() => (isThere(options.path) ? NodeFs.realpathSync(options.path) : options.path))
