@@ -1,3 +1,6 @@
+/**
+ * @since 0.1.0
+ */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
