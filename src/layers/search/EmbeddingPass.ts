@@ -22,6 +22,14 @@ export interface Waiting {
 }
 
 /**
+ * Whether there is nothing in a text to embed.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isBlank = (text: string): boolean => text.trim() === ""
+
+/**
  * Why the model refuses each of some texts, by their keys.
  *
  * @since 0.1.0

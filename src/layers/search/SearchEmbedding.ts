@@ -71,7 +71,7 @@ const pendingBatch = 256
  */
 export const onConflict: TransactionOptions = { retryConflicts: 5 }
 
-const isBlank = (text: string): boolean => text.trim() === ""
+const { isBlank } = EmbeddingPass
 
 /**
  * With the `Embeddings` at hand, if there are any.

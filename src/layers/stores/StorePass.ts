@@ -257,7 +257,7 @@ export const make = (
             contentHash
           }
         })
-        const [waiting, blank] = Arr.partition(found, ({ text }) => ToEmbed.isBlank(text))
+        const [waiting, blank] = Arr.partition(found, ({ text }) => EmbeddingPass.isBlank(text))
         if (kind.keepsBlank) {
           yield* give(
             kind,

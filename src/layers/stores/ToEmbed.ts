@@ -14,13 +14,7 @@ const blanks =
   "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 /**
- * @since 0.1.0
- * @category predicates
- */
-export const isBlank = (text: string): boolean => text.trim() === ""
-
-/**
- * There is something to embed: the opposite of `isBlank`, of a column.
+ * There is something to embed: the opposite of `EmbeddingPass.isBlank`, of a column.
  *
  * @since 0.1.0
  * @category conditions
