@@ -32,12 +32,12 @@ import { type Program, whyMissing } from "./ChildProgram.js"
 import { type Failed, largeWrite, maxGrowth } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
 import type { WriteAnswer, WriteTask } from "./SqliteAgentWriter.js"
+import * as AllowList from "./SqliteAllowList.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import { changesRows, controlRefused, controls, insertsRows } from "./SqliteConnection.js"
 import { lexical } from "./SqliteDialect.js"
 import * as OwnTables from "./SqliteOwnTables.js"
 import * as SqliteProcesses from "./SqliteProcesses.js"
-import * as SqliteReadOnly from "./SqliteReadOnly.js"
 import * as Values from "./SqliteValues.js"
 
 /** Statements whose text is known to be let through, and the characters that one of them may have. */
@@ -137,7 +137,7 @@ export const make =
       const accepted = new Set<string>()
       const refusal = (sql: string): DbError | undefined => {
         if (accepted.has(sql)) return undefined
-        const refused = SqliteReadOnly.agentRefusal(sql, context)
+        const refused = AllowList.agentRefusal(sql, context)
         if (refused !== undefined) return refused
         if (accepted.size >= maxAccepted) accepted.clear()
         if (sql.length <= maxKept) accepted.add(sql)
@@ -151,7 +151,7 @@ export const make =
           case "failed":
             return Effect.fail(thrown(answer, context))
           default:
-            return Effect.fail(SqliteReadOnly.notReading(context))
+            return Effect.fail(AllowList.notReading(context))
         }
       }
 

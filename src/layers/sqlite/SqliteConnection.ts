@@ -98,6 +98,16 @@ export const controlRefused = ({ backend, operation }: ErrorContext): InvalidInp
   invalidInput({ operation, backend }, "sql", "begins or ends a transaction", "other statements; use `transaction`")
 
 /**
+ * Undoes a transaction that nobody holds, which would swallow what is written next.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const rollBackStray = (db: Database): void => {
+  if (db.inTransaction) db.exec("ROLLBACK")
+}
+
+/**
  * Prepares a statement outside of any cache, for callers that keep it busy over many turns.
  *
  * @since 0.1.0

@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type DbError, DbLocked, type ErrorContext } from "../../errors/index.js"
-import { nextTurn, type Turn } from "../EventLoop.js"
+import { nextTurn } from "../EventLoop.js"
 import * as Connections from "./SqliteConnection.js"
-import * as Open from "./SqliteOpen.js"
+import type { Handles } from "./SqliteHandles.js"
 import * as Values from "./SqliteValues.js"
 
 /**
@@ -33,14 +33,9 @@ const chunkSize = 256
  * @since 0.1.0
  * @category constructors
  */
-export const make = (client: {
-  readonly at: ErrorContext
-  readonly busyTimeout: number
-  readonly toError: (cause: unknown, operation: string) => DbError
-  readonly turn: Turn
-}) => {
-  const { at, busyTimeout, turn } = client
-  const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: (cause) => client.toError(cause, at.operation) })
+export const make = ({ at: atOperation, retryBusy, toError, turn }: Handles) => {
+  const at = atOperation("stream")
+  const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: (cause) => toError(cause, "stream") })
   const unowned: Owner = { cursors: new Set(), read: attempt }
 
   return (
@@ -52,7 +47,7 @@ export const make = (client: {
   ): Stream.Stream<Record<string, unknown>, DbError> =>
     Stream.unwrapScoped(
       Effect.gen(function* () {
-        const prepared = yield* Open.retryBusy(busyTimeout, at, () => Connections.prepareFresh(db, sql))
+        const prepared = yield* retryBusy("stream", () => Connections.prepareFresh(db, sql))
         const rows = yield* Effect.acquireRelease(
           attempt(() => prepared.statement.safeIntegers(true).iterate(...values)),
           (iterator) => Effect.sync(() => iterator.return?.())
