@@ -64,6 +64,25 @@ describe("agents' SQL on SQLite", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("a door that closes before its database leaves no log beside the file", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      for (let n = 0; n < 5; n++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const backend = yield* Sqlite.make({ path: `${folder}/hub.db`, migrate: false })
+            const door = yield* backend.agentSql({ deadline: "1 minute" })
+            yield* door.execute!("CREATE TABLE IF NOT EXISTS t (x)")
+            yield* door.query("SELECT * FROM t")
+            yield* Effect.fork(door.query(endless))
+            yield* Effect.yieldNow()
+          })
+        )
+        assert.deepStrictEqual(NodeFs.readdirSync(folder), ["hub.db"])
+      }
+    })
+  )
+
   it.scopedLive("whoever waits or reads when the door closes is told so, and who asks afterwards", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()

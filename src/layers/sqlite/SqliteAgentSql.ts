@@ -118,7 +118,7 @@ export const make =
           opened.warm()
           return opened
         }),
-        (opened) => Effect.sync(opened.close)
+        (opened) => Effect.promise(opened.close)
       )
       const ask = (task: Task): Effect.Effect<Answer, DbError> =>
         Effect.async((resume) => Effect.sync(processes.ask(task, resume)))
@@ -166,7 +166,7 @@ export const make =
             closed: () => isClosed(context)
           })
         ),
-        (opened) => Effect.sync(opened.close)
+        (opened) => Effect.promise(opened.close)
       )
       const written = (sql: string, answer: WriteAnswer): Effect.Effect<AgentWrite, DbError> => {
         if (answer.type === "written") {

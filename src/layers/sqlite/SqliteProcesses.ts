@@ -39,8 +39,8 @@ export interface Processes<Task, Answer> {
   readonly warm: () => void
   /** Tells the answer of a task once; the function that it returns gives the task up, and then nothing is told. */
   readonly ask: (task: Task, tell: (answer: Either.Either<Answer, DbError>) => void) => () => void
-  /** Kills them all; nothing is asked of them any more. */
-  readonly close: () => void
+  /** Kills them all, and waits until they have ended; nothing is asked of them any more. */
+  readonly close: () => Promise<void>
 }
 
 interface Child extends Piped {
@@ -51,6 +51,13 @@ interface Child extends Piped {
 }
 
 const kill = ({ process }: Piped) => void process.kill("SIGKILL")
+
+/** A process that has not ended has the database open: nobody else can be the last to close it and put its log away. */
+const ended = ({ process }: Piped): Promise<void> =>
+  new Promise((resolve) => {
+    process.once("exit", () => resolve())
+    process.ref()
+  })
 
 const usable = ({ pipe, process }: Piped) => !pipe.destroyed && !process.killed
 
@@ -107,7 +114,11 @@ export const make = <Task, Answer>({
 
   const spawn = (): Child => {
     const child: Child = { ...startPiped(program), up: false, hear: () => {} }
-    children.add(child)
+    // What could not be started has no end.
+    if (child.process.pid !== undefined) {
+      children.add(child)
+      child.process.once("exit", () => children.delete(child))
+    }
     child.pipe.on(
       "data",
       messages((message) => {
@@ -117,10 +128,7 @@ export const make = <Task, Answer>({
         child.hear(up ? message : "up")
       })
     )
-    child.pipe.once("close", () => {
-      children.delete(child)
-      child.hear(undefined)
-    })
+    child.pipe.once("close", () => child.hear(undefined))
     return child
   }
 
@@ -198,11 +206,12 @@ export const make = <Task, Answer>({
         end(job)
       }
     },
-    close: () => {
+    close: async () => {
       closed = true
       for (const child of children) kill(child)
       for (const job of waiting) settle(job, Either.left(isClosed()))
       waiting.clear()
+      await Promise.all(Array.from(children, ended))
     }
   }
 }
