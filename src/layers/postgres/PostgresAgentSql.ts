@@ -24,7 +24,7 @@ import { type Connection, cancel, type Job, start, undoBudget } from "./Postgres
 import { dialect, lexical } from "./PostgresDialect.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
-import { notReading } from "./PostgresStatement.js"
+import { notReading } from "./PostgresRequests.js"
 import * as Values from "./PostgresValues.js"
 
 /** Rows read in one round trip: few, since each may be large. */

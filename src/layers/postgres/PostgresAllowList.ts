@@ -15,7 +15,7 @@ import {
 } from "../../errors/index.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { lexical } from "./PostgresDialect.js"
-import { notReading } from "./PostgresStatement.js"
+import { notReading } from "./PostgresRequests.js"
 
 const nodes = new Set(
   (

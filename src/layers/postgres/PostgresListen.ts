@@ -11,7 +11,7 @@ import type { PostgresClient } from "./PostgresClient.js"
 import type { Connection } from "./PostgresConnection.js"
 import * as Dedicated from "./PostgresDedicated.js"
 import { dialect } from "./PostgresDialect.js"
-import { needsSessionError } from "./PostgresStatement.js"
+import { needsSessionError } from "./PostgresRequests.js"
 
 /**
  * What a listener is told: a message, or that the connection was lost and is back, so that messages sent in between are

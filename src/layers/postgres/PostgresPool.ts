@@ -7,8 +7,9 @@
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Pg from "pg"
-import { DbBusy, DbConnection, type ErrorContext, isServerError } from "../../errors/index.js"
+import { DbBusy, type ErrorContext, isServerError } from "../../errors/index.js"
 import { longestTimer } from "../EventLoop.js"
+import * as SqlTemplates from "../sql/SqlTemplates.js"
 import { Connection, type ConnectionConfig } from "./PostgresConnection.js"
 import { type ResolvedPostgresOptions, tlsOf } from "./PostgresOptions.js"
 import * as Values from "./PostgresValues.js"
@@ -32,7 +33,18 @@ type Acquired = (error: unknown, connection?: Connection) => void
  * @since 0.1.0
  * @category models
  */
+export interface PoolOptions extends ResolvedPostgresOptions {
+  /** Each connection is used once, by an agent: nothing that was set on it is left to others. */
+  readonly once?: boolean
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Pool {
+  readonly options: PoolOptions
+  readonly at: (operation: string) => ErrorContext
   /**
    * Calls back with a connection, or with why there is none after `budget` milliseconds. The answer gives the place up:
    * a connection that comes later goes back.
@@ -52,15 +64,6 @@ export interface Pool {
   readonly close: Effect.Effect<void>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
-export interface PoolOptions extends ResolvedPostgresOptions {
-  /** Each connection is used once, by an agent: nothing that was set on it is left to others. */
-  readonly once?: boolean
-}
-
 interface Waiter {
   readonly grant: () => void
   readonly refuse: (error: unknown) => void
@@ -77,9 +80,6 @@ const tooBusy = (context: ErrorContext, budget: number, { maxOpenConns, once }: 
       once === true ? "do less at once" : "make transactions shorter, or raise max_open_conns"
     }`
   })
-
-const closedError = (context: ErrorContext): DbConnection =>
-  new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed: its layer or scope has ended" })
 
 /** Session settings travel with the first message, but PgBouncer refuses such messages. */
 const startupOf = (options: ResolvedPostgresOptions): Readonly<Record<string, string>> => ({
@@ -100,6 +100,7 @@ const wantsTls = (error: unknown): boolean => isServerError(error) && error.code
  * @category constructors
  */
 export const make = (options: PoolOptions): Pool => {
+  const at = (operation: string): ErrorContext => ({ backend: options.name, operation })
   const metrics: PoolMetrics = { waitCount: 0, waitDuration: 0, idleClosed: 0, lifetimeClosed: 0 }
   const waiters = new Set<Waiter>()
   const inUse = new Set<Connection>()
@@ -209,14 +210,14 @@ export const make = (options: PoolOptions): Pool => {
       connect((error, connection) => {
         if (connection === undefined) {
           giveBack()
-          if (!given) done(closed ? closedError(context) : error)
+          if (!given) done(closed ? SqlTemplates.isClosed(context) : error)
           return
         }
         inUse.add(connection)
         if (options.once === true) connection.limitTransfer()
         if (given || closed) {
           release(connection)
-          if (!given) done(closedError(context))
+          if (!given) done(SqlTemplates.isClosed(context))
           return
         }
         done(undefined, connection)
@@ -225,7 +226,7 @@ export const make = (options: PoolOptions): Pool => {
       given = true
     }
     if (closed) {
-      done(closedError(context))
+      done(SqlTemplates.isClosed(context))
       return giveUp
     }
     if (free > 0) {
@@ -266,6 +267,8 @@ export const make = (options: PoolOptions): Pool => {
   })
 
   return {
+    options,
+    at,
     acquire,
     release,
     metrics,
@@ -276,7 +279,7 @@ export const make = (options: PoolOptions): Pool => {
     isClosed: () => closed,
     close: Effect.suspend(() => {
       closed = true
-      for (const waiter of waiters) waiter.refuse(closedError({ backend: options.name, operation: "postgresql.close" }))
+      for (const waiter of waiters) waiter.refuse(SqlTemplates.isClosed(at("postgresql.close")))
       return drained.pipe(
         Effect.interruptible,
         Effect.timeoutOption(drainBudget),

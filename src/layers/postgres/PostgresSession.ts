@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import { type DbError, type ErrorContext, endsConnection, fromPostgres } from "../../errors/index.js"
+import { type Applied, type DbError, type ErrorContext, endsConnection, fromPostgres } from "../../errors/index.js"
 import { type Connection, cancel, start, undoBudget } from "./PostgresConnection.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import type { Pool } from "./PostgresPool.js"
@@ -17,6 +17,8 @@ import type { Pool } from "./PostgresPool.js"
  */
 export interface Session {
   readonly connection: Connection
+  /** What it was taken for. */
+  readonly at: ErrorContext
   readonly queue: Array<() => void>
   busy: boolean
   /** What goes with the next statement: a BEGIN, and what nobody waits for the answer of. */
@@ -51,7 +53,7 @@ export const acquire = (pool: Pool, at: ErrorContext, budget: number): Effect.Ef
       Effect.tap((connection) =>
         Effect.addFinalizer(() => Effect.async<void>((resume) => pool.release(connection, () => resume(Effect.void))))
       ),
-      Effect.map((connection): Session => ({ connection, queue: [], busy: false, pending: [], begun: false }))
+      Effect.map((connection): Session => ({ connection, at, queue: [], busy: false, pending: [], begun: false }))
     )
   })
 
@@ -109,20 +111,25 @@ const withPending = (session: Session, request: Request): Request => {
 }
 
 /**
- * Sends a statement after those that were asked for before; interruption cancels it on the server.
+ * Sends a statement after those that were asked for before; interruption cancels it on the server. `applied` is what can
+ * be said of the statement when the connection broke.
  *
  * @since 0.1.0
  * @category statements
  */
-export const run = (session: Session, request: Request): Effect.Effect<Result, unknown> =>
+export const run = (
+  session: Session,
+  request: Request,
+  at: ErrorContext,
+  applied: Applied
+): Effect.Effect<Result, DbError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(turn(session, restore), () =>
       Effect.ensuring(
-        Effect.tapError(restore(send(session.connection, withPending(session, request))), (cause) =>
-          Effect.sync(() => {
-            if (endsConnection(cause)) session.connection.failure ??= cause
-          })
-        ),
+        Effect.mapError(restore(send(session.connection, withPending(session, request))), (cause) => {
+          if (endsConnection(cause)) session.connection.failure ??= cause
+          return fromPostgres(cause, at, applied)
+        }),
         Effect.sync(() => passOn(session))
       )
     )
@@ -142,10 +149,29 @@ export const undo = (session: Session, text: string): Effect.Effect<void> =>
     let timer: NodeJS.Timeout | undefined
     return Effect.suspend(() => {
       timer = setTimeout(() => connection.destroy(), undoBudget)
-      return run(session, { text, simple: true })
+      return run(session, { text, simple: true }, session.at, "no")
     }).pipe(
       Effect.catchAll(() => Effect.sync(() => connection.destroy())),
       Effect.ensuring(Effect.sync(() => clearTimeout(timer))),
       Effect.asVoid
     )
   })
+
+/**
+ * Begins a transaction on a connection from the pool; what is said of its end is sent when the scope ends.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const begin = (
+  pool: Pool,
+  at: ErrorContext,
+  text: string,
+  end: (exit: Exit.Exit<unknown, unknown>) => string
+): Effect.Effect<Session, DbError, Scope.Scope> =>
+  Effect.tap(acquire(pool, at, pool.options.acquireTimeout), (session) =>
+    Effect.zipRight(
+      Effect.addFinalizer((exit) => undo(session, end(exit))),
+      run(session, { text, simple: true }, at, "no")
+    )
+  )

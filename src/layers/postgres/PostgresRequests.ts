@@ -1,17 +1,25 @@
 /**
- * What the client must know of a statement before it is sent.
+ * A statement and its values as they are sent, and what must be known of it before.
  *
  * @since 0.1.0
  */
-import { DbReadOnly, DbUnsupported, type ErrorContext } from "../../errors/index.js"
+import * as Effect from "effect/Effect"
+import {
+  type DbError,
+  DbReadOnly,
+  DbUnsupported,
+  type ErrorContext,
+  fromPostgres,
+  invalidInput
+} from "../../errors/index.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
 import { dialect, lexical } from "./PostgresDialect.js"
+import type { Request } from "./PostgresPipeline.js"
+import type { Pool } from "./PostgresPool.js"
+import * as Values from "./PostgresValues.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Statement {
+/** What the words of a statement tell. */
+interface Text {
   /** With the engine's own placeholders. */
   readonly sql: string
   /** How many portable placeholders there were. */
@@ -26,6 +34,41 @@ export interface Statement {
   readonly needsSession: string | undefined
 }
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Prepared {
+  readonly text: Text
+  readonly request: Request
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Form {
+  /** Its placeholders may be portable ones. */
+  readonly portable: boolean
+  /** False for what is not to stay prepared on the server. */
+  readonly prepare?: boolean
+  readonly rowMode?: "array"
+}
+
+/**
+ * Fails with what the caller's input is refused for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Prepare = (
+  operation: string,
+  sql: string,
+  params: ReadonlyArray<unknown>,
+  form: Form
+) => Effect.Effect<Prepared, DbError>
+
+/** Texts that are kept analysed. */
 const limit = 1024
 
 const readingVerbs = new Set(["SELECT", "VALUES", "TABLE", "WITH", "SHOW", "EXPLAIN"])
@@ -44,7 +87,7 @@ const needsSession = (words: ReadonlyArray<string>): string | undefined => {
   return words.find((word) => sessionLocks.test(word))
 }
 
-const analyse = (text: string): Statement => {
+const analyse = (text: string): Text => {
   const { count, sql } = SqlLexer.translatePlaceholders(text, lexical, dialect.placeholder)
   const words = SqlLexer.keywords(text, lexical)
   const verb = words[0] ?? ""
@@ -59,14 +102,9 @@ const analyse = (text: string): Statement => {
   }
 }
 
-/**
- * Analyses each text once.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const makeCache = (): ((text: string) => Statement) => {
-  const cache = new Map<string, Statement>()
+/** Analyses each text once. */
+const makeCache = (): ((text: string) => Text) => {
+  const cache = new Map<string, Text>()
   return (text) => {
     const known = cache.get(text)
     if (known !== undefined) return known
@@ -75,6 +113,42 @@ export const makeCache = (): ((text: string) => Statement) => {
     cache.set(text, analysed)
     return analysed
   }
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({ at, options }: Pool): Prepare => {
+  const textOf = makeCache()
+  return (operation, sql, params, form) =>
+    Effect.try({
+      try: () => {
+        const text = textOf(sql)
+        const translated = form.portable && text.placeholders > 0
+        if (options.pooler === "transaction" && text.needsSession !== undefined) {
+          throw needsSessionError(at(operation), text.needsSession)
+        }
+        if (translated && text.placeholders !== params.length) {
+          throw invalidInput(
+            at(operation),
+            "params",
+            `are ${params.length}`,
+            `${text.placeholders}, one per placeholder`
+          )
+        }
+        return {
+          text,
+          request: {
+            text: translated ? text.sql : sql,
+            values: params.length === 0 ? params : Values.encode(params, options.name),
+            prepare: options.preparedStatements && form.prepare !== false && params.length > 0,
+            ...(form.rowMode === undefined ? {} : { rowMode: form.rowMode })
+          }
+        }
+      },
+      catch: (cause) => fromPostgres(cause, at(operation), "no")
+    })
 }
 
 /**
