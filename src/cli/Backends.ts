@@ -19,13 +19,13 @@ import {
   MigrationError,
   NotFound
 } from "../errors/DbError.js"
-import { didYouMean } from "../errors/nearest.js"
+import { didYouMean } from "../errors/Nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { BackendSettings } from "../services/Hub.js"
 import type { BackendConfig, HubConfig } from "../services/HubConfig.js"
 import type { Search } from "../services/Search.js"
-import type { Common } from "./options.js"
+import type { Common } from "./Options.js"
 
 /**
  * @since 0.1.0

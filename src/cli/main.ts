@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import { fromProcess, Io } from "./Io.js"
-import { run } from "./run.js"
+import { run } from "./Run.js"
 
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", ({ code }: NodeJS.ErrnoException) => {

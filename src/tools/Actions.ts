@@ -14,7 +14,7 @@ import type { AgentQuery, AgentResult, AgentSqlShape, AgentWriting } from "../se
 import type { BackendShape, SqlValue, TableInfo } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
 import type { MigrationTarget, Migrator } from "../services/Migrator.js"
-import { defaultName } from "./backupFile.js"
+import { defaultName } from "./BackupFile.js"
 
 /**
  * @since 0.1.0

@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { type DbError, type ErrorContext, invalidInput, NotFound } from "../errors/index.js"
-import { didYouMean } from "../errors/nearest.js"
+import { didYouMean } from "../errors/Nearest.js"
 import * as EmbeddingPass from "../layers/search/EmbeddingPass.js"
 import * as SearchLive from "../layers/search/SearchLive.js"
 import * as StorePass from "../layers/stores/StorePass.js"

@@ -8,9 +8,9 @@ import * as Struct from "effect/Struct"
 import type { BackendConfig } from "../../services/HubConfig.js"
 import * as Actions from "../../tools/Actions.js"
 import { all, configuration, locationOf, open, settingsOf } from "../Backends.js"
-import { common, describe } from "../options.js"
-import { print } from "../report.js"
-import { table } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print } from "../Report.js"
+import { table } from "../Text.js"
 
 const readOnly = (settings: BackendConfig) => "readOnly" in settings && settings.readOnly
 

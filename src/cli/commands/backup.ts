@@ -6,12 +6,12 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Actions from "../../tools/Actions.js"
-import { outputFile } from "../../tools/backupFile.js"
+import { outputFile } from "../../tools/BackupFile.js"
 import { backupFolderOf, fileOf, open, selected } from "../Backends.js"
 import { withProgress } from "../Io.js"
-import { common, describe } from "../options.js"
-import { print, untilSignal } from "../report.js"
-import { bar, bytes, printable } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print, untilSignal } from "../Report.js"
+import { bar, bytes, printable } from "../Text.js"
 
 /**
  * @since 0.1.0

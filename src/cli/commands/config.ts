@@ -6,10 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { all, configuration, configurationFile, settingsOf, source } from "../Backends.js"
 import { Io } from "../Io.js"
-import { stringify } from "../json.js"
-import { common, describe } from "../options.js"
-import { print } from "../report.js"
-import { counted, printable } from "../text.js"
+import { stringify } from "../Json.js"
+import { common, describe } from "../Options.js"
+import { print } from "../Report.js"
+import { counted, printable } from "../Text.js"
 
 const check = Command.make("check", common, (options) =>
   Effect.gen(function* () {

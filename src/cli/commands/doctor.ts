@@ -10,9 +10,9 @@ import * as Option from "effect/Option"
 import type { BackendShape } from "../../services/Backend.js"
 import { type BackendConfig, type SqliteConfig, sqliteDefaults } from "../../services/HubConfig.js"
 import { fileOf, open, selected, source } from "../Backends.js"
-import { common, describe } from "../options.js"
-import { ExitWith, print } from "../report.js"
-import { bytes, counted, paint, printable, table } from "../text.js"
+import { common, describe } from "../Options.js"
+import { ExitWith, print } from "../Report.js"
+import { bytes, counted, paint, printable, table } from "../Text.js"
 
 interface Check {
   readonly name: string

@@ -5,10 +5,10 @@ import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
-import { objects, parameters } from "../json.js"
-import { common, describe, param, sql, textOf } from "../options.js"
-import { print } from "../report.js"
-import { counted, table } from "../text.js"
+import { objects, parameters } from "../Json.js"
+import { common, describe, param, sql, textOf } from "../Options.js"
+import { print } from "../Report.js"
+import { counted, table } from "../Text.js"
 
 /**
  * @since 0.1.0

@@ -11,10 +11,10 @@ import type { IngestReport } from "../../services/Ingest.js"
 import type * as TextAnalysis from "../../vector/TextAnalysis.js"
 import { prepared, withSearch } from "../Backends.js"
 import { withProgress } from "../Io.js"
-import { collection, common, describe } from "../options.js"
-import { fileOf } from "../place.js"
-import { note, print } from "../report.js"
-import { bar, counted, printable } from "../text.js"
+import { collection, common, describe } from "../Options.js"
+import { fileOf } from "../Place.js"
+import { note, print } from "../Report.js"
+import { bar, counted, printable } from "../Text.js"
 
 const why = ({ message, reason }: EmbeddingError) => ({ reason, message })
 

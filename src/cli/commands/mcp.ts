@@ -20,9 +20,9 @@ import { MemoryStore } from "../../services/MemoryStore.js"
 import { type Group, tools } from "../../tools/Declarations.js"
 import type { Toolkit } from "../../tools/Toolkit.js"
 import { all, backupFolderOf, configuration, settingsOf } from "../Backends.js"
-import { common, describe } from "../options.js"
-import { note } from "../report.js"
-import { version } from "../version.js"
+import { common, describe } from "../Options.js"
+import { note } from "../Report.js"
+import { version } from "../Version.js"
 
 /**
  * Flags of V8: before Node 22 it counted what a function does, and counts how often it is called since. Of a Node that

@@ -11,9 +11,9 @@ import type { MigrationTarget, PlannedStep } from "../../services/Migrator.js"
 import * as Actions from "../../tools/Actions.js"
 import { fileOf, open, selected } from "../Backends.js"
 import { withProgress } from "../Io.js"
-import { common, describe } from "../options.js"
-import { print } from "../report.js"
-import { bar, counted } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print } from "../Report.js"
+import { bar, counted } from "../Text.js"
 
 const targetOf = (text: string): Effect.Effect<MigrationTarget, InvalidInput> => {
   if (text === "empty") return Effect.succeed(text)

@@ -8,9 +8,9 @@ import * as Schedule from "effect/Schedule"
 import type { PrimaryStatus } from "../../layers/write/WriteWire.js"
 import type { BackendShape } from "../../services/Backend.js"
 import { withBackend } from "../Backends.js"
-import { common, describe } from "../options.js"
-import { print } from "../report.js"
-import { table } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print } from "../Report.js"
+import { table } from "../Text.js"
 
 /** Imported when it is needed: sockets and RPC take their time to load. */
 const questions = Effect.promise(() => import("../../layers/write/PrimaryProbe.js"))

@@ -6,10 +6,10 @@ import * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
-import { objects, parameters } from "../json.js"
-import { common, describe, param, sql, textOf } from "../options.js"
-import { note, print } from "../report.js"
-import { table } from "../text.js"
+import { objects, parameters } from "../Json.js"
+import { common, describe, param, sql, textOf } from "../Options.js"
+import { note, print } from "../Report.js"
+import { table } from "../Text.js"
 
 /**
  * @since 0.1.0

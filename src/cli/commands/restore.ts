@@ -10,9 +10,9 @@ import { DbUnsupported, invalidInput } from "../../errors/DbError.js"
 import { sqliteDefaults } from "../../services/HubConfig.js"
 import { open, selected } from "../Backends.js"
 import { withProgress } from "../Io.js"
-import { common, describe } from "../options.js"
-import { print, untilSignal } from "../report.js"
-import { bar, bytes, printable } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print, untilSignal } from "../Report.js"
+import { bar, bytes, printable } from "../Text.js"
 
 /**
  * @since 0.1.0

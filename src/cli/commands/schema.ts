@@ -10,9 +10,9 @@ import type { TableInfo } from "../../services/Backend.js"
 import * as Actions from "../../tools/Actions.js"
 import { withBackend } from "../Backends.js"
 import type { IoShape } from "../Io.js"
-import { common, describe } from "../options.js"
-import { print } from "../report.js"
-import { bytes, printable, table } from "../text.js"
+import { common, describe } from "../Options.js"
+import { print } from "../Report.js"
+import { bytes, printable, table } from "../Text.js"
 
 const sizeOf = ({ sizeBytes }: TableInfo) => (sizeBytes === null ? null : bytes(sizeBytes))
 

@@ -8,10 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SearchAnswer, SearchResult } from "../../services/Search.js"
 import { withSearch } from "../Backends.js"
-import { collection, common, describe, filterOf, textOf } from "../options.js"
-import { fileOf } from "../place.js"
-import { note, print } from "../report.js"
-import { excerpt, paint, printable, table } from "../text.js"
+import { collection, common, describe, filterOf, textOf } from "../Options.js"
+import { fileOf } from "../Place.js"
+import { note, print } from "../Report.js"
+import { excerpt, paint, printable, table } from "../Text.js"
 
 /** Where a result is: the file and the line where what was looked for begins, else its id. */
 const placeOf = ({ highlights, id, metadata, text }: SearchResult): string => {

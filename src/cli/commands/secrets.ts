@@ -12,9 +12,9 @@ import { invalidInput, NotFound } from "../../errors/DbError.js"
 import { Backend } from "../../services/Backend.js"
 import { type SecretInfo, SecretStore, SecretStoreAdmin } from "../../services/SecretStore.js"
 import { prepared, withBackend } from "../Backends.js"
-import { type Common, common, describe, textOf } from "../options.js"
-import { ExitWith, note, print } from "../report.js"
-import { counted, printable, table } from "../text.js"
+import { type Common, common, describe, textOf } from "../Options.js"
+import { ExitWith, note, print } from "../Report.js"
+import { counted, printable, table } from "../Text.js"
 
 const user = Options.text("user").pipe(
   Options.withPseudoName("NAME"),

@@ -7,9 +7,9 @@ import * as Option from "effect/Option"
 import type { BackendConfig } from "../../services/HubConfig.js"
 import * as Actions from "../../tools/Actions.js"
 import { all, configuration, open, settingsOf } from "../Backends.js"
-import { common, describe } from "../options.js"
-import { ExitWith, print } from "../report.js"
-import { bytes, paint, printable, table } from "../text.js"
+import { common, describe } from "../Options.js"
+import { ExitWith, print } from "../Report.js"
+import { bytes, paint, printable, table } from "../Text.js"
 
 const health = (name: string, settings: BackendConfig) =>
   Effect.scoped(Actions.health(name, open(name, settings, "read"))).pipe(

@@ -15,10 +15,10 @@ import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import * as Toml from "smol-toml"
 import { ConfigError } from "../../errors/DbError.js"
-import { distance, nearest } from "../../errors/nearest.js"
+import { distance, nearest } from "../../errors/Nearest.js"
 import * as HubConfig from "../../services/HubConfig.js"
-import { engineOf, type Section, sectionOf } from "./connectionUrl.js"
-import * as Environment from "./environment.js"
+import { engineOf, type Section, sectionOf } from "./ConnectionUrl.js"
+import * as Environment from "./Environment.js"
 
 interface Problem {
   readonly key: string

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type DbError, type ErrorContext, MigrationError, NotFound } from "../../errors/index.js"
-import { didYouMean } from "../../errors/nearest.js"
+import { didYouMean } from "../../errors/Nearest.js"
 import type { BackendShape } from "../../services/Backend.js"
 
 /**

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import { type DbError, NotFound } from "../../errors/index.js"
-import { nearest } from "../../errors/nearest.js"
+import { nearest } from "../../errors/Nearest.js"
 import type { BackendShape, TableInfo } from "../../services/Backend.js"
 
 /**

@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { DbError } from "../errors/DbError.js"
 import { Io } from "./Io.js"
-import { stringify } from "./json.js"
-import { paint, printable } from "./text.js"
+import { stringify } from "./Json.js"
+import { paint, printable } from "./Text.js"
 
 /**
  * Ends the command with an exit code when everything has been said already.

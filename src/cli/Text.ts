@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { toJson } from "./json.js"
+import { toJson } from "./Json.js"
 
 /** Controls, separators that break lines, and marks that turn the direction of what follows. */
 const unprintable = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|\p{Cs}/gu
