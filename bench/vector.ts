@@ -370,6 +370,12 @@ const bench = (count: number) =>
       `loaded in ${seconds(loading)}, turns of at most ${turnsOf(loaded)}, ${megabytes(exact.memoryBytes())}`
     )
 
+    const searchingTurns = watchTurns()
+    const together = wanted.slice(0, 8).map(({ query }) => exact.search("c", query, { k }))
+    yield* Effect.all(together, { concurrency: "unbounded" })
+    yield* Effect.sleep(5)
+    line("eight exact searches at once", `turns of at most ${turnsOf(searchingTurns.stop())}`)
+
     const few = count > 100_000 ? 20 : 50
     peer("loop over Float32Array in JavaScript", vectors, wanted, few, loopOver(vectors, count))
     peer("usearch, exact, 32-bit floats", vectors, wanted, few, (query) =>

@@ -105,6 +105,7 @@ export const make = (options: {
     k,
     limit = Number.POSITIVE_INFINITY,
     minScore,
+    pause,
     query,
     within
   }: IndexSearch<E, R>) => {
@@ -133,7 +134,7 @@ export const make = (options: {
     }
 
     const result = () => Effect.succeed(best.result())
-    if (within !== undefined) return AtOnce.flatMap(rescore(within), result)
+    if (within !== undefined) return AtOnce.flatMap(rescore(Array.from(within)), result)
 
     const enough = scoredFor(k)
     const seen = new Set<number>()
@@ -166,7 +167,7 @@ export const make = (options: {
 
     const first = Math.min(graph.size, countFor(k, expansion))
     if (changes.size() === 0) return ask(first)
-    return Effect.flatMap(changes.search({ query, k, limit, minScore, fetch }), (some) => {
+    return Effect.flatMap(changes.search({ query, k, limit, minScore, fetch, pause }), (some) => {
       for (const one of some) best.offer(one)
       return ask(first)
     })

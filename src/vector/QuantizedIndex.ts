@@ -48,17 +48,17 @@ const float64Slack = 1e-9
 /** Vectors held at one time for scoring. */
 const fetchLimit = 1024
 
-/** Bytes given back at a time. */
-const releaseStep = 16 * 1024 * 1024
+/**
+ * Rows lie in blocks of so many bytes, a fraction of a millisecond's work each: a search pauses between them, and an index
+ * grows and is given back without holding the process up.
+ */
+const blockBytes = 4 * 1024 * 1024
 
-/** What a matrix may grow to where it lies, as a multiple: of addresses, not of memory. */
-const growth = 8
+/** What is short takes as long per row as by its bytes. */
+const blockRows = 65_536
 
-/** The most bytes that an array can have on every version of Node. */
-const longest = 2 ** 32
-
-const newMatrix = (length: number): Int8Array<ArrayBuffer> =>
-  new Int8Array(new ArrayBuffer(length, { maxByteLength: Math.max(length, Math.min(longest, growth * length)) }))
+/** Blocks given back at a time. */
+const releasedAtOnce = 4
 
 /** The largest component, after bringing the vector to the length at which it is compared. */
 const peakOf = (vector: Float32Array, scale: number): number => {
@@ -99,10 +99,34 @@ export const rangeOf = (metric: Metric, sample: ReadonlyArray<Float32Array>): nu
  */
 export const bytesFor = (dimension: number, count: number): number => count * (dimension + 64)
 
-/** Rows for the whole index or a part of it, as the scan wants them. */
-interface Rows {
-  readonly matrix: Int8Array
-  readonly keys: ArrayLike<number>
+/** Some of the rows to search, and the nearest of them as far as they are known. */
+interface Part {
+  readonly size: number
+  readonly matrix: () => Int8Array
+  readonly keyOf: (row: number) => number
+  nearest: Int8Search.Nearest
+  /** How many of `nearest` were taken. */
+  taken: number
+}
+
+const nothing: Int8Search.Nearest = { rows: [], distances: [] }
+
+/** No row of the part that was not taken is nearer. */
+const nearestLeft = ({ nearest: { distances }, size, taken }: Part): number =>
+  taken === size ? Number.POSITIVE_INFINITY : (distances[taken] ?? distances[taken - 1] ?? 0)
+
+/** The part whose next row is the nearest, if there is any row left. */
+const nextPart = (parts: ReadonlyArray<Part>): Part | undefined => {
+  let found: Part | undefined
+  let least = Number.POSITIVE_INFINITY
+  for (const part of parts) {
+    const distance = nearestLeft(part)
+    if (distance < least) {
+      least = distance
+      found = part
+    }
+  }
+  return found
 }
 
 /**
@@ -119,29 +143,39 @@ export const make = (options: {
 }): QuantizedIndex => {
   const { dimension, metric, range } = options
   const step = range > 0 ? range / 127 : 1
-  let capacity = Math.max(16, options.capacity ?? 0)
-  let matrix = newMatrix(capacity * dimension)
-  let keys = new Float64Array(capacity)
-  let peaks = new Float64Array(capacity)
+  const rowsOfBlock = Math.min(blockRows, Math.max(1, Math.floor(blockBytes / dimension)))
+  /** A buffer each, since the native search reads from the start of one. */
+  const blocks: Array<Int8Array<ArrayBuffer>> = []
+  let capacity = 0
+  let keys = new Float64Array(0)
+  let peaks = new Float64Array(0)
   const rowOf = RowNumbers.make()
   const outliers = new Set<number>()
   /** The largest rounding error, and the greatest length after rounding, of all that are not outliers. */
   let maxError = 0
   let maxLength = 0
 
-  const grow = () => {
-    capacity = Math.ceil(capacity * 1.5)
-    const enlarge = <A extends Int8Array | Float64Array>(from: A, into: A): A => {
+  const makeRoom = (rows: number) => {
+    const enlarge = (from: Float64Array<ArrayBuffer>) => {
+      const into = new Float64Array(rows)
       into.set(from)
       return into
     }
-    // To copy hundreds of megabytes would hold the whole process up.
-    const { buffer } = matrix
-    if (capacity * dimension <= buffer.maxByteLength) buffer.resize(capacity * dimension)
-    else matrix = enlarge(matrix, newMatrix(capacity * dimension))
-    keys = enlarge(keys, new Float64Array(capacity))
-    peaks = enlarge(peaks, new Float64Array(capacity))
+    capacity = rows
+    keys = enlarge(keys)
+    peaks = enlarge(peaks)
+    const maxByteLength = rowsOfBlock * dimension
+    for (let i = Math.max(0, blocks.length - 1); i * rowsOfBlock < rows; i++) {
+      const length = Math.min(rowsOfBlock, rows - i * rowsOfBlock) * dimension
+      if (i < blocks.length) blocks[i]!.buffer.resize(length)
+      else blocks.push(new Int8Array(new ArrayBuffer(length, { maxByteLength })))
+    }
   }
+  makeRoom(Math.max(16, options.capacity ?? 0))
+
+  const blockOf = (row: number) => blocks[Math.floor(row / rowsOfBlock)]!
+  const offsetOf = (row: number) => (row % rowsOfBlock) * dimension
+  const bytesOf = (row: number) => blockOf(row).subarray(offsetOf(row), offsetOf(row) + dimension)
 
   /** Writes the rounded vector; gives its rounding error and its length after rounding. */
   const quantize = (vector: Float32Array, scale: number, step: number, into: Int8Array, at: number) => {
@@ -162,14 +196,14 @@ export const make = (options: {
     let row = rowOf.get(key)
     if (row === undefined) {
       row = rowOf.size()
-      if (row === capacity) grow()
+      if (row === capacity) makeRoom(Math.ceil(capacity * 1.5))
       rowOf.set(key, row)
       keys[row] = key
     }
     const scale = scaleOf(metric, vector)
     const peak = peakOf(vector, scale)
     peaks[row] = peak
-    const { error, length } = quantize(vector, scale, step, matrix, row * dimension)
+    const { error, length } = quantize(vector, scale, step, blockOf(row), offsetOf(row))
     // A zero vector has no direction, so nothing is known about its cosine.
     if (peak > range || scale === 0) {
       outliers.add(key)
@@ -187,19 +221,47 @@ export const make = (options: {
     outliers.delete(key)
     const last = rowOf.size()
     if (row === last) return
-    matrix.copyWithin(row * dimension, last * dimension, (last + 1) * dimension)
+    bytesOf(row).set(bytesOf(last))
     keys[row] = keys[last]!
     peaks[row] = peaks[last]!
     rowOf.set(keys[row]!, row)
   }
 
-  const gather = (within: ReadonlyArray<number>): Rows => {
-    const part = new Int8Array(within.length * dimension)
-    for (let i = 0; i < within.length; i++) {
-      const at = rowOf.get(within[i]!)! * dimension
-      part.set(matrix.subarray(at, at + dimension), i * dimension)
+  /** Puts rows that lie anywhere together. */
+  const gather = (rows: ReadonlyArray<number>, into: Int8Array): Int8Array => {
+    for (let i = 0; i < rows.length; i++) into.set(bytesOf(rows[i]!), i * dimension)
+    return into.subarray(0, rows.length * dimension)
+  }
+
+  function* allParts(): Generator<Part> {
+    const total = rowOf.size()
+    for (let first = 0; first < total; first += rowsOfBlock) {
+      const size = Math.min(rowsOfBlock, total - first)
+      const matrix = () => blockOf(first).subarray(0, size * dimension)
+      yield { size, matrix, keyOf: (row) => keys[first + row]!, nearest: nothing, taken: 0 }
     }
-    return { matrix: part, keys: within }
+  }
+
+  /** Of the keys that are held here; others are told to `onMissing`. */
+  function* partsWithin(within: ReadonlySet<number>, onMissing: (key: number) => void): Generator<Part> {
+    const scratch = new Int8Array(Math.min(within.size, rowsOfBlock) * dimension)
+    const partOf = (rows: ReadonlyArray<number>): Part => {
+      const matrix = () => gather(rows, scratch)
+      return { size: rows.length, matrix, keyOf: (row) => keys[rows[row]!]!, nearest: nothing, taken: 0 }
+    }
+    let rows: Array<number> = []
+    for (const key of within) {
+      const row = rowOf.get(key)
+      if (row === undefined) {
+        onMissing(key)
+        continue
+      }
+      rows.push(row)
+      if (rows.length < rowsOfBlock) continue
+      yield partOf(rows)
+      rows = []
+    }
+    if (rows.length > 0) yield partOf(rows)
   }
 
   /** From the reported integer distance of a vector to the best exact score that it can have. */
@@ -224,11 +286,18 @@ export const make = (options: {
       : (reported) => -nearest(reported) * (1 - float64Slack)
   }
 
-  const search: VectorIndex["search"] = ({ fetch, k, limit = Number.POSITIVE_INFINITY, minScore, query, within }) =>
+  const search: VectorIndex["search"] = ({
+    fetch,
+    k,
+    limit = Number.POSITIVE_INFINITY,
+    minScore,
+    pause = Effect.void,
+    query,
+    within
+  }) =>
     Effect.gen(function* () {
       let fetched = 0
       const best = TopK.make(k, minScore)
-      const seen = new Set<number>()
       let floor = best.threshold()
       const rescore = (batch: ReadonlyArray<number>) =>
         Effect.gen(function* () {
@@ -241,44 +310,54 @@ export const make = (options: {
         })
 
       let batchSize = Math.max(32, 2 * k)
-      if ((within?.length ?? rowOf.size()) <= batchSize) {
-        yield* rescore(within ?? Array.from(keys.subarray(0, rowOf.size())))
+      const total = within?.size ?? rowOf.size()
+      if (total <= batchSize) {
+        yield* rescore(Array.from(within ?? keys.subarray(0, total)))
         return best.result()
       }
-      const known = within?.filter((key) => rowOf.has(key))
-      const total = known?.length ?? rowOf.size()
-      const rows: Rows = known === undefined ? { matrix, keys } : gather(known)
-      // What is not held here may be anything.
-      for (const key of within ?? []) if (!rowOf.has(key)) seen.add(key)
-      if (outliers.size > 0) {
-        const members = within === undefined ? undefined : new Set(within)
-        for (const key of outliers) if (members?.has(key) ?? true) seen.add(key)
-      }
-      yield* rescore(Array.from(seen))
-      if (total === 0) return best.result()
 
       const quantized = new Int8Array(dimension)
       const bound = bestScore(query, quantized)
-      const bytes = rows.matrix.subarray(0, total * dimension)
-      for (let count = Math.min(total, Math.max(256, 8 * k)); ; count = Math.min(total, 4 * count)) {
-        const nearest = Int8Search.search(bytes, quantized, dimension, count, metric === "dot" ? "ip" : "l2sq")
-        let batch: Array<number> = []
-        for (let i = 0; i < count; i++) {
-          if (bound(nearest.distances[i]!) < floor) {
-            yield* rescore(batch)
-            return best.result()
-          }
-          const key = rows.keys[Number(nearest.rows[i]!)]!
-          if (seen.has(key)) continue
-          seen.add(key)
-          batch.push(key)
-          if (batch.length < batchSize) continue
+      const look = (part: Part, count: number) => {
+        const kind = metric === "dot" ? "ip" : "l2sq"
+        part.nearest = Int8Search.search(part.matrix(), quantized, dimension, Math.min(part.size, count), kind)
+        // Of equal distances, others than before may come first.
+        part.taken = 0
+      }
+      // Outliers are scored whatever their distance; so is what is not held here, which may be anything.
+      const seen = new Set<number>()
+      for (const key of outliers) if (within?.has(key) ?? true) seen.add(key)
+      const parts: Array<Part> = []
+      const count = Math.max(32, Math.ceil(Math.max(256, 8 * k) / Math.ceil(total / rowsOfBlock)))
+      for (const part of within === undefined ? allParts() : partsWithin(within, (key) => seen.add(key))) {
+        yield* pause
+        look(part, count)
+        parts.push(part)
+      }
+      yield* rescore(Array.from(seen))
+
+      let batch: Array<number> = []
+      while (true) {
+        const part = nextPart(parts)
+        if (part === undefined || bound(nearestLeft(part)) < floor) {
           yield* rescore(batch)
-          batch = []
-          batchSize = Math.min(fetchLimit, 2 * batchSize)
+          return best.result()
         }
+        const row = part.nearest.rows[part.taken]
+        if (row === undefined) {
+          yield* pause
+          look(part, 4 * part.taken)
+          continue
+        }
+        part.taken++
+        const key = part.keyOf(Number(row))
+        if (seen.has(key)) continue
+        seen.add(key)
+        batch.push(key)
+        if (batch.length < batchSize) continue
         yield* rescore(batch)
-        if (count === total) return best.result()
+        batch = []
+        batchSize = Math.min(fetchLimit, 2 * batchSize)
       }
     })
 
@@ -293,8 +372,8 @@ export const make = (options: {
     outgrown: () => outliers.size > Math.max(32, rowOf.size() / 1000),
     fittingRange: () => rangeOfPeaks(peaks.subarray(0, rowOf.size()), 1.1),
     release: () => {
-      matrix.buffer.resize(Math.max(0, matrix.byteLength - releaseStep))
-      return matrix.byteLength > 0
+      for (const block of blocks.splice(-releasedAtOnce)) block.buffer.resize(0)
+      return blocks.length > 0
     }
   }
 }

@@ -18,7 +18,7 @@ export interface IndexSearch<E, R> {
   readonly k: number
   readonly minScore?: number | undefined
   /** Search only these keys, each of them. */
-  readonly within?: ReadonlyArray<number> | undefined
+  readonly within?: ReadonlySet<number> | undefined
   /** The most keys to fetch before giving up with `OutOfCandidates`. */
   readonly limit?: number | undefined
   /**
@@ -26,6 +26,8 @@ export interface IndexSearch<E, R> {
    * keys each.
    */
   readonly fetch: (keys: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Scored>, E, R>
+  /** Between two parts of a search that takes long; lets others have their turn, if that is due. */
+  readonly pause?: Effect.Effect<void> | undefined
 }
 
 /**

@@ -16,6 +16,7 @@ import type { SqlValue } from "../../src/services/Backend.js"
 import type { VectorRecord } from "../../src/services/VectorStore.js"
 import { Distance, Filter, type FilterInput, type Metric, TopK } from "../../src/vector/index.js"
 import { failureOf, openClient, temporaryFile, ticksDuring } from "../support/index.js"
+import { random as randomFrom } from "../support/random.js"
 
 const mebibyte = 1024 * 1024
 
@@ -66,6 +67,19 @@ const naive = (
     .sort(TopK.byScoreThenId)
     .slice(0, k)
     .map(({ id, score }) => ({ id, score }))
+}
+
+/** So many components that two hundred vectors are searched in more than one step. */
+const wide = 25_000
+
+/** Ends the turn of the event loop whenever a search may, and counts that. */
+const countedTurns = () => {
+  let steps = 0
+  const breathe = Effect.suspend(() => {
+    steps++
+    return nextTurn
+  })
+  return { breathe, steps: () => steps }
 }
 
 const brief = (hits: ReadonlyArray<{ readonly id: string; readonly score: number }>) =>
@@ -332,6 +346,74 @@ describe("SqliteVectorStore: what others commit", () => {
         }
         assert.isAbove(seen.size, 20)
         yield* Fiber.interrupt(writer)
+      })
+    )
+  )
+
+  it.live("a search that takes many turns sees one version of everything, whoever writes in between", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const [here, there] = yield* twoStores
+        const { breathe, steps } = countedTurns()
+        const client = { ...here.client, breathe }
+        const store = yield* SqliteVectorStore.make(client, { memoryBytes: 64 * mebibyte })
+        const random = randomFrom(3)
+        const query = vectorOf(0, wide)
+        const vectors = Array.from({ length: 60 }, (_, i) => vectorOf(i < 20 ? i / 20 : i, wide))
+        const scores = vectors.map(Distance.scorer("cosine", query))
+        const someone = (id: number) => {
+          const which = Math.floor(random() * vectors.length)
+          const metadata = { most: random() < 0.8, few: random() < 0.1 }
+          return { id: `id-${id}`, vector: vectors[which]!, metadata, score: scores[which]! }
+        }
+        type Version = ReadonlyMap<string, ReturnType<typeof someone>>
+        const first = Array.from({ length: 600 }, (_, i) => someone(i))
+        const versions: Array<Version> = [new Map(first.map((one) => [one.id, one]))]
+        let written = 0
+        yield* there.store.createCollection("c", { dimension: wide })
+        yield* there.store.insertMany("c", first)
+        const write = Effect.suspend(() => {
+          const version = new Map(versions[versions.length - 1])
+          const writer = random() < 0.5 ? here.store : there.store
+          const deleted = random() < 0.5 ? Array.from(version.keys()).filter(() => random() < 0.03) : []
+          for (const id of deleted) version.delete(id)
+          const inserted =
+            deleted.length > 0 ? [] : Array.from({ length: 10 }, () => someone(Math.floor(random() * 650)))
+          for (const one of inserted) version.set(one.id, one)
+          versions.push(version)
+          const unique = Array.from(new Map(inserted.map((one) => [one.id, one])).values())
+          return deleted.length > 0 ? writer.delete("c", deleted) : writer.insertMany("c", unique)
+        })
+        const writing = Effect.forever(
+          Effect.zipRight(
+            Effect.tap(write, () => {
+              written = versions.length - 1
+            }),
+            Effect.suspend(() => Effect.repeatN(nextTurn, Math.floor(random() * 12)))
+          )
+        )
+        const writer = yield* Effect.forkScoped(writing)
+        const expected = (version: Version, filter: FilterInput | undefined, k: number) =>
+          Array.from(version.values())
+            .filter(({ metadata }) => (filter === undefined ? true : "few" in filter ? metadata.few : metadata.most))
+            .map(({ id, score }) => ({ key: 0, id, score }))
+            .sort(TopK.byScoreThenId)
+            .slice(0, k)
+            .map(({ id, score }) => ({ id, score }))
+        const search = (filter: FilterInput | undefined, k: number) =>
+          Effect.gen(function* () {
+            const from = written
+            const hits = brief(yield* store.search("c", query, filter === undefined ? { k } : { k, filter }))
+            const seen = versions.slice(from).map((version) => JSON.stringify(expected(version, filter, k)))
+            assert.include(seen, JSON.stringify(hits))
+          })
+        while (versions.length < 80) {
+          yield* Effect.all([search(undefined, 30), search({ most: true }, 30), search({ few: true }, 5)], {
+            concurrency: "unbounded"
+          })
+        }
+        yield* Fiber.interrupt(writer)
+        assert.isAbove(steps(), 80)
       })
     )
   )

@@ -57,7 +57,7 @@ const indexOf = ({ base, changes, deleted, metric }: Sample, reachable: (key: nu
       readonly k: number
       readonly limit?: number
       readonly minScore?: number
-      readonly within?: ReadonlyArray<number>
+      readonly within?: ReadonlySet<number>
       readonly matches?: (key: number) => boolean
     }
   ) =>
@@ -110,7 +110,7 @@ describe("HnswIndex", () => {
           const matching = new Map(Array.from(current).filter(([key]) => matches(key)))
           const wanted = Either.right(naive(sample.metric, matching, query, k))
           assert.deepStrictEqual(search(query, { k, matches }), wanted)
-          assert.deepStrictEqual(search(query, { k, within: Array.from(matching.keys()) }), wanted)
+          assert.deepStrictEqual(search(query, { k, within: new Set(matching.keys()) }), wanted)
         }
       ),
       { numRuns: 300 }
@@ -150,7 +150,7 @@ describe("HnswIndex", () => {
     const { current, search } = indexOf(large, (key) => key < 40)
     const query = vectorOf(3.5)
     assert.deepStrictEqual(search(query, { k: 50 }), Either.left(new OutOfCandidates()))
-    const within = Array.from(current.keys())
+    const within = new Set(current.keys())
     assert.deepStrictEqual(search(query, { k: 50, within }), Either.right(naive("cosine", current, query, 50)))
   })
 })

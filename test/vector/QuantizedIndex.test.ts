@@ -48,10 +48,10 @@ const naive = (
   vectors: ReadonlyMap<number, Float32Array>,
   query: Float32Array,
   k: number,
-  within: ReadonlyArray<number> = Array.from(vectors.keys())
+  within: Iterable<number> = vectors.keys()
 ) => {
   const score = Distance.scorer(metric, query)
-  return within
+  return Array.from(within)
     .map((key) => ({ key, id: idOf(key), score: score(vectors.get(key)!) }))
     .sort(TopK.byScoreThenId)
     .slice(0, k)
@@ -67,13 +67,17 @@ const indexed = (metric: Metric, vectors: ReadonlyMap<number, Float32Array>, ran
   })
   for (const [key, vector] of vectors) index.put(key, vector)
   let fetched = 0
-  const search = (query: Float32Array, k: number, within?: ReadonlyArray<number>, minScore?: number) =>
+  let pauses = 0
+  const search = (query: Float32Array, k: number, within?: ReadonlySet<number>, minScore?: number) =>
     Effect.runSync(
       index.search({
         query,
         k,
         within,
         minScore,
+        pause: Effect.sync(() => {
+          pauses++
+        }),
         fetch: (keys) =>
           Effect.sync(() => {
             fetched += keys.length
@@ -81,7 +85,7 @@ const indexed = (metric: Metric, vectors: ReadonlyMap<number, Float32Array>, ran
           })
       })
     )
-  return { index, search, fetched: () => fetched }
+  return { index, search, fetched: () => fetched, pauses: () => pauses }
 }
 
 const metrics: ReadonlyArray<Metric> = ["cosine", "dot", "l2"]
@@ -98,7 +102,7 @@ describe("QuantizedIndex", () => {
           const random = randomFrom(seed)
           const vectors = new Map(Array.from({ length: count }, (_, i) => [i, make(random, i, dimension)]))
           const { search } = indexed(metric, vectors)
-          const within = Array.from(vectors.keys()).filter((key) => key % 3 === 0)
+          const within = new Set(Array.from(vectors.keys()).filter((key) => key % 3 === 0))
           for (const query of [
             vectors.get(7)!,
             make(random, 1, dimension),
@@ -115,6 +119,28 @@ describe("QuantizedIndex", () => {
       }
     })
   }
+
+  it("equals a plain loop where rows are many, in turns that are short", () => {
+    const dimension = 20_000
+    for (const kind of ["gaussian", "all equal", "huge outliers"]) {
+      const random = randomFrom(6)
+      const vectors = new Map(Array.from({ length: 450 }, (_, i) => [i, kinds[kind]!(random, i, dimension)]))
+      const { index, pauses, search } = indexed("cosine", vectors)
+      for (let key = 0; key < 450; key += 3) {
+        index.remove(key)
+        vectors.delete(key)
+      }
+      const within = new Set(Array.from(vectors.keys()).filter((key) => key % 5 !== 0))
+      const query = vectors.get(301)!
+      for (const k of [1, 10, 120]) {
+        for (const some of [undefined, within]) {
+          const before = pauses()
+          assert.deepStrictEqual(search(query, k, some), naive("cosine", vectors, query, k, some))
+          if (k < 100) assert.isAtLeast(pauses() - before, 2)
+        }
+      }
+    }
+  })
 
   it("equals a plain loop through random changes", () => {
     const vector = FastCheck.array(FastCheck.float({ noNaN: true, noDefaultInfinity: true }), {

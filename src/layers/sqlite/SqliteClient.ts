@@ -11,6 +11,7 @@ import type * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import { nextTurn } from "../EventLoop.js"
 import type * as Lane from "../Lane.js"
 import * as Handles from "./SqliteHandles.js"
 import type { ResolvedSqliteOptions } from "./SqliteOptions.js"
@@ -34,6 +35,8 @@ export interface SqliteClient
   readonly queryOutside: BackendShape["query"]
   /** A number that changes when anybody commits, asked outside of a transaction; undefined where it cannot be told. */
   readonly version: () => number | undefined
+  /** Ends the turn of the event loop if statements and whatever else asks have had their share of it. */
+  readonly breathe: Effect.Effect<void>
   readonly inTransaction: Effect.Effect<boolean>
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
@@ -62,7 +65,7 @@ export const make = (
     const transactions = Transactions.make(handles)
     const statements = Statements.make(handles, transactions)
     const streams = Streams.make(handles, transactions, statements)
-    const { corruption, isClosed, lane, reader, writer } = handles
+    const { corruption, isClosed, lane, reader, turn, writer } = handles
     const separateReader = reader !== writer
 
     // A connection is not told of its own commits, and the reader makes none.
@@ -82,6 +85,7 @@ export const make = (
       query: statements.query,
       queryOutside: statements.queryOutside,
       version,
+      breathe: Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void)),
       execute: statements.execute,
       stream: (sql, params = []) => streams.stream(sql, params, true),
       transaction: transactions.transaction,

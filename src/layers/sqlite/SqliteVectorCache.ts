@@ -117,7 +117,7 @@ const bytesOf = ({ graph, matches, rows }: Entry): number =>
   (rows?.bytes() ?? 0) + (graph === undefined ? 0 : graph.graph.bytes + graph.deleted.size * keyBytes) + matches.bytes()
 
 /** Rows read and put in one turn of the event loop. */
-const pageRows = 1000
+const pageRows = 500
 
 const loadPage = Rows.pageSql("row_id, seq, vector", pageRows)
 

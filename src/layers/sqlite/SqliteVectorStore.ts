@@ -17,7 +17,6 @@ import type { Row, SqlValue } from "../../services/Backend.js"
 import type { SearchHit, VectorStore } from "../../services/VectorStore.js"
 import * as AtOnce from "../../vector/AtOnce.js"
 import { Distance, Filter, HnswIndex, QuantizedIndex, Records, TopK, toBytes } from "../../vector/index.js"
-import { makeTurn, nextTurn } from "../EventLoop.js"
 import type { Fragment } from "../sql/SqlFilter.js"
 import * as SqlVectorStore from "../sql/SqlVectorStore.js"
 import type { SqliteClient } from "./SqliteClient.js"
@@ -115,8 +114,6 @@ export const make = (
   Effect.gen(function* () {
     const outside: Rows.Reader = { query: client.queryOutside }
     const cache = yield* Cache.make(client, { memoryBytes, graphFrom, recall })
-    const turn = makeTurn()
-    const breathe = Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void))
 
     /** Collections as they were at one version of the file: to ask for that costs less than to read one again. */
     const known = new Map<string, Rows.Collection>()
@@ -210,6 +207,8 @@ export const make = (
       }
     }
 
+    const questionOf = ({ k, minScore, vector }: Search) => ({ query: vector, k, minScore, pause: client.breathe })
+
     /** An index of the rows that match, if there is room for one. */
     const indexMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
       Effect.gen(function* () {
@@ -235,11 +234,10 @@ export const make = (
     const searchMatched = (search: Search, snapshot: Cache.Snapshot, matched: Matched) =>
       Effect.gen(function* () {
         yield* unchangedSince(snapshot, search)
-        const { k, minScore, vector: query } = search
         const fetch = fetchFrom(search, snapshot)
         const part = snapshot.exact ? undefined : yield* indexMatched(search, snapshot, matched)
-        if (part !== undefined) return yield* part.search({ query, k, minScore, fetch })
-        return yield* snapshot.index.search({ query, k, minScore, within: Array.from(matched.keys), fetch })
+        if (part !== undefined) return yield* part.search({ ...questionOf(search), fetch })
+        return yield* snapshot.index.search({ ...questionOf(search), within: matched.keys, fetch })
       })
 
     /**
@@ -248,7 +246,7 @@ export const make = (
      */
     const searchFiltered = (search: Search, filter: Filter.Filter, snapshot: Cache.Snapshot) =>
       Effect.gen(function* () {
-        const { k, minScore, vector: query } = search
+        const { k } = search
         const { exact, index, matches } = snapshot
         const condition = SqliteFilter.compile(filter)
         const head = yield* unchangedSince(snapshot, search)
@@ -262,7 +260,7 @@ export const make = (
           return fetch(keys)
         }
         const found = yield* Effect.catchTag(
-          index.search({ query, k, minScore, limit, fetch: counting }),
+          index.search({ ...questionOf(search), limit, fetch: counting }),
           "OutOfCandidates",
           () => Effect.flatMap(matches.find(head, condition), (matched) => searchMatched(search, snapshot, matched))
         )
@@ -271,10 +269,10 @@ export const make = (
       })
 
     const searchIndex = (search: Search, snapshot: Cache.Snapshot) => {
-      const { at, collection, filter, k, minScore, vector: query } = search
+      const { at, collection, filter } = search
       const scored =
         filter === undefined
-          ? snapshot.index.search({ query, k, minScore, fetch: fetchFrom(search, snapshot) })
+          ? snapshot.index.search({ ...questionOf(search), fetch: fetchFrom(search, snapshot) })
           : Rows.explained(client, collection, at)(searchFiltered(search, filter, snapshot))
       return AtOnce.flatMap(scored, (scored) => hits(search, scored, snapshot.seq))
     }
@@ -381,7 +379,7 @@ export const make = (
       Effect.gen(function* () {
         while (true) {
           const collection = yield* Rows.getCollection(client, name, at)
-          const checked = yield* check(collection, breathe)
+          const checked = yield* check(collection, client.breathe)
           if (checked.length === 0) return
           const write = Effect.gen(function* () {
             const seq = yield* nextSeq(collection)
