@@ -6,7 +6,7 @@
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { DbError, EmbeddingError } from "../../errors/index.js"
-import type { EmbeddingsShape } from "../../services/Embeddings.js"
+import type { EmbeddingsShape, VectorModel } from "../../services/Embeddings.js"
 import type { EmbedProgress } from "../../services/Search.js"
 
 /**
@@ -28,6 +28,14 @@ export interface Waiting {
  * @category predicates
  */
 export const isBlank = (text: string): boolean => text.trim() === ""
+
+/**
+ * A model's name and its dimension as one thing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const nameOf = ({ dimension, model }: VectorModel): string => `${model} ${dimension}`
 
 /**
  * Why the model refuses each of some texts, by their keys.

@@ -30,8 +30,6 @@ type OnProgress = EmbeddingPass.OnProgress
 
 type Pass = EmbeddingPass.Pass
 
-const nameOf = ({ dimension, model }: VectorModel): string => `${dimension} ${model}`
-
 const isSame = (a: VectorSettings | VectorModel, b: VectorModel): boolean =>
   a.model === b.model && a.dimension === b.dimension
 
@@ -71,7 +69,7 @@ const pendingBatch = 256
  */
 export const onConflict: TransactionOptions = { retryConflicts: 5 }
 
-const { isBlank } = EmbeddingPass
+const { isBlank, nameOf } = EmbeddingPass
 
 /**
  * With the `Embeddings` at hand, if there are any.

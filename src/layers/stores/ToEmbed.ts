@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import { type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
 import type { VectorModel } from "../../services/Embeddings.js"
 import { Records } from "../../vector/index.js"
+import * as EmbeddingPass from "../search/EmbeddingPass.js"
 import type { Condition } from "./Page.js"
 
 /** What `String.prototype.trim` takes away. */
@@ -22,21 +23,13 @@ const blanks =
 export const notBlank = (text: string): Condition => [`TRIM(${text}, ?) <> ''`, blanks]
 
 /**
- * A model's name and its dimension as one thing, of a row of memories or chunks: '' while it waits.
+ * The `EmbeddingPass.nameOf` of the model of a row of memories or chunks: '' while it waits.
  *
  * @since 0.1.0
  * @category statements
  */
 export const embeddedBy = (alias = ""): string =>
   `COALESCE(${alias}embedding_model || ' ' || CAST(${alias}dimension AS TEXT), '')`
-
-/**
- * What `embeddedBy` is where the vector is of this model.
- *
- * @since 0.1.0
- * @category statements
- */
-export const nameOf = ({ dimension, model }: VectorModel): string => `${model} ${dimension}`
 
 /**
  * There is something to embed, and no vector of this model; `InvalidInput` for what is no model.
@@ -62,5 +55,5 @@ export const conditions = (
   if (!Number.isInteger(dimension) || dimension < 1 || dimension > 65_535) {
     return Effect.fail(invalidInput(at, `${field}.dimension`, "is out of range", "a whole number from 1 to 65535"))
   }
-  return Effect.succeed([[`${embeddedBy()} <> ?`, nameOf(by)], notBlank(text)])
+  return Effect.succeed([[`${embeddedBy()} <> ?`, EmbeddingPass.nameOf(by)], notBlank(text)])
 }
