@@ -11,14 +11,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import {
-  type ConfigError,
-  DbConnection,
-  type DbError,
-  DbUnsupported,
-  MigrationError,
-  NotFound
-} from "../errors/DbError.js"
+import { type ConfigError, DbConnection, type DbError, MigrationError, NotFound } from "../errors/DbError.js"
 import { didYouMean } from "../errors/Nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
@@ -151,19 +144,13 @@ export const open = (
 ): Effect.Effect<BackendShape, DbError, Scope.Scope> =>
   Effect.gen(function* () {
     const { factories } = yield* Effect.promise(() => import("../layers/HubLive.js"))
-    const factory = Object.hasOwn(factories, settings.type) ? factories[settings.type] : undefined
-    if (factory === undefined) {
-      return yield* new DbUnsupported({
-        backend: name,
-        operation: "cli.open",
-        message: `This version cannot open ${settings.type} backends yet: use ${Object.keys(factories).join(" or ")}`
-      })
-    }
+    const { factoryOf } = yield* Effect.promise(() => import("../layers/HubMake.js"))
+    const at = { backend: name, operation: "cli.open" }
+    const factory = yield* factoryOf(new Map(Object.entries(factories)), settings.type, at)
     const file = fileOf(settings)
     if (file !== undefined && access === "read" && !NodeFs.existsSync(file)) {
       return yield* new DbConnection({
-        backend: name,
-        operation: "cli.open",
+        ...at,
         code: "HUB_NO_FILE",
         message: `There is no database at ${file}, and reading does not make one`
       })

@@ -44,21 +44,12 @@ export const factories: Readonly<Record<string, BackendFactory>> = {
     )
 }
 
-/**
- * Types that a configuration may name and that have no factory yet.
- *
- * @since 0.1.0
- * @category constants
- */
-export const planned: ReadonlyArray<string> = ["mysql"]
-
 /** What the hub is made from: the name `memory` answers with the primary unless it has a backend of its own. */
 const optionsOf = ({ connections, primary }: HubConfig): HubMake.HubOptions => ({
   primary,
   connections,
   aliases: "memory" in connections ? {} : { memory: "primary" },
-  factories,
-  planned
+  factories
 })
 
 /**

@@ -5,11 +5,21 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { DbConflict, DbConnection, type DbError, DbUnsupported, InvalidInput, NotFound } from "../errors/index.js"
+import {
+  DbConflict,
+  DbConnection,
+  type DbError,
+  DbUnsupported,
+  type ErrorContext,
+  InvalidInput,
+  invalidInput,
+  NotFound
+} from "../errors/index.js"
 import { didYouMean } from "../errors/Nearest.js"
 import type { BackendShape } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
 import type { BackendFactory, BackendSettings, HubShape } from "../services/Hub.js"
+import * as HubConfig from "../services/HubConfig.js"
 
 /**
  * @since 0.1.0
@@ -21,8 +31,6 @@ export interface HubOptions {
   /** Other names for backends, such as `memory` for the primary. */
   readonly aliases?: Readonly<Record<string, string>>
   readonly factories: Readonly<Record<string, BackendFactory>>
-  /** Types that configuration knows and no factory opens yet. */
-  readonly planned?: ReadonlyArray<string>
 }
 
 interface Entry {
@@ -66,6 +74,31 @@ const unhealthy = (latency: number, error: string): HealthStatus =>
   })
 
 /**
+ * What opens backends of a type: `DbUnsupported` for a type that configuration knows and nothing here opens,
+ * `InvalidInput` for any other.
+ *
+ * @since 0.1.0
+ * @category factories
+ */
+export const factoryOf = (
+  factories: ReadonlyMap<string, BackendFactory>,
+  type: string,
+  at: ErrorContext
+): Effect.Effect<BackendFactory, DbUnsupported | InvalidInput> => {
+  const factory = factories.get(type)
+  if (factory !== undefined) return Effect.succeed(factory)
+  const types = Array.from(factories.keys())
+  return Effect.fail(
+    (HubConfig.backendTypes as ReadonlyArray<string>).includes(type)
+      ? new DbUnsupported({
+          ...at,
+          message: `This version cannot open ${type} backends yet: use ${types.join(" or ")}`
+        })
+      : invalidInput(at, "type", "is no engine", types.join(", "))
+  )
+}
+
+/**
  * Opens the primary and the named connections side by side; all are closed with the scope, the last first.
  *
  * @since 0.1.0
@@ -80,32 +113,8 @@ export const make = (options: HubOptions): Effect.Effect<HubShape, DbError, Scop
     const opening = new Set<string>()
     const aliases = new Map(Object.entries(options.aliases ?? {}))
 
-    const factoryOf = (name: string, { type }: BackendSettings): Effect.Effect<BackendFactory, DbError> => {
-      const factory = factories.get(type)
-      if (factory !== undefined) return Effect.succeed(factory)
-      if (options.planned?.includes(type) === true) {
-        return Effect.fail(
-          new DbUnsupported({
-            backend: name,
-            operation: "Hub.add",
-            message: `This version cannot open ${type} backends yet: use ${Array.from(factories.keys()).join(" or ")}`
-          })
-        )
-      }
-      const allowed = Array.from(factories.keys()).join(", ")
-      return Effect.fail(
-        new InvalidInput({
-          backend: name,
-          operation: "Hub.add",
-          field: "type",
-          allowed,
-          message: `There is no engine of this type; allowed: ${allowed}`
-        })
-      )
-    }
-
     const open = (name: string, settings: BackendSettings): Effect.Effect<Entry, DbError> =>
-      Effect.flatMap(factoryOf(name, settings), (factory) =>
+      Effect.flatMap(factoryOf(factories, settings.type, { backend: name, operation: "Hub.add" }), (factory) =>
         Effect.uninterruptibleMask((restore) =>
           Effect.gen(function* () {
             const scope = yield* Scope.fork(hubScope, hubScope.strategy)

@@ -463,6 +463,14 @@ const target = {
   user: Schema.optionalWith(Text, { exact: true }).annotations({ description: "The user" })
 }
 
+/**
+ * The engines that a configuration may name; not every hub can open each of them.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const backendTypes = ["sqlite", "postgresql", "mysql"] as const satisfies ReadonlyArray<BackendConfig["type"]>
+
 const { type: sqliteType, ...sqliteSection } = sqliteFields
 const { type: postgresType, ...postgresSection } = { ...postgresFields, ...target }
 const { type: mysqlType, ...mysqlSection } = { ...mysqlFields, ...target }
@@ -479,7 +487,7 @@ export const DatabaseSection = Schema.Struct({
   }),
   hub: Schema.optionalWith(
     Schema.Struct({
-      backend: preset("backend", oneOf("sqlite", "postgresql", "mysql"), "sqlite", "The engine of the primary"),
+      backend: preset("backend", oneOf(...backendTypes), "sqlite", "The engine of the primary"),
       sqlite: Schema.optionalWith(Schema.Struct(sqliteSection), { exact: true }),
       postgresql: Schema.optionalWith(Schema.Struct(postgresSection).pipe(Schema.filter(idleFitsOpen)), {
         exact: true
@@ -498,7 +506,7 @@ export const DatabaseSection = Schema.Struct({
       ).annotations({ description: "Further backends by name" }),
       memory: Schema.optionalWith(
         Schema.Struct({
-          backend: Schema.optionalWith(oneOf("sqlite", "postgresql", "mysql"), { exact: true }),
+          backend: Schema.optionalWith(oneOf(...backendTypes), { exact: true }),
           path: Schema.optionalWith(Text, { exact: true }).annotations({
             description: "The file of the memory database",
             default: "./data/memory.db"

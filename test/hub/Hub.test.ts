@@ -16,7 +16,7 @@ const sqlite: BackendFactory = (name, settings) =>
   Sqlite.make({ path: ":memory:", ...(settings as BackendSettings & { readonly path?: string }), name })
 
 const openHub = (options: Partial<HubMake.HubOptions> = {}) =>
-  HubMake.make({ primary: { type: "sqlite" }, factories: { sqlite }, planned: ["mysql"], ...options })
+  HubMake.make({ primary: { type: "sqlite" }, factories: { sqlite }, ...options })
 
 /** The files of a folder that this process has open, where the system tells. */
 const openFiles = (folder: string): ReadonlyArray<string> =>

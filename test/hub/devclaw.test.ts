@@ -20,7 +20,7 @@ const inFolder = Effect.map(temporaryFolder, (folder) => (file: string) => NodeP
 const at = (path: string) => ({ type: "sqlite", path }) as BackendSettings
 
 const openHub = (options: Partial<HubMake.HubOptions> = {}) =>
-  HubMake.make({ primary: at(":memory:"), factories: HubLive.factories, planned: HubLive.planned, ...options })
+  HubMake.make({ primary: at(":memory:"), factories: HubLive.factories, ...options })
 
 const steps: ReadonlyArray<MigrationStep> = [1, 2].map((id) => ({
   id,
