@@ -11,7 +11,7 @@ const header = `# Stores
 What agents keep, one behaviour on every engine. Every operation is listed with what it takes, what it succeeds with and
 what it does. Operations in **bold** write: each is one transaction, may be run under an idempotency key
 (\`withIdempotencyKey\`), and is told in the change feed (\`WriteChannel.changes\`). All of them fail with the hub's
-errors (\`DbError\`); a payload that does not fit is \`InvalidInput\`.
+errors (\`DbError\`); a payload that does not fit is \`InvalidInput\`, and a field that is undefined is left out.
 
 A stored row that cannot be read is \`DbCorrupt\` with its table and id, alone and in a list, since a list that is short
 without a word would be a lie; it can be deleted like any other. What a scheduler or worker goes by (routines, due and

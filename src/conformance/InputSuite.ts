@@ -15,9 +15,10 @@ import { Backend } from "../services/Backend.js"
 import { ConversationStore } from "../services/ConversationStore.js"
 import { Embeddings } from "../services/Embeddings.js"
 import { MemoryStore } from "../services/MemoryStore.js"
+import { SettingsStore } from "../services/SettingsStore.js"
 import { StoreEmbedding } from "../services/StoreEmbedding.js"
 import { WorkspaceStore } from "../services/WorkspaceStore.js"
-import { fresh, type Suite } from "./Case.js"
+import { equal, failsWith, fresh, type Suite } from "./Case.js"
 import { scripted } from "./Scripted.js"
 
 /** Values that are not of a kind. */
@@ -203,6 +204,36 @@ export const inputSuite: Suite = {
       "count(filter)": ["filter", /^filter$/, (bad) => store.count(name, bad)],
       "dropCollection(name)": ["name", /^collection$/, (bad) => store.dropCollection(bad)]
     })
+  }),
+
+  "a field of a write that is undefined is one that was left out, at any depth": Effect.gen(function* () {
+    const user = yield* fresh("user")
+    const write = <A>(call: (undefinedFields: Any) => Effect.Effect<A, unknown>, ...fields: ReadonlyArray<string>) =>
+      call(Object.fromEntries(fields.map((field) => [field, undefined])))
+    const memories = yield* MemoryStore
+    const { id } = yield* write(
+      (fields) => memories.store({ user, content: "tea", ...fields }),
+      ...["id", "kind", "importance", "tags", "embedding", "expiresAt"]
+    )
+    yield* memories.update({ user, id, summary: "drinks" })
+    yield* write((fields) => memories.update({ user, id, importance: 1, ...fields }), "content", "summary", "tags")
+    const { content, importance, summary } = yield* memories.get(user, id)
+    yield* equal([content, summary, importance], ["tea", "drinks", 1])
+    const conversations = yield* ConversationStore
+    const conversation = yield* write((fields) => conversations.create({ user, channel: "web", ...fields }), "title")
+    const message = { role: "user" as const, content: "hello" }
+    yield* write(
+      (fields) => conversations.addMessages({ user, conversation, messages: [message, { ...message, ...fields }] }),
+      ...["id", "name", "toolCalls", "finishedAt"]
+    )
+    yield* equal((yield* conversations.messages(user, conversation)).items.length, 2)
+    const settings = yield* SettingsStore
+    yield* write((fields) => settings.compareAndSet({ user, key: "once", value: 1, ...fields }), "expected")
+    const required = [
+      write((fields) => memories.store({ user, ...fields }), "content"),
+      write((fields) => settings.set({ user, key: "k", value: fields }), "inJson")
+    ]
+    for (const call of required) yield* failsWith("InvalidInput", call)
   }),
 
   "searches of the stores refuse what is of a wrong kind, and name it": Effect.gen(function* () {

@@ -84,3 +84,42 @@ const whole = (ast: SchemaAST.AST): Predicate => ParseResult.is(Schema.make(ast)
  */
 export const make = <A, I>(schema: Schema.Schema<A, I>): ((value: unknown) => value is A) =>
   compile(SchemaAST.typeAST(schema.ast)) as (value: unknown) => value is A
+
+const omit = (ast: SchemaAST.AST, value: unknown): unknown => {
+  switch (ast._tag) {
+    case "Refinement":
+      return omit(ast.from, value)
+    case "Union":
+      return ast.types.reduce((left, member) => omit(member, left), value)
+    case "TupleType": {
+      if (!Array.isArray(value)) return value
+      return value.map((item, index) => {
+        const { type } = ast.elements[index] ?? ast.rest[0] ?? {}
+        return type === undefined ? item : omit(type, item)
+      })
+    }
+    case "TypeLiteral": {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return value
+      const object: Record<PropertyKey, unknown> = { ...value }
+      for (const { isOptional, name, type } of ast.propertySignatures) {
+        if (!Object.hasOwn(object, name)) continue
+        if (object[name] !== undefined) object[name] = omit(type, object[name])
+        else if (isOptional) delete object[name]
+      }
+      return object
+    }
+    default:
+      return value
+  }
+}
+
+/**
+ * Leaves out of a value what is undefined where its schema lets it be left out, as JavaScript means it.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const withoutUndefined = <A, I>(schema: Schema.Schema<A, I>): ((value: unknown) => unknown) => {
+  const ast = SchemaAST.typeAST(schema.ast)
+  return (value) => omit(ast, value)
+}

@@ -78,7 +78,8 @@ const hashOf = (payload: unknown): string =>
     .digest("hex")
 
 /** What was expected, without what was there: the message of a schema ends in the actual value. */
-const expected = (message: string): string => message.replace(/, actual [\s\S]*$/, "")
+const expected = (message: string): string =>
+  message.replace(/, actual [\s\S]*$/, "").replaceAll("DateFromSelf", "a valid Date")
 
 const invalid = (backend: string, operation: string) => (error: ParseResult.ParseError) => {
   const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
@@ -336,6 +337,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
         const payloadSchema = operation.payloadSchema as Schema.Schema<Payload, unknown>
         const success = operation.successSchema as Schema.Schema<Result, unknown>
         const isPayload = Check.make(payloadSchema)
+        const withoutUndefined = Check.withoutUndefined(payloadSchema)
         const validate = Schema.validateEither(payloadSchema)
         const decode = Schema.decodeUnknownEither(payloadSchema)
         const encode = encodeOf(payloadSchema)
@@ -345,7 +347,9 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
           encode,
           // Most payloads are as they should be, and telling so is far cheaper than telling what is wrong.
           check: (input) =>
-            isPayload(input) ? Either.right(input) : Either.mapLeft(validate(input), invalid(name, tag)),
+            isPayload(input)
+              ? Either.right(input)
+              : Either.mapLeft(validate(withoutUndefined(input)), invalid(name, tag)),
           decode: (encoded) => Either.mapLeft(decode(encoded), invalid(name, tag)),
           encodeResult: results.encode,
           decodeResult: results.decode,
