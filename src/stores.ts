@@ -12,7 +12,6 @@ export { layer as UserScopeLive, make as makeUserScope } from "./layers/stores/U
 export * as ForwardingWrites from "./layers/write/ForwardingWrites.js"
 export * from "./services/AuditLog.js"
 export * from "./services/ConversationStore.js"
-export * from "./services/Decimals.js"
 export * from "./services/FileStore.js"
 export * from "./services/JobStore.js"
 export * from "./services/MemoryStore.js"

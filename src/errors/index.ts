@@ -2,5 +2,5 @@
  * @since 0.1.0
  */
 export * from "./DbError.js"
-export * from "./PostgresErrors.js"
-export * from "./SqliteErrors.js"
+export { fromPostgres } from "./PostgresErrors.js"
+export { fromSqlite } from "./SqliteErrors.js"

@@ -7,7 +7,7 @@
 import * as NodeNet from "node:net"
 import * as NodeTls from "node:tls"
 import * as Pg from "pg"
-import { AnswerTooLarge, endsConnection, isServerError } from "../../errors/index.js"
+import { AnswerTooLarge, endsConnection, isServerError } from "../../errors/PostgresErrors.js"
 import {
   Pipeline,
   type PreparedStatements,

@@ -5,7 +5,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { type Applied, type DbError, endsConnection, fromPostgres, invalidInput } from "../../errors/index.js"
+import { type Applied, type DbError, fromPostgres, invalidInput } from "../../errors/index.js"
+import { endsConnection } from "../../errors/PostgresErrors.js"
 import type { BackendShape } from "../../services/Backend.js"
 import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import type { Request, Result } from "./PostgresPipeline.js"
