@@ -354,6 +354,8 @@ export const DbError = Schema.Union(
 export type DbError = typeof DbError.Type
 
 /**
+ * Whether a value is an error of the hub.
+ *
  * @since 0.1.0
  * @category guards
  */

@@ -22,6 +22,8 @@ import type { BackendFactory, BackendSettings, HubShape } from "../services/Hub.
 import * as HubConfig from "../services/HubConfig.js"
 
 /**
+ * What a hub opens, and by which engines.
+ *
  * @since 0.1.0
  * @category models
  */

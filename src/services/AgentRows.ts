@@ -20,6 +20,8 @@ export interface AgentLimits {
 }
 
 /**
+ * What an answer may hold unless a query says otherwise.
+ *
  * @since 0.1.0
  * @category constants
  */

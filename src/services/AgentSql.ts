@@ -31,6 +31,8 @@ export interface AgentSqlOptions extends Partial<AgentLimits> {
 }
 
 /**
+ * The parameters of a statement, and the limits of its answer where they are not the default.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -40,6 +42,8 @@ export interface AgentQuery extends Partial<AgentLimits> {
 }
 
 /**
+ * The rows of a statement, as JSON has them.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -51,6 +55,8 @@ export interface AgentResult extends Omit<AgentRows, "notes"> {
 }
 
 /**
+ * The doors of one backend: one that reads, and one that writes.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -19,6 +19,8 @@ import { operation, type Submit } from "./WriteChannel.js"
 export const maxSummary = 1000
 
 /**
+ * A call of a tool: who made it, whether it was allowed, and what came of it.
+ *
  * @since 0.1.0
  * @category models
  */

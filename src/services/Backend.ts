@@ -58,6 +58,8 @@ export type SqlValue =
 export type Row = { readonly [column: string]: unknown }
 
 /**
+ * What a statement did.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -84,6 +86,8 @@ export interface ReadOnlyResult {
 }
 
 /**
+ * A column of a table or view.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -99,6 +103,8 @@ export interface ColumnInfo {
 }
 
 /**
+ * An index of a table.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -110,6 +116,8 @@ export interface IndexInfo {
 }
 
 /**
+ * Columns that refer to those of another table.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -123,6 +131,8 @@ export interface ForeignKeyInfo {
 }
 
 /**
+ * A table or view, and what is defined on it.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -158,6 +168,8 @@ export interface Capabilities {
 }
 
 /**
+ * How a transaction waits, and how far it is kept apart from others.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -183,6 +195,8 @@ export interface TransactionOptions {
 }
 
 /**
+ * One database: its statements, its transactions, and the services on it.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -27,6 +27,8 @@ import type { StoreSearchAnswer, StoreSearchRequest } from "./Search.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * A conversation of a user in a channel, with what its messages came to.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -123,6 +125,8 @@ export const Message = Schema.Struct({
 export type Message = typeof Message.Type
 
 /**
+ * A fact that a conversation keeps.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -440,6 +444,8 @@ export const EmbedMessages = operation("ConversationStore.embedMessages", {
 })
 
 /**
+ * What is asked of the search of messages.
+ *
  * @since 0.1.0
  * @category models
  */

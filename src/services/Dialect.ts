@@ -6,6 +6,8 @@
 import type { Lexical } from "./SqlLexer.js"
 
 /**
+ * What differs between the SQL of engines, as data: a store is written once.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -21,6 +21,8 @@ export interface VectorModel {
 }
 
 /**
+ * An embedding model at hand.
+ *
  * @since 0.1.0
  * @category models
  */

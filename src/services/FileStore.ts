@@ -11,6 +11,8 @@ import { Count, Id, Key, optional, Text, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * A file that a session made or changed.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -34,6 +36,8 @@ export const SessionFile = Schema.Struct({
 export type SessionFile = typeof SessionFile.Type
 
 /**
+ * What a file was at one time.
+ *
  * @since 0.1.0
  * @category models
  */

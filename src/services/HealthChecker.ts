@@ -53,6 +53,8 @@ export class HealthStatus extends Schema.Class<HealthStatus>("effect-db-hub/Heal
 }) {}
 
 /**
+ * Tells whether a backend answers, and what it is short of.
+ *
  * @since 0.1.0
  * @category tags
  */

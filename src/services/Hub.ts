@@ -74,6 +74,8 @@ export interface HubShape {
 }
 
 /**
+ * The backends of a program by name, the primary among them.
+ *
  * @since 0.1.0
  * @category tags
  */

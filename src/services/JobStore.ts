@@ -24,6 +24,8 @@ import {
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * Where a job is on its way; see `jobTransitions`.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -63,6 +65,8 @@ export const jobTransitions: Readonly<Record<JobStatus, ReadonlyArray<JobStatus>
 }
 
 /**
+ * Work for an agent: what is to be done, where it is on its way, and what it cost.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -167,6 +171,8 @@ export const JobAction = Schema.Struct({
 export type JobAction = typeof JobAction.Type
 
 /**
+ * A call of a model, with its tokens and its cost.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -399,6 +405,8 @@ export const UpdateJobActuals = operation("JobStore.updateActuals", {
 })
 
 /**
+ * The jobs of a user; somebody else's, and missing ones, are `NotFound`.
+ *
  * @since 0.1.0
  * @category tags
  */

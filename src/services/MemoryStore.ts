@@ -68,6 +68,8 @@ export const Embedding = Schema.Struct({
 export type Embedding = typeof Embedding.Type
 
 /**
+ * What an agent remembers of a user.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -237,6 +239,8 @@ export interface MemoryRanking {
 }
 
 /**
+ * Which memories are looked through, and how they are ranked.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -253,6 +257,8 @@ export interface SimilarMemoryOptions {
 }
 
 /**
+ * What is asked of the search of memories: words, an embedding, or both.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -273,6 +279,8 @@ export interface FoundMemory {
 }
 
 /**
+ * A memory that was found by its vector.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -285,6 +293,8 @@ export interface SimilarMemory {
 }
 
 /**
+ * Which memories are listed; what is left out does not matter.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -59,6 +59,8 @@ export interface MigrationStep {
 export type MigrationTarget = number | "empty"
 
 /**
+ * A step that would run, or ran, with its statements.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -72,6 +74,8 @@ export interface PlannedStep {
 }
 
 /**
+ * A step as the database remembers it.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -83,6 +87,8 @@ export interface AppliedStep {
 }
 
 /**
+ * What a migration did. Version 0 is before the first step.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -23,6 +23,8 @@ const text = (what: string, max: number) =>
 export const UserId = text("a user id", 255)
 
 /**
+ * A name that indexes hold: 1 to 255 characters.
+ *
  * @since 0.1.0
  * @category schemas
  */

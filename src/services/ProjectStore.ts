@@ -11,6 +11,8 @@ import { Count, Id, Key, optional, type Page, type PageOptions, Timestamp, UserI
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * A folder that a user works in, by its path.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -130,6 +130,8 @@ export const FullJobAction = Schema.TaggedStruct("full_job", {
 })
 
 /**
+ * What a routine does when it fires.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -169,6 +171,8 @@ export const RoutineNotify = Schema.Struct({
 })
 
 /**
+ * What an agent does again and again: when, what, and how often at most.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -202,6 +206,8 @@ export const Routine = Schema.Struct({
 export type Routine = typeof Routine.Type
 
 /**
+ * How a run went; `attention` = it went well, and somebody should look.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -214,6 +220,8 @@ export const RunStatus = Schema.Literal("running", "ok", "attention", "failed")
 export type RunStatus = typeof RunStatus.Type
 
 /**
+ * One run of a routine.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -257,6 +265,8 @@ export const RunRefusal = Schema.Literal("disabled", "duplicate", "cooldown", "c
 export type RunRefusal = typeof RunRefusal.Type
 
 /**
+ * The run that was started, or the guardrail that forbade it.
+ *
  * @since 0.1.0
  * @category models
  */

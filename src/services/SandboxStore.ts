@@ -13,6 +13,8 @@ import { Count, Id, JsonValue, Key, optional, Text, Timestamp, UserId } from "./
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * Where a job in a sandbox is on its way; the last three are final.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -33,6 +35,8 @@ export type SandboxStatus = typeof SandboxStatus.Type
 export const CredentialGrant = Schema.Struct({ secretName: Key, envVar: Key })
 
 /**
+ * Work that a process runs in a sandbox.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -166,6 +170,8 @@ export const AddSandboxEvent = operation("SandboxStore.addEvent", {
 })
 
 /**
+ * The sandbox jobs of a user; somebody else's, and missing ones, are `NotFound`.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -11,6 +11,8 @@ import { Count, Id, optional, type Readable, Text, Timestamp, UserId } from "./M
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * What a schedule is written as: a cron expression, an instant, or an interval.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -31,6 +33,8 @@ export const RunUsage = Schema.Struct({
 })
 
 /**
+ * What is done at its time, and how its last run went.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -159,6 +163,8 @@ export const FinishScheduledRun = operation("ScheduledJobStore.finishRun", {
 })
 
 /**
+ * Somebody else's job, and a missing one, is `NotFound`.
+ *
  * @since 0.1.0
  * @category tags
  */

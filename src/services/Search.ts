@@ -10,6 +10,8 @@ import type { FilterInput, Fusion, Highlight, JsonObject, Metric, QuerySyntax, T
 import type { EmbeddingsShape } from "./Embeddings.js"
 
 /**
+ * What a collection holds, and how it is searched.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -45,6 +47,8 @@ export interface SearchCollectionInfo {
 }
 
 /**
+ * What is searched for: a text, its vector, and metadata.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -63,6 +67,8 @@ export interface SearchRecord {
 }
 
 /**
+ * By words, by vectors, or by both.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -93,6 +99,8 @@ export type FusionOptions =
     }
 
 /**
+ * What is looked for, and how.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -130,6 +138,8 @@ export interface SearchRequest {
 }
 
 /**
+ * A record that was found, and how well it fits.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -153,6 +163,8 @@ export interface SearchResult {
 }
 
 /**
+ * A part of a search that failed, so that the results are those of the others.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -163,6 +175,8 @@ export interface FailedLeg {
 }
 
 /**
+ * What was found, how, and what failed.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -192,6 +206,8 @@ export interface SearchTimings {
 }
 
 /**
+ * A record that the model does not embed, and why.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -218,6 +234,8 @@ export interface EmbeddingReport {
 }
 
 /**
+ * What came of moving a collection to another model.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -227,6 +245,8 @@ export interface ReembedReport extends EmbeddingReport {
 }
 
 /**
+ * How many have been looked at, of how many.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -236,6 +256,8 @@ export interface EmbedProgress {
 }
 
 /**
+ * How embedding tells where it is.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -265,6 +287,8 @@ export type Ranks = Pick<
 >
 
 /**
+ * What was found in a store, and what failed.
+ *
  * @since 0.1.0
  * @category models
  */

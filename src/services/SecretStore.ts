@@ -75,6 +75,8 @@ export const SealedSecret = Schema.Struct({
 export type SealedSecret = typeof SealedSecret.Type
 
 /**
+ * A secret as it is put, before it is sealed.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -24,6 +24,8 @@ const measured = {
 }
 
 /**
+ * How a session went.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -44,6 +46,8 @@ export const SessionScore = Schema.Struct({
 export type SessionScore = typeof SessionScore.Type
 
 /**
+ * How well sessions with a template went.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -12,6 +12,8 @@ import { JsonValue, Key, Timestamp, UserId } from "./Model.js"
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * A value that a user has set.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -84,6 +86,8 @@ export const DeleteSetting = operation("SettingsStore.delete", {
 })
 
 /**
+ * A setting that is not there is `NotFound`.
+ *
  * @since 0.1.0
  * @category tags
  */

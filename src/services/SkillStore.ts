@@ -11,6 +11,8 @@ import { Count, Id, Key, optional, type Page, type PageOptions, Text, Timestamp,
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * What an agent has learned to do, and how often it worked.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -29,6 +29,8 @@ export interface Lexical {
 }
 
 /**
+ * A part of a SQL text.
+ *
  * @since 0.1.0
  * @category models
  */

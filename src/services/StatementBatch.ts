@@ -76,6 +76,8 @@ export const ExecuteBatch = operation("StatementBatch.execute", {
 })
 
 /**
+ * A batch may have an idempotency key, as every write of the stores; see `withIdempotencyKey`.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -10,6 +10,8 @@ import type { DbError } from "../errors/index.js"
 import type { EmbeddingReport, EmbedOptions } from "./Search.js"
 
 /**
+ * Whose things are meant.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -30,6 +32,8 @@ export interface StoreEmbeddingReport extends Omit<EmbeddingReport, "refused"> {
 }
 
 /**
+ * The vectors of what the stores keep: messages, memories and documents.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -10,6 +10,8 @@ import type { DbError } from "../errors/index.js"
 import type { FilterInput, Highlight, JsonObject, QuerySyntax, TextAnalysis } from "../vector/index.js"
 
 /**
+ * How the words of a collection are found.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -22,6 +24,8 @@ export interface TextCollectionOptions {
 }
 
 /**
+ * A collection, and how many records it has.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -32,6 +36,8 @@ export interface TextCollectionInfo {
 }
 
 /**
+ * A text as it is put.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -44,6 +50,8 @@ export interface TextRecord {
 }
 
 /**
+ * A text as it is kept.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -54,6 +62,8 @@ export interface StoredText {
 }
 
 /**
+ * Which records are found, and how many.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -67,6 +77,8 @@ export interface TextSearchOptions {
 }
 
 /**
+ * A text that was found, how well it fits, and where.
+ *
  * @since 0.1.0
  * @category models
  */

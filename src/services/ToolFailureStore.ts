@@ -11,6 +11,8 @@ import { Count, JsonValue, Key, optional, type Readable, Text, Timestamp } from 
 import { operation, type Submit } from "./WriteChannel.js"
 
 /**
+ * A tool that failed, how often, and what was tried to repair it.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -65,6 +67,8 @@ export const IncrementRepairAttempts = operation("ToolFailureStore.incrementRepa
 })
 
 /**
+ * A tool that never failed is `NotFound`.
+ *
  * @since 0.1.0
  * @category tags
  */

@@ -89,6 +89,8 @@ export const scopedStores = {
 }
 
 /**
+ * The stores of one user, by their names.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -11,6 +11,8 @@ import type { FilterInput, JsonObject, Metric } from "../vector/index.js"
 export type { Metric }
 
 /**
+ * What the vectors of a collection are.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -24,6 +26,8 @@ export interface CollectionOptions {
 }
 
 /**
+ * Where a collection's index is on its way.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -52,6 +56,8 @@ export interface CollectionIndex {
 }
 
 /**
+ * A collection, and how many records it has.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -66,6 +72,8 @@ export interface CollectionInfo {
 }
 
 /**
+ * A vector as it is put.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -79,6 +87,8 @@ export interface VectorRecord {
 }
 
 /**
+ * A vector as it is kept.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -90,6 +100,8 @@ export interface StoredVector {
 }
 
 /**
+ * Which records are found, and how many.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -103,6 +115,8 @@ export interface SearchOptions {
 }
 
 /**
+ * A record that was found; the greater its score, the closer it is.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -50,6 +50,8 @@ const isPath = (path: string): boolean => {
 }
 
 /**
+ * Where a document is in a workspace; see `normalizePath`.
+ *
  * @since 0.1.0
  * @category schemas
  */
@@ -102,6 +104,8 @@ export const DocumentInfo = Schema.Struct({
 export type DocumentInfo = typeof DocumentInfo.Type
 
 /**
+ * A document, and its content.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -128,6 +132,8 @@ export const VersionInfo = Schema.Struct({ version: Count, contentHash: Schema.S
 export type VersionInfo = typeof VersionInfo.Type
 
 /**
+ * An earlier version of a document, and its content.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -155,6 +161,8 @@ export interface DirectoryEntry {
 }
 
 /**
+ * A part of a document that is searched as one.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -477,6 +485,8 @@ export interface PageById {
 }
 
 /**
+ * What is asked of the search of documents.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -33,6 +33,8 @@ export const operation = <
   }) as Operation<Tag, Schema.Struct<Fields>, Success>
 
 /**
+ * A write as it is declared: handled here or by the process that writes for the others, with the same errors.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -132,6 +134,8 @@ export const withWriteTimeout =
     Effect.provideService(write, WriteBudget, Duration.decode(timeout))
 
 /**
+ * The way of every write of the stores: checked, done once, and told to those who listen.
+ *
  * @since 0.1.0
  * @category tags
  */

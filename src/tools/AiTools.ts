@@ -36,6 +36,8 @@ const toolOf = (name: ToolName) => {
 }
 
 /**
+ * A tool of the hub as `@effect/ai` takes it.
+ *
  * @since 0.1.0
  * @category models
  */

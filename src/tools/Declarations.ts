@@ -15,6 +15,8 @@ import * as Schema from "effect/Schema"
 export type Group = "read" | "write" | "admin"
 
 /**
+ * What a tool is told to be: to models, and to whoever checks their calls.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -76,6 +78,8 @@ const written = {
 }
 
 /**
+ * The tools of the hub, by name.
+ *
  * @since 0.1.0
  * @category tools
  */
@@ -191,6 +195,8 @@ export const tools = {
 } as const
 
 /**
+ * The name of a tool of the hub.
+ *
  * @since 0.1.0
  * @category models
  */

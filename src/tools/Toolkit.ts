@@ -48,6 +48,8 @@ export interface AuditRecord {
 }
 
 /**
+ * Which tools there are, and what they may do.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -93,6 +95,8 @@ export interface Caller {
 }
 
 /**
+ * What went wrong, in words that help whoever called.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -104,6 +108,8 @@ export interface ToolError {
 }
 
 /**
+ * What a call gives: a value, or what went wrong.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -117,6 +123,8 @@ export type ToolAnswer =
   | { readonly ok: false; readonly error: ToolError }
 
 /**
+ * The tools over a hub, to be called by name.
+ *
  * @since 0.1.0
  * @category models
  */

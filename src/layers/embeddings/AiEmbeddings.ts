@@ -55,6 +55,8 @@ export const make = (
   )
 
 /**
+ * `Embeddings` by the `EmbeddingModel` of `@effect/ai` that is provided.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -18,6 +18,8 @@ import { fromBytes, toBytes } from "../../vector/index.js"
 import { marks } from "../sql/Marks.js"
 
 /**
+ * How much the table keeps.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -35,6 +35,8 @@ export const make = (options: { readonly dimension?: number } = {}): Effect.Effe
   }))
 
 /**
+ * `Embeddings` without a model: offline, and lexical. Dimension 384 unless told.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -20,6 +20,8 @@ import { Embeddings, type EmbeddingsShape } from "../../services/Embeddings.js"
 import * as BatchedEmbeddings from "./BatchedEmbeddings.js"
 
 /**
+ * A server with the API of OpenAI, and its model.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -115,6 +117,8 @@ export const make = (options: HttpOptions): Effect.Effect<EmbeddingsShape, Inval
   })
 
 /**
+ * `Embeddings` by a server with the API of OpenAI: OpenAI, Ollama, LM Studio, vLLM and others.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -17,6 +17,8 @@ import { openResolved } from "./Postgres.js"
 import { resolve } from "./PostgresOptions.js"
 
 /**
+ * PostgreSQL inside the process: where its data are.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -142,6 +144,8 @@ export const make = (options: PgliteOptions = {}): Effect.Effect<BackendShape, D
   })
 
 /**
+ * PostgreSQL inside the process, open as long as the layer is.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -189,6 +189,9 @@ export const optionsOf = (config: PostgresConfig): PostgresOptions => {
 }
 
 /**
+ * A PostgreSQL server, and its channels; the pool is open as long as the layer is. `InvalidInput` for options out of
+ * range.
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -198,6 +201,9 @@ export const layer = (options: PostgresOptions): Layer.Layer<BackendServices | C
   )
 
 /**
+ * As `layer`, with options from the configuration of the program; `ConfigError` names the key that is missing or cannot
+ * be read.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -19,6 +19,8 @@ import * as Dsn from "./PostgresDsn.js"
 export const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"] as const
 
 /**
+ * How far a connection is encrypted and the server's certificate checked, as libpq names it.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -79,6 +81,8 @@ export interface PostgresVectorOptions {
 }
 
 /**
+ * Where a server is, and how the hub connects to it.
+ *
  * @since 0.1.0
  * @category models
  */

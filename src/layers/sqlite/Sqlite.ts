@@ -79,12 +79,17 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
   })
 
 /**
+ * A SQLite file, open as long as the layer is. `InvalidInput` for options out of range.
+ *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (options: SqliteOptions): Layer.Layer<BackendServices, DbError> => fromBackend(make(options))
 
 /**
+ * As `layer`, with options from the configuration of the program; `ConfigError` names the key that is missing or cannot
+ * be read.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -5,6 +5,8 @@ import * as Effect from "effect/Effect"
 import { type InvalidInput, invalidInput } from "../../errors/index.js"
 
 /**
+ * A database file, and how it is opened.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -49,6 +49,8 @@ const checked = (options: StoreEmbeddingOptions & EmbedOptions, operation: strin
   })
 
 /**
+ * Embeds what the stores keep by the `Embeddings` at hand, when it is asked to.
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -45,6 +45,8 @@ import * as ToolFailures from "./ToolFailureStore.js"
 import * as Workspace from "./WorkspaceStore.js"
 
 /**
+ * Every store, and the channel that their writes go through.
+ *
  * @since 0.1.0
  * @category models
  */

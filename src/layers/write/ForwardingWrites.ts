@@ -27,6 +27,8 @@ import * as Writes from "./Writes.js"
 export { probePrimary, stepDown } from "./PrimaryProbe.js"
 
 /**
+ * Where writes run, and how long they may wait.
+ *
  * @since 0.1.0
  * @category models
  */
