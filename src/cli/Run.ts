@@ -178,6 +178,27 @@ const noOption = (args: ReadonlyArray<string>): string | undefined => {
   return `${name} is no option of ${commandOf(args)}${meant === "" ? "" : ` (${meant})`}${asText}`
 }
 
+/** The parser would not say which option it is that has the wrong value, or none. */
+const wrongValue = (args: ReadonlyArray<string>, told: string): string | undefined => {
+  const help = helpOf(args)
+  const words = new Map(
+    Array.from(help.matchAll(/(--?[a-z-]+) ([\w-]+(?: \| [\w-]+)+)/g), ([, name, words]) => [name, words!.split(" | ")])
+  )
+  const [, noNumber] = /^'(.*)' is not a integer$/s.exec(told) ?? []
+  const options = settled(beforeDashes(args))
+  for (const [i, name] of options.entries()) {
+    const value = options[i + 1]
+    const allowed = words.get(name)
+    if (allowed !== undefined && (value === undefined || !allowed.includes(value))) {
+      return `${name} ${value === undefined ? "has no value" : "is unknown"}; allowed: ${allowed.join(", ")}`
+    }
+    if (name.startsWith("-") && value !== undefined && value === noNumber) {
+      return `${name} is no number: ${value}; allowed: a whole number`
+    }
+  }
+  return undefined
+}
+
 /** Help wins over whatever else is wrong or missing. */
 const helpFirst = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
   beforeDashes(args).some((arg) => arg === "--help" || arg === "-h")
@@ -211,7 +232,11 @@ export const run = (args: ReadonlyArray<string>): Effect.Effect<number, never, I
       Effect.as(0),
       Effect.catchAll((error) => {
         if (ValidationError.isValidationError(error))
-          return misused(json, noOption(args) ?? plain(error.error), commandOf(args))
+          return misused(
+            json,
+            noOption(args) ?? wrongValue(args, plain(error.error)) ?? plain(error.error),
+            commandOf(args)
+          )
         if (error._tag === "ExitWith") return Effect.succeed(error.code)
         return failed(json, error)
       }),

@@ -491,7 +491,12 @@ describe("usage", () => {
         [["query"], "SQL"],
         [["query", "SELECT", "1"], "1"],
         [["query", "SELECT 1", "--max-row", "1"], "--max-row"],
-        [["query", "SELECT 1", "--max-rows", "many"], "many"],
+        [["query", "SELECT 1", "--max-rows", "many"], "--max-rows is no number: many; allowed: a whole number"],
+        [["query", "SELECT 1", "--max-rows=many"], "--max-rows is no number: many; allowed: a whole number"],
+        [["search", "x", "--mode", "foo"], "--mode is unknown; allowed: text, vector, hybrid"],
+        [["search", "x", "--mode=foo", "--syntax", "plain"], "--mode is unknown; allowed: text, vector, hybrid"],
+        [["search", "x", "--mode"], "--mode has no value; allowed: text, vector, hybrid"],
+        [["search", "x", "--syntax", "foo"], "--syntax is unknown; allowed: plain, advanced"],
         [["query", "SELECT 1", "--backend"], "--backend"],
         [["query", "--wizard"], "terminal"],
         [["execute"], "SQL"]

@@ -184,7 +184,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
         [["search", "a", "--filter", "{"], 2, /filter is not valid JSON/],
         [["search", "a", "--filter", '{"a":{"$near":1}}'], 2, /\$near/],
         [["search", "a", "--limit", "0"], 2, /limit/],
-        [["search", "a", "--mode", "fuzzy"], 2, /one of the following/],
+        [["search", "a", "--mode", "fuzzy"], 2, /^error: --mode is unknown; allowed: text, vector, hybrid\n/],
         [["vector", "reembed", "nope"], 1, /no such collection/]
       ]
       yield* hub("ingest", "files")
