@@ -5,9 +5,7 @@
  */
 import {
   type Applied,
-  DbConflict,
   DbConnection,
-  DbConstraint,
   DbCorrupt,
   type DbError,
   DbFull,
@@ -20,30 +18,9 @@ import {
   InvalidInput,
   isDbError
 } from "./DbError.js"
-
-/** What a table entry builds an error from; its message is made safe already. */
-interface Refusal extends ErrorContext {
-  readonly code: string
-  readonly message: string
-  readonly constraint?: string
-}
+import { conflict, constraint, type Refusal, says } from "./Refusal.js"
 
 type Make = (refusal: Refusal, applied: Applied) => DbError
-
-const says =
-  <A extends DbError>(make: new (refusal: Refusal) => A, advice: string): Make =>
-  (refusal) =>
-    new make({ ...refusal, message: `${refusal.message}; ${advice}` })
-
-const conflict =
-  (reason: DbConflict["reason"], advice: string, retryable: boolean): Make =>
-  (refusal) =>
-    new DbConflict({ ...refusal, reason, retryable, message: `${refusal.message}; ${advice}` })
-
-const constraint =
-  (reason: DbConstraint["reason"], advice: string): Make =>
-  (refusal) =>
-    new DbConstraint({ ...refusal, reason, message: `${refusal.message}; ${advice}` })
 
 const connection =
   (advice: string, retryable = true): Make =>

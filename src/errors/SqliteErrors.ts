@@ -5,9 +5,7 @@
  */
 import {
   DbBusy,
-  DbConflict,
   DbConnection,
-  DbConstraint,
   DbCorrupt,
   type DbError,
   DbFull,
@@ -20,25 +18,7 @@ import {
   InvalidInput,
   isDbError
 } from "./DbError.js"
-
-/** What a table entry builds an error from: where it happened, the engine's code, and its message made safe. */
-interface Refusal extends ErrorContext {
-  readonly code: string
-  readonly message: string
-  /** The constraint or the columns that the engine's message names. */
-  readonly constraint?: string
-}
-
-const conflict = (reason: DbConflict["reason"], advice: string, retryable: boolean) => (refusal: Refusal) =>
-  new DbConflict({ ...refusal, reason, retryable, message: `${refusal.message}; ${advice}` })
-
-const constraint = (reason: DbConstraint["reason"], advice: string) => (refusal: Refusal) =>
-  new DbConstraint({ ...refusal, reason, message: `${refusal.message}; ${advice}` })
-
-const says =
-  <A>(make: new (refusal: Refusal) => A, advice: string) =>
-  (refusal: Refusal): A =>
-    new make({ ...refusal, message: `${refusal.message}; ${advice}` })
+import { conflict, constraint, type Refusal, says } from "./Refusal.js"
 
 /**
  * The longest prefix of a code that stands here decides (https://www.sqlite.org/rescode.html); any other code is
