@@ -269,8 +269,9 @@ export interface BackendShape {
     readonly internal?: boolean
   }) => Effect.Effect<ReadonlyArray<TableInfo>, DbError>
   /**
-   * Copies the live database to a new file, reopens the copy and checks it. Fails with `InvalidInput` if the file is
-   * there already.
+   * Copies the live database to a new file, and has the copy checked, page by page, in a process of its own. Fails with
+   * `InvalidInput` if the file is there already. What a copy has left in the folder that was killed a day ago or earlier
+   * is taken away.
    */
   readonly backup: (
     file: string,

@@ -125,6 +125,64 @@ describe("backup of SQLite", () => {
     })
   )
 
+  it.scopedLive("leaves the event loop free while the copy is checked", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const backend = yield* filled(NodePath.join(folder, "hub.db"), 50_000)
+      let turns = 0
+      let running = true
+      const turn = () => {
+        turns++
+        if (running) setImmediate(turn)
+      }
+      turn()
+      let copied = 0
+      yield* backend.backup(NodePath.join(folder, "b.db"), { onProgress: () => (copied = turns) })
+      running = false
+      assert.isAbove(turns - copied, 100)
+    })
+  )
+
+  it.scoped("of a damaged database fails, and leaves no copy", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const path = NodePath.join(folder, "hub.db")
+      yield* Effect.scoped(filled(path, 5_000))
+      const bytes = NodeFs.readFileSync(path)
+      bytes.fill(0xff, bytes.length - 8_192)
+      NodeFs.writeFileSync(path, bytes)
+      const backend = yield* Sqlite.make({ path, migrate: false })
+      const error = yield* failureOf(backend.backup(NodePath.join(folder, "out", "b.db")))
+      assert.deepStrictEqual([error._tag, error.code], ["DbCorrupt", "HUB_INTEGRITY_CHECK"])
+      assert.deepStrictEqual(NodeFs.readdirSync(NodePath.join(folder, "out")), [])
+    })
+  )
+
+  it.scoped("takes away what a copy has left whose process was killed, and nothing else", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const backend = yield* filled(NodePath.join(folder, "hub.db"), 10)
+      const out = NodePath.join(folder, "out")
+      NodeFs.mkdirSync(out)
+      const dayBefore = Date.now() / 1000 - 2 * 86_400
+      const made = (name: string, at: number) => {
+        NodeFs.writeFileSync(NodePath.join(out, name), "x")
+        NodeFs.utimesSync(NodePath.join(out, name), at, at)
+        return name
+      }
+      const id = "7996fda8-1aff-4884-a580-f4b8e79f3230"
+      made(`.old.db.${id}.partial`, dayBefore)
+      made(`.old.db.${id}.partial-journal`, dayBefore)
+      const kept = [
+        made(`.running.db.${id}.partial`, Date.now() / 1000),
+        made(".mine.partial", dayBefore),
+        made("old.db", dayBefore)
+      ]
+      yield* backend.backup(NodePath.join(out, "b.db"))
+      assert.deepStrictEqual(NodeFs.readdirSync(out).sort(), [...kept, "b.db"].sort())
+    })
+  )
+
   it.scopedLive("leaves nothing behind when it is interrupted", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder

@@ -60,8 +60,13 @@ const errorOf = (cause: unknown, context: ErrorContext): DbError =>
     ? ownTableRefused(cause.message, context)
     : fromSqlite(cause, context)
 
-/** What another process has told of that. */
-const thrown = ({ code, message, name }: Failed, context: ErrorContext): DbError => {
+/**
+ * What another process has told of that.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const thrown = ({ code, message, name }: Failed, context: ErrorContext): DbError => {
   const kind = name === "RangeError" ? RangeError : name === "TypeError" ? TypeError : Error
   return errorOf(Object.assign(new kind(message), { code }), context)
 }
