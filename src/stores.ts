@@ -10,6 +10,7 @@ export {
 } from "./layers/stores/StoreEmbedding.js"
 export { layer as UserScopeLive, make as makeUserScope } from "./layers/stores/UserScope.js"
 export * as ForwardingWrites from "./layers/write/ForwardingWrites.js"
+export type { PrimaryStatus } from "./layers/write/WriteWire.js"
 export * from "./services/AuditLog.js"
 export * from "./services/ConversationStore.js"
 export * from "./services/FileStore.js"

@@ -14,6 +14,7 @@ import type { AgentSqlOptions, AgentSqlShape } from "./AgentSql.js"
 import type { Dialect } from "./Dialect.js"
 import type { HealthChecker } from "./HealthChecker.js"
 import type { Migrator } from "./Migrator.js"
+import type { Progress } from "./Progress.js"
 import type { Sharing } from "./Sharing.js"
 import type { TextStore } from "./TextStore.js"
 import type { VectorStore } from "./VectorStore.js"
@@ -275,7 +276,7 @@ export interface BackendShape {
    */
   readonly backup: (
     file: string,
-    options?: { readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void }
+    options?: { readonly onProgress?: (progress: Progress) => void }
   ) => Effect.Effect<{ readonly file: string; readonly sizeBytes: number }, DbError>
   /** How processes that share this database elect one of them; absent where the engine is a server. */
   readonly sharing?: Sharing

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { DbError } from "../errors/index.js"
 import type { Dialect } from "./Dialect.js"
+import type { Progress } from "./Progress.js"
 import type { TextStore } from "./TextStore.js"
 
 /**
@@ -117,7 +118,7 @@ export class Migrator extends Context.Tag("effect-db-hub/Migrator")<
      */
     readonly migrate: (options?: {
       readonly target?: MigrationTarget
-      readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void
+      readonly onProgress?: (progress: Progress) => void
     }) => Effect.Effect<MigrationReport, DbError>
     readonly needsMigration: Effect.Effect<boolean, DbError>
     /** The steps that `migrate` would run, with their SQL; runs nothing. */

@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import type { DbError, EmbeddingError } from "../errors/index.js"
 import type { FilterInput, Fusion, Highlight, JsonObject, Metric, QuerySyntax, TextAnalysis } from "../vector/index.js"
 import type { EmbeddingsShape } from "./Embeddings.js"
+import type { Progress } from "./Progress.js"
 
 /**
  * What a collection holds, and how it is searched.
@@ -245,24 +246,13 @@ export interface ReembedReport extends EmbeddingReport {
 }
 
 /**
- * How many have been looked at, of how many.
- *
- * @since 0.1.0
- * @category models
- */
-export interface EmbedProgress {
-  readonly done: number
-  readonly total: number
-}
-
-/**
  * How embedding tells where it is.
  *
  * @since 0.1.0
  * @category models
  */
 export interface EmbedOptions {
-  readonly onProgress?: (progress: EmbedProgress) => Effect.Effect<void>
+  readonly onProgress?: (progress: Progress) => Effect.Effect<void>
 }
 
 /**

@@ -36,6 +36,8 @@ export const PrimaryRecord = Schema.Struct({
 export type PrimaryRecord = typeof PrimaryRecord.Type
 
 /**
+ * What processes that share a database know of each other.
+ *
  * @since 0.1.0
  * @category models
  */

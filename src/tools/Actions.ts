@@ -14,16 +14,8 @@ import type { AgentQuery, AgentResult, AgentSqlShape, AgentWriting } from "../se
 import type { BackendShape, SqlValue, TableInfo } from "../services/Backend.js"
 import { HealthStatus } from "../services/HealthChecker.js"
 import type { MigrationTarget, Migrator } from "../services/Migrator.js"
+import type { Progress } from "../services/Progress.js"
 import { defaultName } from "./BackupFile.js"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Progress {
-  readonly done: number
-  readonly total: number
-}
 
 /**
  * An answer, as JSON.

@@ -25,6 +25,7 @@ import { type AgentSqlOptions, type AgentSqlShape, deadlineOf } from "../service
 import type { BackendShape, SqlValue } from "../services/Backend.js"
 import type { EmbeddingsShape } from "../services/Embeddings.js"
 import type { HubShape } from "../services/Hub.js"
+import type { Progress } from "../services/Progress.js"
 import * as Actions from "./Actions.js"
 import { outputFile } from "./BackupFile.js"
 import { type Arguments, type Group, jsonSchemaOf, namesOf, type ToolName, tools } from "./Declarations.js"
@@ -91,7 +92,7 @@ export interface Caller {
   /** Codes of plans and limits of calls are those of one session. */
   readonly session: string
   /** Hears of long work as it goes on. */
-  readonly onProgress?: (progress: Actions.Progress) => void
+  readonly onProgress?: (progress: Progress) => void
 }
 
 /**

@@ -14,4 +14,5 @@ export {
   type ToolName,
   tools
 } from "./Declarations.js"
+export type { Memories } from "./Searching.js"
 export * as Toolkit from "./Toolkit.js"

@@ -13,6 +13,8 @@ import type { EmbeddingsShape } from "../../services/Embeddings.js"
 import { Chunking } from "../../vector/index.js"
 
 /**
+ * A model, and how it is asked.
+ *
  * @since 0.1.0
  * @category models
  */

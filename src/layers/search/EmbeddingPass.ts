@@ -7,7 +7,7 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { DbError, EmbeddingError } from "../../errors/index.js"
 import type { EmbeddingsShape, VectorModel } from "../../services/Embeddings.js"
-import type { EmbedProgress } from "../../services/Search.js"
+import type { Progress } from "../../services/Progress.js"
 
 /**
  * A text that waits.
@@ -79,7 +79,7 @@ export interface Source<W extends Waiting> {
  * @since 0.1.0
  * @category models
  */
-export type OnProgress = (progress: EmbedProgress) => Effect.Effect<void>
+export type OnProgress = (progress: Progress) => Effect.Effect<void>
 
 /**
  * @since 0.1.0

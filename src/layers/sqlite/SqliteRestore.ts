@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { type DbError, DbLocked, type ErrorContext, invalidInput } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import type { Progress } from "../../services/Progress.js"
 import { fromFile, isThere } from "./SqliteFiles.js"
 import { retryBusy } from "./SqliteOpen.js"
 
@@ -20,7 +21,7 @@ export interface RestoreOptions {
   readonly path: string
   /** Milliseconds to wait until nobody else has it open; default 5000. */
   readonly busyTimeout?: number
-  readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void
+  readonly onProgress?: (progress: Progress) => void
 }
 
 /**
