@@ -41,10 +41,19 @@ const byCode: Readonly<Record<string, (refusal: Refusal) => DbError>> = {
   SQLITE_CONSTRAINT: constraint("trigger", "a rule of the schema refused the row"),
   SQLITE_MISMATCH: constraint("type", "give the column a value of its type"),
   SQLITE_READONLY: says(DbReadOnly, "open the database for writing, or check the permissions of its file and folder"),
+  // Opened for reading, too, a write-ahead log needs a file beside the database that all its processes share.
+  SQLITE_READONLY_DIRECTORY: says(
+    DbReadOnly,
+    "a database with a write-ahead log needs a folder that may be written, also to be read: give the right to write " +
+      "there, or read a copy that `db-hub backup` has made, which has no log"
+  ),
   SQLITE_CORRUPT: says(DbCorrupt, "stop writing, run `db-hub doctor` and restore a backup"),
   SQLITE_NOTADB: says(DbCorrupt, "the file is no SQLite database, or it is encrypted: check the path"),
   SQLITE_FULL: says(DbFull, "free space on the disk"),
-  SQLITE_CANTOPEN: says(DbConnection, "check that the path is a file in a folder that this user may write"),
+  SQLITE_CANTOPEN: says(
+    DbConnection,
+    "check that the path is a file in a folder that this user may write, which a write-ahead log needs also to be read"
+  ),
   SQLITE_IOERR: (refusal) =>
     new DbConnection({
       ...refusal,

@@ -37,6 +37,7 @@ describe("the table of SQLite codes", () => {
     ["SQLITE_MISMATCH", "DbConstraint", { reason: "type" }],
     ["SQLITE_READONLY", "DbReadOnly"],
     ["SQLITE_READONLY_DBMOVED", "DbReadOnly"],
+    ["SQLITE_READONLY_DIRECTORY", "DbReadOnly"],
     ["SQLITE_CORRUPT", "DbCorrupt"],
     ["SQLITE_CORRUPT_VTAB", "DbCorrupt"],
     ["SQLITE_NOTADB", "DbCorrupt"],
@@ -88,6 +89,11 @@ describe("the table of SQLite codes", () => {
       assert.deepStrictEqual([error._tag, error.code], ["DbUnsupported", "HUB_DRIVER_MISSING"])
       assert.include(error.message, "npm rebuild better-sqlite3")
     }
+  })
+
+  it("tells how a database is read in a folder that may not be written", () => {
+    const error = Errors.fromSqlite(sqlite("SQLITE_READONLY_DIRECTORY"), context)
+    assert.include(error.message, "also to be read: give the right to write there, or read a copy that `db-hub backup`")
   })
 
   it("names the constraint that SQLite names", () => {

@@ -79,6 +79,7 @@ for (const [engine, layer, missing] of engines) {
         yield* backend.transaction(Effect.forEach(many, set, { discard: true }))
         yield* age
         yield* set("new")
+        NodeAssert.deepEqual(yield* channel.prune({ olderThan: Number.POSITIVE_INFINITY }), { changes: 0, keys: 0 })
         NodeAssert.deepEqual(yield* channel.prune(week), { changes: 1200, keys: 1200 })
         NodeAssert.deepEqual(yield* channel.prune(week), { changes: 0, keys: 0 })
         const left = yield* backend.query("SELECT idempotency_key FROM db_hub_writes")

@@ -271,7 +271,10 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
 
     const prune: Writes["prune"] = ({ olderThan }) =>
       Effect.gen(function* () {
-        const before = new Date(Date.now() - Duration.toMillis(olderThan))
+        const millis = Duration.toMillis(olderThan)
+        // There is no date before which an endless time began.
+        if (millis === Number.POSITIVE_INFINITY) return { changes: 0, keys: 0 }
+        const before = new Date(Date.now() - millis)
         let [changes, keys] = [0, 0]
         for (let gone = feedPage; gone === feedPage; changes += gone) gone = yield* forgetPage(before)
         for (let gone = feedPage; gone === feedPage; keys += gone) gone = yield* forgetKeys(before)
