@@ -41,7 +41,8 @@ const wrong = {
   function: [null, 5, "x", {}],
   filter: [null, 5, "x", []],
   count: ["x", {}, [], -1, 0.5],
-  score: [null, "x", {}, []]
+  score: [null, "x", {}, []],
+  misspelt: [null, 5, "x"]
 } as const
 
 // The types are what is not kept to here.
@@ -91,6 +92,11 @@ export const inputSuite: Suite = {
         /^dimension$/,
         (dimension) => search.createCollection(`${name}_2`, { dimension })
       ],
+      "createCollection(metrik)": [
+        "misspelt",
+        /^metrik$/,
+        (metrik) => search.createCollection(`${name}_2`, { dimension: 2, metrik } as object)
+      ],
       "createCollection(model)": [
         "nameOrNull",
         /^model$/,
@@ -128,6 +134,7 @@ export const inputSuite: Suite = {
       "dropCollection(name)": ["name", /^collection$/, (bad) => search.dropCollection(bad)],
       "search(collections)": ["names", /^collections?$/, (bad) => search.search(bad, { text: "a" })],
       "search(request)": ["object", /^request$/, (bad) => search.search(name, bad)],
+      "search(limt)": ["misspelt", /^limt$/, (limt) => find({ limt })],
       "search(text)": ["text", /^text$/, (text) => find({ text })],
       "search(vector)": ["someVector", /^vector$/, (bad) => find({ vector: bad })],
       "search(mode)": ["score", /^mode$/, (mode) => find({ mode })],
@@ -136,6 +143,12 @@ export const inputSuite: Suite = {
       "search(filter)": ["filter", /^filter$/, (filter) => find({ filter })],
       "search(syntax)": ["score", /^syntax$/, (syntax) => find({ syntax })],
       "search(fusion)": ["given", /^fusion$/, (fusion) => find({ fusion })],
+      "search(fusion.weight)": [
+        "misspelt",
+        /^fusion\.weight$/,
+        (weight) => find({ fusion: { strategy: "rrf", weight } })
+      ],
+      "search(mmr.lamda)": ["misspelt", /^mmr\.lamda$/, (lamda) => find({ mmr: { lamda } })],
       "search(fusion.k)": ["score", /^fusion\.k$/, (k) => find({ fusion: { strategy: "rrf", k } })],
       "search(minSimilarity)": ["score", /^minSimilarity$/, (minSimilarity) => find({ minSimilarity })],
       "search(mmr)": ["given", /^mmr$/, (mmr) => find({ mmr })],
@@ -168,6 +181,7 @@ export const inputSuite: Suite = {
       "search(vector)": ["vector", /^vector$/, (bad) => store.search(name, Array.isArray(bad) ? [bad[0], 1] : bad)],
       "search(options)": ["options", /^options$/, (bad) => store.search(name, [1, 0], bad)],
       "search(k)": ["count", /^k$/, (k) => store.search(name, [1, 0], { k })],
+      "search(limit)": ["misspelt", /^limit$/, (limit) => store.search(name, [1, 0], { limit } as object)],
       "search(minScore)": ["score", /^minScore$/, (minScore) => store.search(name, [1, 0], { minScore })],
       "search(filter)": ["filter", /^filter$/, (filter) => store.search(name, [1, 0], { filter })],
       "get(collection)": ["name", /^collection$/, (bad) => store.get(bad, ["a"])],
@@ -262,6 +276,31 @@ export const inputSuite: Suite = {
         (minImportance) => memories.search(user, { ...request, minImportance })
       ],
       "memories.search(ranking)": ["given", /^ranking$/, (ranking) => memories.search(user, { ...request, ranking })],
+      "memories.search(ranking.acces)": [
+        "misspelt",
+        /^ranking\.acces$/,
+        (acces) => memories.search(user, { ...request, ranking: { acces } as object })
+      ],
+      "memories.search(filter)": [
+        "misspelt",
+        /^filter$/,
+        (filter) => memories.search(user, { ...request, ...{ filter } })
+      ],
+      "memories.searchSimilar(tag)": [
+        "misspelt",
+        /^tag$/,
+        (tag) => memories.searchSimilar(user, embedding, { tag } as object)
+      ],
+      "conversations.searchMessages(role)": [
+        "misspelt",
+        /^role$/,
+        (role) => conversations.searchMessages(user, { ...request, ...{ role } })
+      ],
+      "workspace.search(folders)": [
+        "misspelt",
+        /^folders$/,
+        (folders) => workspace.search(user, { ...request, ...{ folders } })
+      ],
       "memories.search(fusion)": ["given", /^fusion$/, (fusion) => memories.search(user, { ...request, fusion })],
       "memories.searchSimilar(user)": ["user", /^user$/, (bad) => memories.searchSimilar(bad, embedding)],
       "memories.searchSimilar(embedding)": ["object", /^embedding$/, (bad) => memories.searchSimilar(user, bad)],
@@ -313,6 +352,13 @@ export const inputSuite: Suite = {
       "embedPending(onProgress)": ["function", /^onProgress$/, (onProgress) => stores.embedPending({ onProgress })],
       "folder(path)": ["name", /^path$/, (bad) => ingest.folder(bad)],
       "folder(options)": ["options", /^options$/, (bad) => ingest.folder(".", bad)],
+      "pending(users)": ["misspelt", /^users$/, (users) => stores.pending({ users } as object)],
+      "folder(maxSize)": ["misspelt", /^maxSize$/, (maxSize) => ingest.folder(".", { maxSize } as object)],
+      "folder(chunk.words)": [
+        "misspelt",
+        /^chunk\.words$/,
+        (words) => ingest.folder(".", { chunk: { words } as object })
+      ],
       "folder(chunk)": ["given", /^chunk$/, (chunk) => ingest.folder(".", { chunk })],
       "folder(collection)": ["text", /^collection$/, (collection) => ingest.folder(".", { collection })],
       "folder(language)": [

@@ -32,17 +32,15 @@ const idsOf = (hits: ReadonlyArray<TextHit>) => hits.map(({ id }) => id)
 const finds = (
   texts: Readonly<Record<string, string>>,
   expected: ReadonlyArray<readonly [text: string, ids: ReadonlyArray<string>]>,
-  options: TextCollectionOptions & Pick<TextSearchOptions, "syntax"> = {}
+  { syntax = "plain", ...options }: TextCollectionOptions & Pick<TextSearchOptions, "syntax"> = {}
 ): Effect.Effect<void, unknown, Backend | TextStore> =>
   withCollection(
     texts,
     (store, collection) =>
       Effect.forEach(
         expected,
-        ([text, ids]) => {
-          const { syntax = "plain" } = options
-          return Effect.flatMap(store.search(collection, text, { syntax }), (hits) => equal(idsOf(hits), ids, text))
-        },
+        ([text, ids]) =>
+          Effect.flatMap(store.search(collection, text, { syntax }), (hits) => equal(idsOf(hits), ids, text)),
         { discard: true }
       ),
     options

@@ -53,7 +53,7 @@ const check = <A>(ok: boolean, value: A, problem: () => InvalidInput): Checked<A
   ok ? Either.right(value) : Either.left(problem())
 
 /**
- * Options, or a request: an object that is no list.
+ * Options, or a request: an object that is no list, with these fields and no others.
  *
  * @since 0.1.0
  * @category validation
@@ -61,11 +61,17 @@ const check = <A>(ok: boolean, value: A, problem: () => InvalidInput): Checked<A
 export const checkObject = <A>(
   given: A,
   field: string,
-  origin: Partial<ErrorContext> & Pick<ErrorContext, "operation">
-) =>
-  check(typeof given === "object" && given !== null && !Array.isArray(given), given, () =>
-    invalidInput(origin, field, "is not an object", "an object of options")
-  )
+  origin: Partial<ErrorContext> & Pick<ErrorContext, "operation">,
+  fields: ReadonlyArray<string>
+): Checked<A> => {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    return Either.left(invalidInput(origin, field, "is not an object", "an object of options"))
+  }
+  const unknown = Object.entries(given).find(([name, value]) => value !== undefined && !fields.includes(name))?.[0]
+  if (unknown === undefined) return Either.right(given)
+  const path = field === "options" || field === "request" ? unknown : `${field}.${unknown}`
+  return Either.left(invalidInput(origin, path, "is unknown", fields.join(", ")))
+}
 
 const metrics: ReadonlyArray<Metric> = ["cosine", "dot", "l2"]
 
@@ -98,7 +104,11 @@ export const checkSettings = (
   origin: ErrorContext
 ): Checked<CollectionSettings> =>
   Either.gen(function* () {
-    const { dimension, metric = "cosine", model = null } = yield* checkObject(settings, "options", origin)
+    const {
+      dimension,
+      metric = "cosine",
+      model = null
+    } = yield* checkObject(settings, "options", origin, ["dimension", "metric", "model"])
     yield* check(Number.isInteger(dimension) && dimension >= 1 && dimension <= 65535, undefined, () =>
       invalidInput(origin, "dimension", "is out of range", "a whole number from 1 to 65535")
     )
@@ -186,7 +196,7 @@ export const checkSearch = (
   options: { readonly k?: number; readonly minScore?: number; readonly filter?: Filter.FilterInput },
   origin: ErrorContext
 ): Checked<CheckedSearch> => {
-  const given = checkObject(options, "options", origin)
+  const given = checkObject(options, "options", origin, ["k", "minScore", "filter"])
   if (Either.isLeft(given)) return Either.left(given.left)
   const { filter, k = 10, minScore } = given.right
   if (!Number.isSafeInteger(k) || k < 1) {

@@ -260,7 +260,13 @@ export const make = (
   const ingest = (path: string, given: IngestOptions): Effect.Effect<IngestReport, DbError> =>
     Effect.gen(function* () {
       yield* checkPath(path, "Ingest.folder")
-      const options = yield* Records.checkObject(given, "options", { operation: "Ingest.folder" })
+      const options = yield* Records.checkObject(given, "options", { operation: "Ingest.folder" }, [
+        "collection",
+        "language",
+        "chunk",
+        "maxFileSize",
+        "onProgress"
+      ])
       const { chunk = defaultChunks, collection = defaultCollection, maxFileSize = 1024 * 1024 } = options
       const { onProgress = () => Effect.void } = options
       yield* Records.checkName(collection, { operation: "Ingest.folder", backend: backend.name })
@@ -281,7 +287,7 @@ export const make = (
         )
       }
       // Says what is wrong with the options before anything is read.
-      yield* Records.checkObject(chunk, "chunk", { operation: "Ingest.folder" })
+      yield* Records.checkObject(chunk, "chunk", { operation: "Ingest.folder" }, ["size", "overlap", "unit"])
       yield* Chunking.chunk("", chunk)
       const { files, root, skipped: notListed } = yield* Folder.listing(path)
       const target: Target = { collection, number: yield* prepare(collection, options.language), folder: root }
@@ -364,9 +370,12 @@ export const make = (
   const remove = (path: string, options: Pick<IngestOptions, "collection">): Effect.Effect<RemovalReport, DbError> =>
     Effect.gen(function* () {
       yield* checkPath(path, "Ingest.remove")
-      const { collection = defaultCollection } = yield* Records.checkObject(options, "options", {
-        operation: "Ingest.remove"
-      })
+      const { collection = defaultCollection } = yield* Records.checkObject(
+        options,
+        "options",
+        { operation: "Ingest.remove" },
+        ["collection"]
+      )
       yield* Records.checkName(collection, { operation: "Ingest.remove", backend: backend.name })
       const folder = yield* Folder.rootOf(path)
       const number = (yield* collectionOf(collection))?.id

@@ -88,6 +88,27 @@ export interface Checked {
   readonly lambda: number | undefined
 }
 
+/**
+ * What a request may have.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const fields = [
+  "text",
+  "vector",
+  "mode",
+  "limit",
+  "filter",
+  "syntax",
+  "fusion",
+  "preFusionLimit",
+  "minSimilarity",
+  "mmr"
+] as const satisfies ReadonlyArray<keyof SearchRequest>
+
+const fusionFields = ["strategy", "k", "normalization", "textWeight", "vectorWeight"] as const
+
 const modes: ReadonlyArray<SearchMode> = ["text", "vector", "hybrid"]
 const strategies: ReadonlyArray<FusionOptions["strategy"]> = ["rrf", "weighted"]
 const normalizations: ReadonlyArray<Fusion.Normalization> = ["min-max", "z-score"]
@@ -105,7 +126,7 @@ const leastOf = ({ minSimilarity }: SearchRequest, { metric, model }: VectorSett
 const defaultDepth = 50
 
 const checkFusion = (fusion: FusionOptions, at: ErrorContext): InvalidInput | undefined => {
-  const given = Records.checkObject(fusion, "fusion", at)
+  const given = Records.checkObject(fusion, "fusion", at, fusionFields)
   if (Either.isLeft(given)) return given.left
   if (!strategies.includes(fusion.strategy)) {
     return invalidInput(at, "fusion.strategy", "is unknown", strategies.join(", "))
@@ -137,7 +158,7 @@ export const check = (
   canEmbed = false
 ): Either.Either<Checked, InvalidInput> =>
   Either.gen(function* () {
-    const { fusion, minSimilarity, mmr, text, vector } = yield* Records.checkObject(request, "request", at)
+    const { fusion, minSimilarity, mmr, text, vector } = yield* Records.checkObject(request, "request", at, fields)
     if (text !== undefined && typeof text !== "string") {
       return yield* Either.left(invalidInput(at, "text", "is not text", "a string"))
     }
@@ -162,7 +183,9 @@ export const check = (
     const unusable = fusion === undefined ? undefined : checkFusion(fusion, at)
     if (unusable !== undefined) return yield* Either.left(unusable)
     const lambda =
-      mmr === undefined ? undefined : ((yield* Records.checkObject(mmr, "mmr", at)).lambda ?? Mmr.defaultLambda)
+      mmr === undefined
+        ? undefined
+        : ((yield* Records.checkObject(mmr, "mmr", at, ["lambda"])).lambda ?? Mmr.defaultLambda)
     if (lambda !== undefined && !(typeof lambda === "number" && lambda >= 0 && lambda <= 1)) {
       return yield* Either.left(invalidInput(at, "mmr.lambda", "is out of range", "a number from 0 to 1"))
     }

@@ -75,8 +75,8 @@ export const make = (
   const inWordsOfStore = <A>(effect: Effect.Effect<A, DbError>): Effect.Effect<A, DbError> =>
     Effect.tapError(effect, () => texts.collections)
 
-  const progressOf = <O extends EmbedOptions>(options: O, at: ErrorContext) =>
-    Effect.flatMap(Records.checkObject(options, "options", at), (given) => {
+  const progressOf = <O extends EmbedOptions>(options: O, fields: ReadonlyArray<string>, at: ErrorContext) =>
+    Effect.flatMap(Records.checkObject(options, "options", at, fields), (given) => {
       const { onProgress = () => Effect.void } = given
       return typeof onProgress === "function"
         ? Effect.succeed({ ...given, onProgress })
@@ -111,7 +111,10 @@ export const make = (
     at: ErrorContext
   ): Effect.Effect<HybridSearch.HybridAnswer, DbError> =>
     Effect.gen(function* () {
-      const embeddable = yield* embeddableOf(names, yield* Records.checkObject(request, "request", at))
+      const embeddable = yield* embeddableOf(
+        names,
+        yield* Records.checkObject(request, "request", at, HybridSearch.fields)
+      )
       const checked = yield* HybridSearch.check(request, at, embeddable.size > 0)
       let embeddingTime: number | undefined
       /** The question, asked of each model once. */
@@ -201,7 +204,10 @@ export const make = (
       operation("createCollection", (at) =>
         Effect.zipRight(
           checkWritable(name, at),
-          Effect.flatMap(Records.checkObject(options, "options", at), (given) => createCollection(name, given, at))
+          Effect.flatMap(
+            Records.checkObject(options, "options", at, ["language", "dimension", "metric", "model"]),
+            (given) => createCollection(name, given, at)
+          )
         )
       ),
 
@@ -228,7 +234,7 @@ export const make = (
       operation("embedPending", (at) =>
         Effect.zipRight(
           Records.checkName(collection, at),
-          Effect.flatMap(progressOf(options, at), ({ onProgress }) =>
+          Effect.flatMap(progressOf(options, ["onProgress"], at), ({ onProgress }) =>
             embedding.embedPending(collection, onProgress, at)
           )
         )
@@ -241,7 +247,7 @@ export const make = (
       operation("reembed", (at) =>
         Effect.zipRight(
           checkWritable(collection, at),
-          Effect.flatMap(progressOf(options, at), ({ embeddings, onProgress }) =>
+          Effect.flatMap(progressOf(options, ["embeddings", "onProgress"], at), ({ embeddings, onProgress }) =>
             isEmbeddings(embeddings)
               ? embedding.reembed(collection, embeddings, onProgress, at)
               : Effect.fail(invalidInput(at, "embeddings", "are none", "{ model, dimension, embed, embedMany }"))

@@ -243,7 +243,7 @@ export const make = (
     createCollection: (name, options = {}) =>
       operation("createCollection", (at) =>
         Effect.gen(function* () {
-          const { language = "english" } = yield* Records.checkObject(options, "options", at)
+          const { language = "english" } = yield* Records.checkObject(options, "options", at, ["language"])
           if (!TextAnalysis.isLanguage(language)) {
             return yield* invalidInput(at, "language", "is unknown", TextAnalysis.languages.join(", "))
           }
@@ -287,7 +287,7 @@ export const make = (
             filter: wanted,
             limit: most = 10,
             syntax = "plain"
-          } = yield* Records.checkObject(options, "options", at)
+          } = yield* Records.checkObject(options, "options", at, ["limit", "filter", "syntax"])
           const limit = yield* Records.checkLimit(most, "limit", at)
           if (!QuerySyntax.syntaxes.includes(syntax)) {
             return yield* invalidInput(at, "syntax", "is unknown", QuerySyntax.syntaxes.join(", "))

@@ -565,7 +565,7 @@ export const layer: Layer.Layer<ConversationStore, never, Backend | WriteChannel
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "ConversationStore.searchMessages" }
           const rules = { conversation: StoreSearch.text, roles: StoreSearch.texts }
-          const request = yield* StoreSearch.checked(user, asked, rules, at)
+          const request = yield* StoreSearch.checked(user, asked, StoreSearch.fields, rules, at)
           const { conversation } = request
           if (conversation !== undefined) yield* owned(user, conversation, "searchMessages")
           return yield* texts.search(user, request, at)

@@ -3,6 +3,7 @@
  */
 import * as NodeUtil from "node:util"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { DbConflict, type DbError, type ErrorContext, type InvalidInput, invalidInput } from "../../errors/index.js"
@@ -395,9 +396,9 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       searchSimilar: (user, embedding, given = {}) =>
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "MemoryStore.searchSimilar" }
-          yield* Records.checkObject(given, "options", at)
-          const options = yield* StoreSearch.checked(user, given, narrowing, at)
-          yield* StoreSearch.checked(user, { embedding: embedding ?? null }, {}, at)
+          yield* Records.checkObject(given, "options", at, similarFields)
+          const options = yield* StoreSearch.checked(user, given, similarFields, narrowing, at)
+          yield* StoreSearch.checked(user, { embedding: embedding ?? null }, ["embedding"], {}, at)
           const limit = yield* Page.limit(options.limit, 10, at)
           const { ranking } = options
           if (ranking === undefined) return yield* load(user, yield* search(user, embedding, limit, options))
@@ -418,7 +419,7 @@ export const layer: Layer.Layer<MemoryStore, never, Backend | WriteChannel> = La
       search: (user, asked) =>
         Effect.gen(function* () {
           const at = { backend: backend.name, operation: "MemoryStore.search" }
-          const given = yield* StoreSearch.checked(user, asked, narrowing, at)
+          const given = yield* StoreSearch.checked(user, asked, StoreSearch.fields, narrowing, at)
           const { kinds, minImportance, ranking, tags, ...request } = given
           if (ranking !== undefined) yield* checkRanking(ranking, at)
           const { limit = 10, preFusionLimit = 50 } = request
@@ -470,6 +471,8 @@ const narrowing = {
   minImportance: [Schema.is(Importance), "a number from 0 to 1"],
   ranking: StoreSearch.object
 } satisfies Readonly<Record<string, StoreSearch.Rule>>
+
+const similarFields = ["limit", "minSimilarity", ...Object.keys(narrowing)]
 
 type Stored = Pick<Memory, "id" | "embeddingModel" | "dimension">
 
@@ -527,6 +530,8 @@ const byScore = (a: Omit<SimilarMemory, "similarity">, b: Omit<SimilarMemory, "s
   b.score - a.score || compareCodePoints(a.memory.id, b.memory.id)
 
 const checkRanking = (ranking: MemoryRanking, at: ErrorContext): Effect.Effect<void, InvalidInput> => {
+  const known = Records.checkObject(ranking, "ranking", at, ["decay", "halfLife", "access", "importance"])
+  if (Either.isLeft(known)) return Effect.fail(known.left)
   const { halfLife = 30 } = ranking
   const weight = (["decay", "access", "importance"] as const).find((name) => {
     const value = ranking[name] ?? 0

@@ -38,7 +38,7 @@ const isUser = Schema.is(UserId)
 const checked = (options: StoreEmbeddingOptions & EmbedOptions, operation: string) =>
   Effect.gen(function* () {
     const at = { operation: `StoreEmbedding.${operation}` }
-    const { onProgress, user } = yield* Records.checkObject(options, "options", at)
+    const { onProgress, user } = yield* Records.checkObject(options, "options", at, ["user", "onProgress"])
     if (user !== undefined && !isUser(user)) {
       return yield* invalidInput(at, "user", "is no user id", "a string of 1 to 255 characters without NUL")
     }

@@ -59,7 +59,19 @@ const embedding: Rule = [
 const isUser = Schema.is(UserId)
 
 /**
- * The request, if it is one and each of the fields that only this store knows, and its embedding, is what it must be.
+ * What a request may have in every store.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const fields: ReadonlyArray<string> = [
+  ...HybridSearch.fields.filter((field) => field !== "filter" && field !== "vector"),
+  "embedding"
+]
+
+/**
+ * The request, if it is one with these fields, and each of those that only this store knows, and its embedding, is what
+ * it must be.
  *
  * @since 0.1.0
  * @category validation
@@ -67,10 +79,12 @@ const isUser = Schema.is(UserId)
 export const checked = <R extends object>(
   user: string,
   request: R,
+  fields: ReadonlyArray<string>,
   rules: Readonly<Record<string, Rule>>,
   at: ErrorContext
-): Effect.Effect<R, InvalidInput> =>
-  Effect.flatMap(Records.checkObject(request, "request", at), (given) => {
+): Effect.Effect<R, InvalidInput> => {
+  const known = [...fields, ...Object.keys(rules)]
+  return Effect.flatMap(Records.checkObject(request, "request", at, known), (given) => {
     if (!isUser(user)) {
       return Effect.fail(invalidInput(at, "user", "is no user id", "a string of 1 to 255 characters without NUL"))
     }
@@ -80,6 +94,7 @@ export const checked = <R extends object>(
     }
     return Effect.succeed(given)
   })
+}
 
 /**
  * Searches a text collection, and the vector collection of the model of the request's embedding, under a filter.

@@ -281,7 +281,11 @@ export const layer: Layer.Layer<WorkspaceStore | WorkspaceStoreAdmin, never, Bac
       ): Effect.Effect<StoreSearchAnswer<Workspace.FoundChunk>, DbError> =>
         Effect.gen(function* () {
           const rules = { agent: StoreSearch.text, folder: StoreSearch.text }
-          const { agent = "", folder = "", ...request } = yield* StoreSearch.checked(user, asked, rules, at(operation))
+          const {
+            agent = "",
+            folder = "",
+            ...request
+          } = yield* StoreSearch.checked(user, asked, StoreSearch.fields, rules, at(operation))
           const within = normalizePath(folder)
           const filter: FilterInput = {
             $and: [
