@@ -15,6 +15,29 @@ const opened = (options?: AgentSqlOptions) =>
     return { backend, door: yield* backend.agentSql(options) }
   })
 
+/** Reads through a proxy that joins what the door connects from with the server. */
+const doorBehind = (join: (client: NodeNet.Socket, server: NodeNet.Socket) => void) =>
+  Effect.gen(function* () {
+    const database = yield* temporaryDatabase
+    const url = new URL(serverUrl)
+    const { hostname, port } = url
+    const proxy = yield* Effect.acquireRelease(
+      Effect.async<NodeNet.Server>((resume) => {
+        const server = NodeNet.createServer((client) => {
+          const onward = NodeNet.connect(Number(port), hostname)
+          client.on("error", () => {}).on("close", () => onward.destroy())
+          onward.on("error", () => {})
+          join(client, onward)
+        }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.sync(() => server.close())
+    )
+    url.host = `127.0.0.1:${(proxy.address() as NodeNet.AddressInfo).port}`
+    const options = { ...optionsFor(database, url.href), sslMode: "disable", migrate: false } as const
+    const backend = yield* Postgres.make(options)
+    return yield* backend.agentSql({ concurrency: 1, deadline: "3 seconds" })
+  })
+
 const slow = "SELECT count(*) FROM generate_series(1, 1000000000) a"
 
 describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () => {
@@ -41,38 +64,44 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
     { retry: 5 }
   )
 
-  it.scopedLive("a connection that is lost behind an answer is not waited for without end", () =>
+  it.scopedLive("where the connection is lost a statement ends at its deadline, and the next one works", () =>
     Effect.gen(function* () {
-      const database = yield* temporaryDatabase
-      const { hostname, port } = new URL(serverUrl)
       let lost = 0
-      const proxy = yield* Effect.acquireRelease(
-        Effect.async<NodeNet.Server>((resume) => {
-          const server = NodeNet.createServer((client) => {
-            const onward = NodeNet.connect(Number(port), hostname)
-            let gone = false
-            client.on("data", (bytes) => {
-              if (lost === 0 && bytes.includes("ROLLBACK")) {
-                gone = true
-                lost++
-              }
-              if (!gone) onward.write(bytes)
-            })
-            onward.on("data", (bytes) => void (gone || client.write(bytes)))
-            client.on("error", () => {}).on("close", () => onward.destroy())
-            onward.on("error", () => {}).on("close", () => void (gone || client.destroy()))
-          }).listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-        }),
-        (server) => Effect.sync(() => server.close())
-      )
-      const url = new URL(serverUrl)
-      url.host = `127.0.0.1:${(proxy.address() as NodeNet.AddressInfo).port}`
-      const options = { ...optionsFor(database, url.href), sslMode: "disable", migrate: false } as const
-      const backend = yield* Postgres.make(options)
-      const door = yield* backend.agentSql({ concurrency: 1 })
-      assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]])
+      const door = yield* doorBehind((client, server) => {
+        let gone = false
+        client.on("data", (bytes) => {
+          if (lost === 0 && bytes.includes("ROLLBACK")) {
+            gone = true
+            lost++
+          }
+          if (!gone) server.write(bytes)
+        })
+        server.on("data", (bytes) => void (gone || client.write(bytes)))
+        server.on("close", () => void (gone || client.destroy()))
+      })
+      assert.strictEqual((yield* failureOf(door.query("SELECT 1")))._tag, "DbTimeout")
       assert.deepStrictEqual((yield* door.query("SELECT 2")).rows, [[2]])
       assert.strictEqual(lost, 1)
+    })
+  )
+
+  it.scopedLive("a statement is one round trip, however many rows it may answer with", () =>
+    Effect.gen(function* () {
+      let heard = ""
+      const door = yield* doorBehind((client, server) => {
+        client.pipe(server)
+        server.on("data", (bytes) => {
+          heard += bytes.toString("latin1")
+          client.write(bytes)
+        })
+        server.on("close", () => client.destroy())
+      })
+      const sql = "SELECT * FROM generate_series(1, 1000)"
+      yield* door.query(sql)
+      heard = ""
+      assert.strictEqual((yield* door.query(sql)).rows.length, 100)
+      const ready = "Z\0\0\0\x05I"
+      assert.deepStrictEqual([heard.split(ready).length - 1, heard.endsWith(ready)], [1, true])
     })
   )
 
@@ -98,9 +127,9 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
   it.scopedLive("the limits are exact, and each says so", () =>
     Effect.gen(function* () {
       const { door } = yield* opened()
-      const rows = yield* Effect.forEach([99, 100, 101, 100000], (n) =>
-        door.query("SELECT * FROM generate_series(1, ?::int)", { params: [n] })
-      )
+      const series = (n: number, maxRows: number) =>
+        door.query("SELECT * FROM generate_series(1, ?::int)", { params: [n], maxRows })
+      const rows = yield* Effect.forEach([99, 100, 101, 100000], (n) => series(n, 100))
       assert.deepStrictEqual(
         rows.map(({ reason, rows, truncated }) => [rows.length, truncated, reason]),
         [
@@ -110,11 +139,28 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
           [100, true, "more than 100 rows"]
         ]
       )
+      for (const maxRows of [999, 1000, 1001, 2002, 2003]) {
+        for (const n of [0, maxRows - 1, maxRows, maxRows + 1, 10_000]) {
+          const { rows, truncated } = yield* series(n, maxRows)
+          assert.deepStrictEqual([rows.length, truncated], [Math.min(n, maxRows), n > maxRows], `${n} of ${maxRows}`)
+        }
+      }
       const wide = "SELECT 'aaaaaaaa' UNION ALL SELECT 'aaaaaaaa'"
       assert.strictEqual((yield* door.query(wide, { maxBytes: 27 })).truncated, false)
       assert.strictEqual((yield* door.query(wide, { maxBytes: 26 })).reason, "more than 26 bytes")
       const cell = yield* door.query("SELECT repeat('x', 3000), repeat('y', 2000)")
       assert.deepStrictEqual([String(cell.rows[0]?.[0]).length, cell.reason], [2000, "1 cell cut to 2000 characters"])
+    })
+  )
+
+  it.scopedLive("of an answer that has all its bytes the rest is not read, and the next one comes", () =>
+    Effect.gen(function* () {
+      const { door } = yield* opened({ concurrency: 1 })
+      const { reason, rows } = yield* door.query("SELECT repeat('x', 1000000) FROM generate_series(1, 100)", {
+        maxBytes: 5000
+      })
+      assert.deepStrictEqual([rows.length, reason], [2, "more than 5000 bytes; 2 cells cut to 2000 characters"])
+      assert.deepStrictEqual((yield* door.query("SELECT 1")).rows, [[1]])
     })
   )
 
@@ -159,6 +205,22 @@ describe.skipIf(noServer)("agents' SQL on PostgreSQL", { timeout: 60_000 }, () =
       }
       yield* backend.execute("CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'")
       assert.deepStrictEqual((yield* door.query("SELECT twice(4)")).rows, [[8]])
+    })
+  )
+
+  it.scopedLive("a function that was read with is refused as soon as it may write", () =>
+    Effect.gen(function* () {
+      const { backend, door } = yield* opened({ concurrency: 1 })
+      yield* backend.execute("CREATE FUNCTION one() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'")
+      for (let n = 0; n < 3; n++) {
+        // Seen, and known from the time before.
+        for (const sql of ["SELECT one()", "SELECT one()", "SELECT one() AS again"]) {
+          assert.deepStrictEqual((yield* door.query(sql)).rows, [[1]], sql)
+        }
+        yield* backend.execute("ALTER FUNCTION one() VOLATILE")
+        assert.strictEqual((yield* failureOf(door.query("SELECT one()")))._tag, "DbReadOnly")
+        yield* backend.execute("ALTER FUNCTION one() STABLE")
+      }
     })
   )
 

@@ -20,15 +20,15 @@ import * as SqlLexer from "../../services/SqlLexer.js"
 import { distinct } from "../sql/SqlTemplates.js"
 import * as AllowList from "./PostgresAllowList.js"
 import type { PostgresClient } from "./PostgresClient.js"
-import { type Connection, cancel, type Job, start, undoBudget } from "./PostgresConnection.js"
+import { type Connection, cancel, type Job, start } from "./PostgresConnection.js"
 import { dialect, lexical } from "./PostgresDialect.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import * as Pool from "./PostgresPool.js"
 import { notReading } from "./PostgresRequests.js"
 import * as Values from "./PostgresValues.js"
 
-/** Rows read in one round trip: few, since each may be large. */
-const chunk = 20
+/** Rows that are asked for at once: the server gathers them before it sends the first. */
+const chunk = 1_001
 
 /** How much later than the server this side gives up, in milliseconds. */
 const grace = 50
@@ -45,13 +45,21 @@ interface Known {
   readonly cursor: boolean
   /** What only the database can tell of it. */
   readonly question: AllowList.Question
-  /** What goes before it. */
-  readonly before: ReadonlyArray<Request>
+  /** What asks it, and fails where the answer is bad. */
+  readonly check: string
+  /** The same for statements that ask the same. */
+  readonly key: string
+}
+
+/** What was asked of a connection without fault at one moment. */
+interface Asked {
+  readonly moment: string
+  readonly keys: Set<string>
 }
 
 type Rows = AgentRows & { readonly columns: ReadonlyArray<string> }
 
-const columnsOf = ({ fields }: Result) => distinct(fields.map(({ name }) => name))
+const columnsOf = (fields: Result["fields"]) => distinct(fields.map(({ name }) => name))
 
 /**
  * Opens the door on connections of its own.
@@ -107,15 +115,29 @@ export const make =
         .map(([setting, value]) => `set_config('${setting}', '${value}', true)`)
         .join(", ")
       // A session of its own keeps nothing; a shared one may hold locks of others.
-      const end = own ? "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()" : "ROLLBACK"
+      const end = { text: "ROLLBACK", prepare }
+      const behind = own ? [{ text: "SELECT pg_catalog.pg_advisory_unlock_all()", prepare }] : []
+      const after = [end, ...behind]
+
+      /** Behind a pooler that gives each transaction another session, each may be of another server. */
+      const lasting = client.options.pooler !== "transaction"
 
       const timeout = deadlineMet(deadline, context)
+
+      /** Of each connection by itself: another one may lead to another server. */
+      const asked = new WeakMap<Connection, Asked>()
+      const note = (connection: Connection, key: string, moment: string | null) => {
+        const last = asked.get(connection)
+        if (moment === null || !lasting) return
+        if (last?.moment === moment && last.keys.size < maxAccepted) last.keys.add(key)
+        else asked.set(connection, { moment, keys: new Set([key]) })
+      }
 
       /**
        * Everything in one round trip, as far as one does: what follows a check that fails is not run. In callbacks, since
        * fibers would cost more than the server. Undefined if it has to be asked with a look at domains.
        */
-      const answer = (request: Request, { before, cursor, question }: Known, limits: AgentLimits) =>
+      const answer = (request: Request, known: Known, limits: AgentLimits) =>
         Effect.async<Rows | undefined, DbError>((resume) => {
           let held: Connection | undefined
           let job: Job | undefined
@@ -131,18 +153,23 @@ export const make =
               // The server may still be at it: it is told to stop behind the caller's back.
               if (job?.settled === false) cancel(connection, job, () => {})
               connection.destroy()
-              return pool.release(connection)
             }
-            // Nobody waits for it, but nobody else gets the connection before.
-            timer = setTimeout(() => connection.destroy(), undoBudget)
-            start(connection, { text: end, simple: true }, (error) => {
-              clearTimeout(timer)
-              if (error) connection.destroy()
-              pool.release(connection)
-            })
+            pool.release(connection)
           }
 
           const session = (connection: Connection) => {
+            const { check, cursor, key, question } = known
+            const last = asked.get(connection)
+            const moment = last?.keys.has(key) === true ? last.moment : null
+            const before: ReadonlyArray<Request> = [
+              ...begin,
+              {
+                text: check,
+                values: [...question.values, moment],
+                prepare,
+                onRow: (row) => note(connection, key, row.at(-1) ?? null)
+              }
+            ]
             const fail = (error: DbError) => {
               if (over) return
               leave(connection, false)
@@ -182,35 +209,37 @@ export const make =
             }
 
             const rows = collector(limits)
-            const add = (result: Result) => {
-              const lists = result.rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
-              return lists.every((row) => rows.add(row))
+            let taken = 0
+            let full = false
+            const succeed = (fields: Result["fields"], whole: boolean) => {
+              leave(connection, whole)
+              resume(Effect.succeed({ columns: columnsOf(fields), ...rows.result() }))
             }
-            const succeed = (result: Result) => {
-              leave(connection, true)
-              resume(Effect.succeed({ columns: columnsOf(result), ...rows.result() }))
+            const onRow: NonNullable<Request["onRow"]> = (values, reader) => {
+              if (over) return
+              if (rows.add(reader.list(values))) {
+                taken++
+                return
+              }
+              full = true
+              // Of rows one too many is asked for; where it is the bytes that are too many, the rest is not read.
+              if (taken < limits.maxRows) succeed(reader.fields, false)
             }
-            if (!cursor) {
-              return send(
-                { ...request, rowMode: "array", before },
-                (result) => {
-                  add(result)
-                  succeed(result)
-                },
-                explained
-              )
-            }
-            const size = Math.min(chunk, limits.maxRows + 1)
-            const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, rowMode: "array" } as const
+            const answered = ({ fields }: Result) => succeed(fields, true)
+            if (!cursor) return send({ ...request, onRow, before, after }, answered, explained)
+            const size = Math.min(limits.maxRows + 1, chunk)
+            const atOnce = size > limits.maxRows
+            const fetch = { text: `FETCH FORWARD ${size} FROM hub_read`, onRow, ...(atOnce ? { after } : {}) }
             const declare = { ...request, text: `DECLARE hub_read NO SCROLL CURSOR FOR ${request.text}` }
             const more = (result: Result): void => {
-              if (add(result) && result.rows.length === size) send(fetch, more)
-              else succeed(result)
+              if (atOnce) answered(result)
+              else if (result.rowCount === size && !full) send(fetch, more)
+              else send({ ...end, after: behind }, () => answered(result))
             }
-            // The types of lists are asked for first.
             if (!Values.hasList(request.values ?? [])) {
               return send({ ...fetch, before: [...before, declare] }, more, explained)
             }
+            // The types of lists are asked for first.
             send({ ...declare, before }, () => send(fetch, more), explained)
           }
 
@@ -233,9 +262,8 @@ export const make =
         const { count, sql: text } = SqlLexer.translatePlaceholders(sql, lexical, dialect.placeholder)
         return Effect.map(AllowList.accept(parse, text, context), (accepted) => {
           const question = AllowList.volatileQuery(accepted, domains)
-          const check = AllowList.volatileCheck(question)
-          const before = [...begin, { text: `SELECT ${limit}, ${check.text}`, values: check.values, prepare }]
-          return { text, count, cursor: accepted.cursor, question, before }
+          const check = AllowList.volatileCheck(question, limit)
+          return { text, count, cursor: accepted.cursor, question, check, key: [check, ...question.values].join("\n") }
         })
       }
       const readOnce = (sql: string): Effect.Effect<Known, DbError> => {

@@ -333,7 +333,7 @@ export interface Question {
 /**
  * Names what of a statement may change something by the database's own account: volatile functions; operators,
  * aggregates, casts and domains that call them; and such functions that can be called in the form of a column. Asked for
- * at each statement, so every part starts from an index, and none is there that cannot answer: what domains check is looked
+ * often, so every part starts from an index, and none is there that cannot answer: what domains check is looked
  * at where `domains` says that there are such, which is what is named (`checkedDomains`) where it is not known.
  *
  * @since 0.1.0
@@ -356,15 +356,23 @@ export const volatileQuery = (accepted: Accepted, domains: boolean): Question =>
 }
 
 /**
- * A value that fails with `22P02` if the statement may change something, so that what is sent behind it is not run.
+ * What tells two moments apart between which any transaction has changed something; NULL on a standby, where it leaves
+ * out those that run.
+ */
+const moment = "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_snapshot()::text END"
+
+/**
+ * A row that fails with `22P02` if the statement may change something, so that what is sent behind it is not run. Its
+ * last column is the moment, in text; where the last parameter is the moment at which the same was asked before, nothing
+ * is looked up. `settings` are columns before it.
  *
  * @since 0.1.0
  * @category checks
  */
-export const volatileCheck = ({ text, values }: Question): Question => ({
-  text: `(SELECT ('volatile: ' || found.name)::int FROM (${text}) AS found)`,
-  values
-})
+export const volatileCheck = ({ text, values }: Question, settings: string): string =>
+  `SELECT ${settings}, CASE WHEN here.moment = $${values.length + 1}::text THEN NULL ELSE
+  (SELECT ('volatile: ' || found.name)::int FROM (${text}) AS found) END, here.moment
+FROM (SELECT ${moment}) AS here(moment)`
 
 /** @internal */
 export const isVolatile = (context: ErrorContext, name: string): DbReadOnly =>

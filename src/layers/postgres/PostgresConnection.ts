@@ -171,13 +171,13 @@ const whenReady = (connection: Connection, error: unknown, done: () => void) => 
 }
 
 const submit = (connection: Connection, request: Request, done: Done) => {
-  const { before = [], ...last } = request
+  const { after = [], before = [], ...asked } = request
   if (before.length > 0 && request.simple === true) {
     return submit(connection, { ...before[before.length - 1]!, before: before.slice(0, -1) }, (error) =>
-      error ? done(error, undefined) : submit(connection, last, done)
+      error ? done(error, undefined) : submit(connection, asked, done)
     )
   }
-  const pipeline = new Pipeline(connection, [...before, last], (error, result) => {
+  const pipeline = new Pipeline(connection, [...before, asked, ...after], before.length, (error, result) => {
     if (error) whenReady(connection, error, () => done(error, undefined))
     else done(undefined, result)
   })

@@ -1,7 +1,7 @@
 /**
  * Statements that are sent together and answered together, in one round trip
  * (https://www.postgresql.org/docs/17/protocol-flow.html#PROTOCOL-FLOW-PIPELINING): the server runs them in order, and
- * none after one that fails. The answer is that of the last.
+ * none after one that fails. The answer is that of one of them.
  *
  * @since 0.1.0
  */
@@ -38,6 +38,10 @@ export interface Request {
   readonly rowMode?: "array"
   /** What goes before it, in the same round trip where that can be; if one of them fails, so does it. */
   readonly before?: ReadonlyArray<Request>
+  /** What goes behind it, likewise. */
+  readonly after?: ReadonlyArray<Request>
+  /** Takes the rows one by one as they come; the result has none then. The reader is that of the statement asked. */
+  readonly onRow?: (values: DataRow, reader: Reader) => void
   /** By the simple protocol, which takes several statements at once; for the hub's own texts alone. */
   readonly simple?: boolean
 }
@@ -129,29 +133,31 @@ interface Named {
  * @category models
  */
 export class Pipeline {
-  private readonly last: Request
+  private readonly asked: Request
   private command: string | null = null
   private rowCount: number | null = null
   private rows: Array<unknown> = []
   private reader: Reader = noRows
   /** Statements that are answered. */
   private answered = 0
-  /** Under what to keep how the rows of the last statement are read. */
+  /** Under what to keep how the rows of the statement asked are read. */
   private unread: string | undefined
   private unreadable: unknown
 
   constructor(
     private readonly connection: PreparedStatements,
     private readonly requests: ReadonlyArray<Request>,
+    /** Which of them is answered. */
+    private readonly at: number,
     private readonly done: (error: unknown, result: Result | undefined) => void
   ) {
-    this.last = requests[requests.length - 1]!
+    this.asked = requests[at]!
   }
 
   submit(wire: Wire): null {
     wire.stream.cork()
     try {
-      if (this.last.simple === true) wire.query(this.last.text)
+      if (this.asked.simple === true) wire.query(this.asked.text)
       else this.sendAll(wire)
     } finally {
       wire.stream.uncork()
@@ -181,7 +187,7 @@ export class Pipeline {
       parsing.push({ name, text: request.text })
     }
     wire.bind({ statement: name, values: request.values ?? [] })
-    if (request === this.last) {
+    if (request === this.asked) {
       const reader = name === "" ? undefined : readers.get(name)
       if (reader === undefined) {
         this.unread = name
@@ -191,8 +197,8 @@ export class Pipeline {
     wire.execute({ portal: "" })
   }
 
-  private get isLast(): boolean {
-    return this.last.simple === true || this.answered === this.requests.length - 1
+  private get isAsked(): boolean {
+    return this.asked.simple === true || this.answered === this.at
   }
 
   handleRowDescription({ fields }: { readonly fields: Fields }): void {
@@ -201,16 +207,18 @@ export class Pipeline {
   }
 
   handleDataRow({ fields }: { readonly fields: DataRow }): void {
-    if (!this.isLast || this.unreadable !== undefined) return
+    const onRow = this.requests[this.answered]?.onRow
+    if ((onRow === undefined && !this.isAsked) || this.unreadable !== undefined) return
     try {
-      this.rows.push(this.last.rowMode === "array" ? this.reader.list(fields) : this.reader.row(fields))
+      if (onRow !== undefined) onRow(fields, this.reader)
+      else this.rows.push(this.asked.rowMode === "array" ? this.reader.list(fields) : this.reader.row(fields))
     } catch (cause) {
       this.unreadable = cause
     }
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    if (this.isLast) {
+    if (this.isAsked) {
       const [, command, first, second] = commandTag.exec(text) ?? []
       this.command = command ?? null
       const count = second ?? first
