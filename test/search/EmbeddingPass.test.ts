@@ -4,10 +4,14 @@ import { type Scripted, scripted } from "../../src/conformance/Scripted.js"
 import * as EmbeddingPass from "../../src/layers/search/EmbeddingPass.js"
 
 describe("a pass", () => {
-  const over = (model: Scripted, texts: ReadonlyArray<string>, skip: EmbeddingPass.Refused = new Map()) => {
+  const over = (
+    { embeddings }: Pick<Scripted, "embeddings">,
+    texts: ReadonlyArray<string>,
+    skip: EmbeddingPass.Refused = new Map()
+  ) => {
     const batches = [{ seen: texts.length, waiting: texts.map((text) => ({ key: `key of ${text}`, text })) }]
     return EmbeddingPass.run(
-      model.embeddings,
+      embeddings,
       {
         total: Effect.succeed(texts.length),
         next: Effect.sync(() => batches.pop()),
@@ -42,6 +46,21 @@ describe("a pass", () => {
       assert.deepInclude(pass, { embedded: 0, stopped: true })
       assert.deepStrictEqual(keys(pass), [])
       assert.lengthOf(model.asked, 9)
+    })
+  )
+
+  it.effect("finds out that the model refuses them all, whatever a cache remembers of better times", () =>
+    Effect.gen(function* () {
+      const model = scripted("m")
+      const embed = yield* Effect.cachedFunction(model.embeddings.embed)
+      const cached = { embeddings: { ...model.embeddings, embed } }
+      model.fails = (text) => (text === "b" ? "refused" : undefined)
+      assert.deepInclude(yield* over(cached, ["a", "b"]), { embedded: 1, stopped: false })
+      model.fails = () => "refused"
+      model.asked.length = 0
+      const pass = yield* over(cached, ["a", "b", "c", "d"])
+      assert.deepInclude(pass, { embedded: 0, stopped: true })
+      assert.lengthOf(model.asked, 5)
     })
   )
 })

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as NodeCrypto from "node:crypto"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { DbError, EmbeddingError } from "../../errors/index.js"
@@ -142,8 +143,8 @@ const inHalves = <W extends Waiting>(
   )
 }
 
-/** Who refuses this refuses everything. */
-const harmless = "text"
+/** Who refuses this refuses everything. Each time another one, which no cache answers in place of the model. */
+const harmless = (): string => `text ${NodeCrypto.randomUUID()}`
 
 /**
  * Embeds texts together, or, where the model refuses one of them, in halves. Stops where it fails otherwise, and where it
@@ -158,7 +159,7 @@ export const embed = <W extends Waiting>(
   waiting: ReadonlyArray<W>
 ): Effect.Effect<Pass, DbError> =>
   attempt(embedder, fill, waiting, (failed) =>
-    embedder.embed(harmless).pipe(
+    embedder.embed(harmless()).pipe(
       Effect.matchEffect({
         onSuccess: () => inHalves(embedder, fill, waiting, failed),
         onFailure: (error) => (isEmbeddingError(error) ? Effect.succeed(stop(error)) : Effect.fail(error))
