@@ -412,7 +412,9 @@ export const backendSuite: Suite = {
       })
       const two = yield* backend.readOnly(`/* first */ WITH a AS (${select}) SELECT * FROM a`, { maxRows: 2 })
       yield* equal([two.rows.length, two.truncated], [2, true])
-      yield* failsWith("InvalidInput", backend.readOnly(select, { maxRows: 0 }))
+      for (const maxRows of [0, -1, 1.5, Number.NaN, 2 ** 31 - 1]) {
+        yield* failsWith("InvalidInput", backend.readOnly(select, { maxRows }))
+      }
     })
   ),
 

@@ -243,7 +243,7 @@ export interface BackendShape {
   readonly dedicated?: Pick<BackendShape, "query" | "execute" | "transaction">
   /**
    * Runs one reading statement on a handle on which the engine itself refuses writes; anything else is `DbReadOnly`.
-   * Never returns more than `maxRows` rows (default 100).
+   * Never returns more than `maxRows` rows (default 100, at most 2147483646).
    */
   readonly readOnly: (
     sql: string,

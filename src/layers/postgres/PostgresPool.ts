@@ -211,14 +211,14 @@ export const make = (options: PoolOptions): Pool => {
       connect((error, connection) => {
         if (connection === undefined) {
           giveBack()
-          if (!given) done(closed ? SqlTemplates.isClosed(context) : error)
+          if (!given) done(closed ? SqlTemplates.databaseClosed(context) : error)
           return
         }
         inUse.add(connection)
         if (options.once === true) connection.limitTransfer()
         if (given || closed) {
           release(connection)
-          if (!given) done(SqlTemplates.isClosed(context))
+          if (!given) done(SqlTemplates.databaseClosed(context))
           return
         }
         done(undefined, connection)
@@ -227,7 +227,7 @@ export const make = (options: PoolOptions): Pool => {
       given = true
     }
     if (closed) {
-      done(SqlTemplates.isClosed(context))
+      done(SqlTemplates.databaseClosed(context))
       return giveUp
     }
     if (free > 0) {
@@ -280,7 +280,7 @@ export const make = (options: PoolOptions): Pool => {
     isClosed: () => closed,
     close: Effect.suspend(() => {
       closed = true
-      for (const waiter of waiters) waiter.refuse(SqlTemplates.isClosed(at("postgresql.close")))
+      for (const waiter of waiters) waiter.refuse(SqlTemplates.databaseClosed(at("postgresql.close")))
       return drained.pipe(
         Effect.interruptible,
         Effect.timeoutOption(drainBudget),

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { type DbError, invalidInput } from "../../errors/index.js"
+import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
-import * as SqlTemplates from "../sql/SqlTemplates.js"
+import * as ReadOnly from "../sql/ReadOnly.js"
 import type { Request, Result } from "./PostgresPipeline.js"
 import type { Pool } from "./PostgresPool.js"
 import * as Requests from "./PostgresRequests.js"
@@ -68,9 +68,8 @@ export const make = (pool: Pool, transactions: Transactions, statements: Stateme
 
   return (sql, { maxRows = 100, params = [] } = {}) =>
     Effect.withFiberRuntime((fiber) => {
-      if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows >= 2 ** 31 - 1) {
-        return Effect.fail(invalidInput(context, "maxRows", "is no row count", "a whole number from 1"))
-      }
+      const refused = ReadOnly.refusedRows(maxRows, context)
+      if (refused !== undefined) return Effect.fail(refused)
       const outer = transactions.of(fiber)
       return statements.prepare("readOnly", sql, params, { portable: true }).pipe(
         Effect.filterOrFail(
@@ -80,14 +79,13 @@ export const make = (pool: Pool, transactions: Transactions, statements: Stateme
         Effect.flatMap((prepared) =>
           outer === undefined ? readOutside(prepared, maxRows) : readInside(outer, prepared, maxRows)
         ),
-        Effect.map(({ fields, rows }) => {
-          const values = rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>
-          return {
-            columns: SqlTemplates.distinct(fields.map(({ name }) => name)),
-            rows: values.slice(0, maxRows),
-            truncated: values.length > maxRows
-          }
-        })
+        Effect.map(({ fields, rows }) =>
+          ReadOnly.resultOf(
+            fields.map(({ name }) => name),
+            rows as unknown as ReadonlyArray<ReadonlyArray<unknown>>,
+            maxRows
+          )
+        )
       )
     })
 }

@@ -184,7 +184,7 @@ export const endedByStatement = (context: ErrorContext): DbConflict =>
  * @since 0.1.0
  * @category errors
  */
-export const isClosed = (context: ErrorContext): DbConnection =>
+export const databaseClosed = (context: ErrorContext): DbConnection =>
   new DbConnection({ ...context, code: "HUB_CLOSED", message: "The database is closed: its layer or scope has ended" })
 
 /**

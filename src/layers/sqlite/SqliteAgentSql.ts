@@ -27,7 +27,7 @@ import {
 } from "../../services/AgentSql.js"
 import type { BackendShape } from "../../services/Backend.js"
 import * as SqlLexer from "../../services/SqlLexer.js"
-import { distinct, isClosed } from "../sql/SqlTemplates.js"
+import { databaseClosed, distinct } from "../sql/SqlTemplates.js"
 import { type Program, whyMissing } from "./ChildProgram.js"
 import { type Failed, largeWrite, maxGrowth } from "./SqliteAgentChild.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
@@ -118,7 +118,7 @@ export const make =
             deadline,
             late: () => deadlineMet(deadline, context),
             gone: () => gone("SqliteAgentWorker", false, context),
-            closed: () => isClosed(context)
+            closed: () => databaseClosed(context)
           })
           opened.warm()
           return opened
@@ -168,7 +168,7 @@ export const make =
             deadline,
             late: (committing) => deadlineMet(deadline, context, committing),
             gone: (committing) => gone("SqliteAgentWriter", committing, context),
-            closed: () => isClosed(context)
+            closed: () => databaseClosed(context)
           })
         ),
         (opened) => Effect.promise(opened.close)

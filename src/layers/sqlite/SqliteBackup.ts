@@ -10,7 +10,7 @@ import { DbConnection, DbCorrupt, type DbError, DbLocked, type ErrorContext, Inv
 import { defaultLimits } from "../../services/AgentRows.js"
 import { deadlineMet, deadlineOf } from "../../services/AgentSql.js"
 import type { BackendShape } from "../../services/Backend.js"
-import { isClosed } from "../sql/SqlTemplates.js"
+import { databaseClosed } from "../sql/SqlTemplates.js"
 import { whyMissing } from "./ChildProgram.js"
 import { thrown } from "./SqliteAgentSql.js"
 import type { Answer, Task } from "./SqliteAgentWorker.js"
@@ -42,7 +42,7 @@ const checked = (file: string, context: ErrorContext): Effect.Effect<unknown, Db
         deadline,
         late: () => deadlineMet(deadline, context),
         gone: () => gone,
-        closed: () => isClosed(context)
+        closed: () => databaseClosed(context)
       })
     ),
     ({ ask }) =>

@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
-import { invalidInput } from "../../errors/index.js"
 import type { BackendShape, ReadOnlyResult } from "../../services/Backend.js"
+import * as ReadOnly from "../sql/ReadOnly.js"
 import * as SqlTemplates from "../sql/SqlTemplates.js"
 import * as AllowList from "./SqliteAllowList.js"
 import * as Connections from "./SqliteConnection.js"
@@ -36,11 +36,7 @@ export const make = (
       const prepared = Connections.prepareFresh(on.db, sql)
       if (!prepared.reader) throw AllowList.notReading(context)
       const rows = Connections.firstRows(prepared, values, maxRows + 1)
-      return {
-        columns: SqlTemplates.distinct(prepared.columns),
-        rows: rows.slice(0, maxRows),
-        truncated: rows.length > maxRows
-      }
+      return ReadOnly.resultOf(prepared.columns, rows, maxRows)
     } finally {
       if (guarded) writer.db.pragma("query_only = OFF")
     }
@@ -49,11 +45,8 @@ export const make = (
   return (sql, { maxRows = 100, params = [] } = {}) =>
     Effect.withFiberRuntime((fiber) => {
       const transaction = transactions.of(fiber)
-      if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(context))
-      if (!Number.isInteger(maxRows) || maxRows < 1) {
-        return Effect.fail(invalidInput(context, "maxRows", "is no row count", "a whole number from 1"))
-      }
-      const refused = AllowList.refusal(sql, context)
+      if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.databaseClosed(context))
+      const refused = ReadOnly.refusedRows(maxRows, context) ?? AllowList.refusal(sql, context)
       if (refused !== undefined) return Effect.fail(refused)
       if (transaction !== undefined) {
         return transactions.attemptAlone(transaction, "readOnly", () => firstRows(writer, sql, params, maxRows))

@@ -77,7 +77,7 @@ export const make = (handles: Handles, transactions: Transactions): Statements =
         Effect.suspend(() => runNow(transaction, operation, sql, params, use))
       )
     }
-    if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(at(operation)))
+    if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.databaseClosed(at(operation)))
     try {
       const values = Values.encode(params, options.name)
       const write = () => {

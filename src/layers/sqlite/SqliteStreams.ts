@@ -53,7 +53,7 @@ export const make = (handles: Handles, transactions: Transactions, statements: S
       Stream.unwrapScoped(
         Effect.withFiberRuntime<Rows, DbError, Scope.Scope>((fiber) => {
           const transaction = transactions.of(fiber)
-          if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.isClosed(at("stream")))
+          if (isClosed() && transaction === undefined) return Effect.fail(SqlTemplates.databaseClosed(at("stream")))
           try {
             const values = Values.encode(params, options.name)
             const mayRead = options.readOnly ? Reads.mayRead(sql) : reads.prepare(sql) !== undefined

@@ -94,7 +94,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
   const control = (sql: string) => writer.prepare(sql).statement.run()
 
   const attemptNow = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
-    if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(at(operation)))
+    if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at(operation)))
     if (isOver(transaction)) return Effect.fail(SqlTemplates.transactionOver(at(operation)))
     const root = rootOf(transaction)
     if (!writer.db.inTransaction) return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(at(operation)))
@@ -164,7 +164,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
           onSuccess: (value) =>
             Effect.flatMap(leave, () => {
               if (transaction.open) endLevel(transaction)
-              if (!writer.db.open) return Effect.fail(SqlTemplates.isClosed(at("transaction.commit")))
+              if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at("transaction.commit")))
               if (!writer.db.inTransaction) {
                 const { failure } = rootOf(transaction)
                 return Effect.fail(failure ?? SqlTemplates.endedByStatement(at("transaction.commit")))
@@ -254,7 +254,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     const budget = busyTimeout === undefined ? options.busyTimeout : Duration.toMillis(busyTimeout)
     if (outer !== undefined) return nested(effect, outer, budget)
     return isClosed()
-      ? Effect.fail(SqlTemplates.isClosed(at("transaction.begin")))
+      ? Effect.fail(SqlTemplates.databaseClosed(at("transaction.begin")))
       : outermost(effect, budget, deferReferences && options.foreignKeys)
   }
 
