@@ -76,6 +76,8 @@ export interface IngestReport {
   readonly changed: number
   readonly unchanged: number
   readonly removed: number
+  /** Files that the collection had with another folder, within this one or around it. */
+  readonly moved: number
   /** What is not text, with the reason; what `.gitignore` names is not listed. */
   readonly skipped: ReadonlyArray<SkippedFile>
   /** Chunks of all files of the folder. */
@@ -118,8 +120,9 @@ export class Ingest extends Context.Tag("effect-db-hub/Ingest")<
   {
     /**
      * Brings a collection up to date with a folder: files that have not changed since are not looked into, chunks that
-     * have not changed are not embedded again, and those of files that are gone are deleted. A file's chunks and the note
-     * that it was ingested are written together. Fails with `InvalidInput` for what is no folder, `ModelMismatch` where
+     * have not changed are not embedded again, and those of files that are gone are deleted. A file is in a collection
+     * once: where it came with a folder within this one or around it, it comes with this one now. A file's chunks and the
+     * note that it was ingested are written together. Fails with `InvalidInput` for what is no folder, `ModelMismatch` where
      * the collection is of another model than the one at hand; a model that fails does not fail it, and a chunk that it
      * refuses keeps no other from its vector.
      */

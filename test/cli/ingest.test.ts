@@ -104,6 +104,7 @@ describe("db-hub ingest and search", { timeout: 120_000 }, () => {
         changed: 1,
         unchanged: 1,
         removed: 1,
+        moved: 0,
         skipped: [{ path: "picture.png", reason: "binary" }],
         chunks: 2,
         embedded: 1,

@@ -112,6 +112,7 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
         changed: 0,
         unchanged: 0,
         removed: 0,
+        moved: 0,
         skipped: [],
         chunks: 4,
         embedded: 4,
@@ -352,6 +353,30 @@ describe("ingesting a folder", { timeout: 60_000 }, () => {
       yield* search.dropCollection("documents")
       assert.deepStrictEqual(counts(yield* ingest()), { added: 1, changed: 0, removed: 0, unchanged: 0 })
       assert.strictEqual((yield* paths("pears")).length, 1)
+    })
+  )
+
+  it.scopedLive("a file is in a collection once, with the folder that was ingested last", () =>
+    Effect.gen(function* () {
+      const { folder, hub, ingest, paths, search, write } = yield* place()
+      write("a.txt", "pears")
+      write("docs/b.txt", "pears")
+      write("docs/deep/c.txt", "pears")
+      write("docs-of-others/d.txt", "pears")
+      write(".notes/e.txt", "pears")
+      const within = IngestLive.make(hub, search, true)
+      const ofDocs = within.folder(NodePath.join(folder, "docs"))
+      assert.deepInclude(yield* ingest(), { added: 4, moved: 0 })
+      assert.deepInclude(yield* ofDocs, { added: 2, moved: 2 })
+      const parted = ["a.txt:1", "b.txt:1", "deep/c.txt:1", "docs-of-others/d.txt:1"]
+      assert.deepStrictEqual((yield* paths("pears")).toSorted(), parted)
+      assert.deepInclude(yield* ofDocs, { unchanged: 2, moved: 0 })
+      // What a folder leaves out by itself stays where it was asked for.
+      yield* within.folder(NodePath.join(folder, ".notes"))
+      assert.deepInclude(yield* ingest(), { added: 2, unchanged: 2, moved: 2 })
+      const whole = ["a.txt:1", "docs-of-others/d.txt:1", "docs/b.txt:1", "docs/deep/c.txt:1", "e.txt:1"]
+      assert.deepStrictEqual((yield* paths("pears")).toSorted(), whole)
+      assert.strictEqual(yield* hub.vector.count("documents"), 5)
     })
   )
 

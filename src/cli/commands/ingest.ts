@@ -19,8 +19,8 @@ import { bar, counted, printable } from "../Text.js"
 const why = ({ message, reason }: EmbeddingError) => ({ reason, message })
 
 const describeReport = (report: IngestReport): string => {
-  const { added, changed, chunks, collection, embedded, pending, refused, removed, skipped, unchanged } = report
-  const files = `${counted(added, "file")} added, ${changed} changed, ${unchanged} unchanged, ${removed} removed`
+  const { added, changed, chunks, collection, embedded, moved, pending, refused, removed, skipped, unchanged } = report
+  const files = `${counted(added, "file")} added, ${changed} changed, ${unchanged} unchanged, ${removed} removed${moved === 0 ? "" : `, ${moved} moved here from another folder`}`
   return [
     `${printable(collection)}: ${files}; ${counted(chunks, "chunk")}, ${embedded} embedded${pending === 0 ? "" : `, ${pending} pending`}`,
     ...skipped.map(({ path, reason }) => `  skipped ${printable(path)}: ${reason}`),

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
+import * as NodePath from "node:path"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -63,6 +64,12 @@ const linesOf = (text: string): ((offset: number) => number) => {
     }
     return low + 1
   }
+}
+
+/** With `/`; undefined for what lies elsewhere. */
+const pathWithin = (folder: string, file: string): string | undefined => {
+  const parts = NodePath.relative(folder, file).split(NodePath.sep)
+  return parts[0] === ".." || NodePath.isAbsolute(parts.join(NodePath.sep)) ? undefined : parts.join("/")
 }
 
 const defaultCollection = "documents"
@@ -252,6 +259,27 @@ export const make = (
       { discard: true }
     )
 
+  /** Takes out what came with another folder, within this one or around it, and came with this one now. */
+  const removeElsewhere = (target: Target, there: ReadonlySet<string>): Effect.Effect<number, DbError> =>
+    Effect.gen(function* () {
+      const { folder, number } = target
+      const rows = yield* backend.query(
+        "SELECT DISTINCT folder FROM db_hub_ingested_files WHERE collection_id = ? AND folder <> ?",
+        [number, folder]
+      )
+      let removed = 0
+      for (const row of rows) {
+        const other = { ...target, folder: String(row["folder"]) }
+        if ((pathWithin(folder, other.folder) ?? pathWithin(other.folder, folder)) === undefined) continue
+        const twice = Array.from((yield* knownFiles(other)).keys()).filter((path) =>
+          there.has(pathWithin(folder, NodePath.join(other.folder, path)) ?? "")
+        )
+        yield* removeFiles(other, twice)
+        removed += twice.length
+      }
+      return removed
+    })
+
   const checkPath = (path: unknown, operation: string) =>
     typeof path === "string" && path !== "" && !path.includes("\0")
       ? Effect.void
@@ -343,6 +371,7 @@ export const make = (
         unreadable.some((one) => (one.endsWith("/") ? file.startsWith(one) : file === one))
       const gone = Array.from(known.keys()).filter((file) => !there.has(file) && !isUnreadable(file))
       yield* removeFiles(target, gone)
+      const moved = yield* removeElsewhere(target, there)
 
       const waiting: EmbeddingReport = hasModel
         ? yield* search.embedPending(collection, {
@@ -358,6 +387,7 @@ export const make = (
         changed,
         unchanged,
         removed: gone.length,
+        moved,
         skipped: skipped.sort((a, b) => (a.path < b.path ? -1 : 1)),
         chunks,
         embedded: totals.embedded + waiting.embedded,
