@@ -545,6 +545,25 @@ describe("graphs: processes", options, () => {
     })
   )
 
+  // The limit of a file's size stands for a disk that is full.
+  const linux = it.scopedLive.skipIf(process.platform !== "linux")
+  linux("a build that has no space for its file leaves nothing of it, and the search goes on", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const { store } = yield* openStore({ path })
+      yield* store.createCollection("c", { dimension })
+      const records = recordsOf(0, 20_000)
+      yield* store.insertMany("c", records)
+      yield* store.search("c", vectorOf(1))
+      yield* until(Effect.map(indexOf(store), (index) => (index?.progress ?? 0) > 0))
+      execFileSync("prlimit", [`--pid=${builders()[0]}`, "--fsize=100000:100000"])
+      yield* store.settled
+      assert.deepStrictEqual(yield* indexOf(store), { kind: "none", state: "failed", sizeBytes: 0 })
+      assert.deepStrictEqual(graphsIn(path), [])
+      assert.deepStrictEqual(brief(yield* store.search("c", vectorOf(4))), naive(records, vectorOf(4), 10))
+    })
+  )
+
   it.scopedLive("a store that is closed while it builds ends the process that builds", () =>
     Effect.gen(function* () {
       const path = yield* temporaryFile

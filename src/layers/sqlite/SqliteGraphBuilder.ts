@@ -326,7 +326,11 @@ const build = async (task: BuildTask): Promise<BuilderMessage> => {
     const built = { seq: collection.seq, size: graph.size(), scale, connectivity, expansion, recall }
     if (recall < task.recall) return { type: "built", built: { ...built, file: undefined } }
     const path = GraphFile.pathOf(database, collection.id, token)
-    graph.save(path)
+    try {
+      graph.save(path)
+    } catch (cause) {
+      throw new Error(`its file cannot be written: check the space and rights of ${NodePath.dirname(path)}`, { cause })
+    }
     const file = { path, bytes: NodeFs.statSync(path).size, sha256: GraphFile.sha256Of(path) }
     return { type: "built", built: { ...built, file } }
   } finally {

@@ -3,6 +3,7 @@
  * process. Small collections are searched exactly; large ones through a graph, once it is built and good enough.
  */
 import * as NodeCrypto from "node:crypto"
+import * as NodeFs from "node:fs"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -297,6 +298,10 @@ export const make = (
         catch: (cause) => new Graphs.BuildFailed({ message: `old files cannot be deleted (${String(cause)})` })
       })
 
+    /** What a build that failed has left would keep the space that the database needs, and that it may have failed for. */
+    const discard = (id: number, token: string) =>
+      Effect.try(() => NodeFs.rmSync(GraphFile.pathOf(path, id, token), { force: true }))
+
     /** Builds a graph of the collection, puts it on record and goes over to it. */
     const build = (entry: Entry, collection: Rows.Collection) =>
       Effect.gen(function* () {
@@ -312,9 +317,11 @@ export const make = (
         }
         const row = yield* Effect.scoped(
           Effect.gen(function* () {
-            const built = yield* builder.build(task, (share) => {
-              entry.building = share
-            })
+            const built = yield* builder
+              .build(task, (share) => {
+                entry.building = share
+              })
+              .pipe(Effect.tapError(() => Effect.ignoreLogged(discard(collection.id, token))))
             if (built === undefined) return undefined
             const { file, ...rest } = built
             const row: Rows.GraphRow = { ...rest, token, bytes: file?.bytes ?? 0, sha256: file?.sha256 ?? null }
