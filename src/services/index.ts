@@ -1,7 +1,7 @@
 /**
  * @since 0.1.0
  */
-export { type AgentLimits, type AgentRows, defaultLimits } from "./AgentRows.js"
+export type { AgentLimits, AgentRows } from "./AgentRows.js"
 export type {
   AgentQuery,
   AgentResult,
@@ -17,7 +17,6 @@ export * from "./HealthChecker.js"
 export * from "./Hub.js"
 export * as HubConfig from "./HubConfig.js"
 export * from "./Ingest.js"
-export { jsonText } from "./JsonText.js"
 export * from "./Migrator.js"
 export type { Progress } from "./Progress.js"
 export * from "./Search.js"
