@@ -96,7 +96,8 @@ export const PruneAudit = operation("AuditLog.prune", {
 })
 
 /**
- * The log of all callers, for administration: an entry is never changed, nor deleted by itself.
+ * The log of all callers, for administration: an entry is never changed, and stays until it is pruned, as `db-hub mcp`
+ * does after 90 days.
  *
  * @since 0.1.0
  * @category tags

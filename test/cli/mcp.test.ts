@@ -17,6 +17,7 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
         [["--rate", "db_hub_query"], 2, "TOOL=N"],
         [["--rate", "db_hub_query=0"], 2, "TOOL=N"],
         [["--rate", "nothing=5"], 2, "db_hub_query"],
+        [["--keep-audit", "0"], 2, "from 1 to 36500"],
         [["--allow", "read"], 2, "write, admin"]
       ]
       for (const [args, code, says] of wrong) {

@@ -85,6 +85,39 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
     })
   )
 
+  it.scopedLive("calls stay in the audit log for as long as was asked, and no longer", () =>
+    Effect.gen(function* () {
+      const folder = yield* place
+      const ask = (query: string, ...args: ReadonlyArray<string>) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const client = yield* overStdio(folder, ...args)
+            yield* call(client, "db_hub_query", { query: "SELECT 1" })
+            const { structuredContent } = yield* call(client, "db_hub_query", { query })
+            return (structuredContent as { rows: unknown }).rows
+          })
+        )
+      const callers = "SELECT caller FROM db_hub_audit ORDER BY seq"
+      assert.deepStrictEqual(yield* ask(callers), [["tester"]])
+      const db = new Database(`${folder}/data/hub.db`)
+      for (const [caller, days] of [
+        ["older", 91],
+        ["old", 89]
+      ]) {
+        db.exec(`INSERT INTO db_hub_audit (id, caller, tool, level, allowed, created_at)
+          SELECT '${caller}', '${caller}', tool, level, allowed,
+            strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-${days} days') FROM db_hub_audit WHERE seq = 1`)
+      }
+      db.close()
+      assert.deepStrictEqual(yield* ask(`${callers} LIMIT 3`), [["tester"], ["tester"], ["old"]])
+      assert.deepStrictEqual(yield* ask(`${callers} LIMIT 3`, "--keep-audit", "30"), [
+        ["tester"],
+        ["tester"],
+        ["tester"]
+      ])
+    })
+  )
+
   it.scopedLive("all of the tools cost less than 2,500 tokens, and a write goes by plan and code", () =>
     Effect.gen(function* () {
       const client = yield* overStdio(yield* place, "--allow", "write", "--allow", "admin", "--writes", "plan")

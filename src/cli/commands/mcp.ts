@@ -6,6 +6,7 @@ import * as NodeV8 from "node:v8"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -18,6 +19,7 @@ import { Hub } from "../../services/Hub.js"
 import type { BackendConfig, HubConfig } from "../../services/HubConfig.js"
 import { MemoryStore } from "../../services/MemoryStore.js"
 import { type Group, tools } from "../../tools/Declarations.js"
+import * as Recording from "../../tools/Recording.js"
 import type { Toolkit } from "../../tools/Toolkit.js"
 import { all, backupFolderOf, configuration, settingsOf } from "../Backends.js"
 import { common, describe } from "../Options.js"
@@ -87,6 +89,9 @@ const ratesOf = (rates: ReadonlyArray<string>) =>
       : refuse("rate", "is no tool with a number", `TOOL=N, TOOL one of ${Object.keys(tools).join(", ")}`)
   }).pipe(Effect.map(Object.fromEntries<number>))
 
+/** Days, a hundred years. */
+const longestAudit = 36_500
+
 interface Asked {
   readonly allow: ReadonlyArray<"write" | "admin">
   readonly writes: "off" | "plan" | "direct"
@@ -148,6 +153,11 @@ export const mcp = Command.make(
       ),
       Options.repeated
     ),
+    keepAudit: Options.integer("keep-audit").pipe(
+      Options.withPseudoName("DAYS"),
+      Options.withDescription("Days that calls stay in the audit log (default: 90)"),
+      Options.withDefault(90)
+    ),
     ...common,
     backend: Options.text("backend").pipe(
       Options.withPseudoName("NAME"),
@@ -155,10 +165,13 @@ export const mcp = Command.make(
       Options.optional
     )
   },
-  ({ allow, backend, config: file, dmlOnly, http, rate, role, user, writes }) =>
+  ({ allow, backend, config: file, dmlOnly, http, keepAudit, rate, role, user, writes }) =>
     Effect.gen(function* () {
       const config = yield* configuration(file)
       const callsPerSecond = yield* ratesOf(rate)
+      if (keepAudit < 1 || keepAudit > longestAudit) {
+        return yield* refuse("keep-audit", "is no number of days", `a whole number from 1 to ${longestAudit}`)
+      }
       const chosen = yield* Effect.transposeMapOption(backend, (name) => settingsOf(config, name))
       const served = all(config).filter(([, settings]) => Option.isNone(chosen) || chosen.value === settings)
       yield* consistent({ allow, writes, dmlOnly, role }, served)
@@ -182,9 +195,7 @@ export const mcp = Command.make(
           memories: { store, user },
           ...(Option.isSome(role) ? { reading: { role: role.value } } : {}),
           ...(Option.isSome(chosen) ? { backends: served.map(([name]) => name) } : {}),
-          ...(hub.primary.capabilities.writable
-            ? { audit: (entries) => Effect.asVoid(log.recordAll({ entries })) }
-            : {})
+          ...(hub.primary.capabilities.writable ? { audit: Recording.make(log, Duration.days(keepAudit)) } : {})
         })
         if (Option.isNone(http)) return yield* server.stdio(compiledSoon(kit), version)
         const key = "DB_HUB_MCP_TOKEN"
