@@ -226,7 +226,7 @@ export const remembering = (
   let refused: EmbeddingPass.Refused = new Map()
   /** Few beside each new one, so that it is not long in coming. */
   const makeUp = Effect.gen(function* () {
-    const { embedded, failed, refused: found, stopped } = yield* pass({ user, batches: 1 }, refused, () => Effect.void)
+    const { embedded, failed, refused: found, stopped } = yield* pass({ user, batches: 1 }, refused)
     // Of what is gone or was changed, nothing is kept.
     refused = stopped ? new Map([...refused, ...found]) : found
     if (failed !== undefined) yield* tell(failed)

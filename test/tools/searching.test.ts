@@ -7,11 +7,12 @@ import { factories } from "../../src/layers/HubLive.js"
 import * as HubMake from "../../src/layers/HubMake.js"
 import * as SearchLive from "../../src/layers/search/SearchLive.js"
 import { StoresLive } from "../../src/layers/stores/index.js"
-import { Backend } from "../../src/services/Backend.js"
+import { Backend, type SqlValue } from "../../src/services/Backend.js"
 import type { EmbeddingsShape } from "../../src/services/Embeddings.js"
 import { MemoryStore } from "../../src/services/MemoryStore.js"
 import type { Search } from "../../src/services/Search.js"
 import { WorkspaceStore } from "../../src/services/WorkspaceStore.js"
+import * as Searching from "../../src/tools/Searching.js"
 import * as Toolkit from "../../src/tools/Toolkit.js"
 import { temporaryFolder } from "../support/index.js"
 
@@ -236,6 +237,35 @@ describe("what agents remember", { timeout: 60_000 }, () => {
       )
       const [best] = (yield* search({ query: "warm", mode: "vector" })).results
       assert.strictEqual(best?.["text"], "Ada likes hot tea")
+    })
+  )
+
+  it.scopedLive("what waits is not counted, which would read all of it, to give some of it vectors", () =>
+    Effect.gen(function* () {
+      const { hub, model, store } = yield* opened()
+      yield* store.store({ user: "ada", content: "Ada likes hot tea" })
+      const read: Array<string> = []
+      const watched = {
+        query: (sql: string, params?: ReadonlyArray<SqlValue>) =>
+          Effect.suspend(() => {
+            read.push(sql)
+            return hub.primary.query(sql, params)
+          })
+      }
+      yield* Searching.remembering(
+        watched,
+        { store, user: "ada" },
+        model.embeddings
+      )({
+        content: "Ada rides a horse"
+      })
+      const { items } = yield* store.list("ada")
+      assert.deepStrictEqual(
+        items.map(({ embeddingModel }) => embeddingModel),
+        ["m", "m"]
+      )
+      assert.isAbove(read.length, 0)
+      assert.isEmpty(read.filter((sql) => /count\(/i.test(sql)))
     })
   )
 

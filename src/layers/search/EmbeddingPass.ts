@@ -169,6 +169,7 @@ export const embed = <W extends Waiting>(
 
 /**
  * Goes once through a source, but for some keys. Stops where the model fails; goes on where it refuses single texts.
+ * What waits is counted for who wants to know of the progress: that may read all of it.
  *
  * @since 0.1.0
  * @category constructors
@@ -177,11 +178,11 @@ export const run = <W extends Waiting>(
   embedder: EmbeddingsShape,
   { fill, next, total }: Source<W>,
   skip: Refused,
-  onProgress: OnProgress
+  onProgress?: OnProgress
 ): Effect.Effect<Pass, DbError> =>
   Effect.gen(function* () {
     let [pass, done] = [nothing, 0]
-    const all = yield* total
+    const all = onProgress === undefined ? 0 : yield* total
     while (true) {
       const batch = yield* next
       if (batch === undefined) return pass
@@ -190,6 +191,6 @@ export const run = <W extends Waiting>(
       if (waiting.length > 0) pass = together(pass, yield* embed(embedder, fill, waiting))
       if (pass.stopped) return pass
       done += batch.seen
-      yield* onProgress({ done, total: Math.max(all, done) })
+      if (onProgress !== undefined) yield* onProgress({ done, total: Math.max(all, done) })
     }
   })

@@ -62,7 +62,7 @@ export const layer: Layer.Layer<StoreEmbedding, never, Needed> = Layer.effect(
       pending: (given = {}) => Effect.flatMap(checked(given, "pending"), pending),
       embedPending: (given = {}) =>
         Effect.gen(function* () {
-          const { onProgress = () => Effect.void, ...options } = yield* checked(given, "embedPending")
+          const { onProgress, ...options } = yield* checked(given, "embedPending")
           const { embedded, failed, refused } = yield* pass(options, new Map(), onProgress)
           return {
             embedded,
@@ -100,7 +100,7 @@ export const background: Layer.Layer<never, never, Needed> = Layer.scopedDiscard
           : Effect.logWarning(`Texts wait for their vectors: ${message}`)
       })
     const round = Effect.gen(function* () {
-      const { failed, refused: found, stopped } = yield* pass({}, refused, () => Effect.void)
+      const { failed, refused: found, stopped } = yield* pass({}, refused)
       // Of what is gone or was changed, nothing is kept.
       refused = stopped ? new Map([...refused, ...found]) : found
       yield* tell(failed?.message)

@@ -292,24 +292,23 @@ export const make = (
     pass: (
       options: PassOptions,
       skip: EmbeddingPass.Refused,
-      onProgress: EmbeddingPass.OnProgress
+      onProgress?: EmbeddingPass.OnProgress
     ): Effect.Effect<EmbeddingPass.Pass, DbError> =>
       Effect.gen(function* () {
         const sources = (yield* kinds).map((kind) => sourceOf(kind, options))
-        const totals = yield* Effect.forEach(sources, ({ total }) => total)
+        const totals = yield* Effect.forEach(onProgress === undefined ? [] : sources, ({ total }) => total)
         const all = totals.reduce((sum, total) => sum + total, 0)
         let [pass, before] = [EmbeddingPass.nothing, 0]
         for (const [i, source] of sources.entries()) {
           const begun = before
-          const one = yield* EmbeddingPass.run(
-            embeddings,
-            { ...source, total: Effect.succeed(totals[i]!) },
-            skip,
-            ({ done, total }) => {
+          const told: EmbeddingPass.OnProgress | undefined =
+            onProgress &&
+            (({ done, total }) => {
               before = begun + total
               return onProgress({ done: begun + done, total: Math.max(all, begun + total) })
-            }
-          )
+            })
+          const counted = { ...source, total: Effect.succeed(totals[i] ?? 0) }
+          const one = yield* EmbeddingPass.run(embeddings, counted, skip, told)
           pass = EmbeddingPass.together(pass, one)
           if (pass.stopped) return pass
         }
