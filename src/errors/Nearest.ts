@@ -1,4 +1,6 @@
 /**
+ * What somebody may have meant who wrote a name that is not there.
+ *
  * @since 0.1.0
  */
 

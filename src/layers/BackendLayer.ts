@@ -1,4 +1,6 @@
 /**
+ * A backend as a layer of all its services.
+ *
  * @since 0.1.0
  */
 import { SqlClient } from "@effect/sql/SqlClient"

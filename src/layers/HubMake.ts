@@ -1,4 +1,6 @@
 /**
+ * The backends of a hub: opened side by side, found by name, closed with the hub.
+ *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"

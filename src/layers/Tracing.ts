@@ -1,4 +1,6 @@
 /**
+ * Spans, which cost nothing where nobody traces.
+ *
  * @since 0.1.0
  */
 import * as Context from "effect/Context"

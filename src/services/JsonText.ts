@@ -1,4 +1,6 @@
 /**
+ * Values as JSON text, only where that says the same.
+ *
  * @since 0.1.0
  */
 

@@ -1,4 +1,6 @@
 /**
+ * How long work tells where it is.
+ *
  * @since 0.1.0
  */
 

@@ -1,4 +1,6 @@
 /**
+ * Takes passwords out of what agents are shown.
+ *
  * @since 0.1.0
  */
 

@@ -1,4 +1,6 @@
 /**
+ * The health of a PostgreSQL server and of the pools that lead to it.
+ *
  * @since 0.1.0
  */
 import type * as Context from "effect/Context"

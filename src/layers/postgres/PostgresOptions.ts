@@ -1,4 +1,6 @@
 /**
+ * Where a PostgreSQL server is and how it is spoken with: the options, checked and with their defaults.
+ *
  * @since 0.1.0
  */
 import * as NodeFs from "node:fs"

@@ -1,4 +1,6 @@
 /**
+ * The tables and views of a PostgreSQL database, from its catalogues.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

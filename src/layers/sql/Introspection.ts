@@ -1,4 +1,6 @@
 /**
+ * Which tables of a backend are shown: all, those of a name, or those that are not the hub's own.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

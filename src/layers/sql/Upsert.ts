@@ -1,4 +1,6 @@
 /**
+ * Inserts that meet a row of the same key.
+ *
  * @since 0.1.0
  */
 import type { Dialect } from "../../services/Dialect.js"

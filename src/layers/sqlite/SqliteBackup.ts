@@ -1,4 +1,6 @@
 /**
+ * A copy of a live database, checked.
+ *
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"

@@ -1,4 +1,6 @@
 /**
+ * The health of a database file and of the handles on it.
+ *
  * @since 0.1.0
  */
 import * as NodeFs from "node:fs"

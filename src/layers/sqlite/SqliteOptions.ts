@@ -1,4 +1,6 @@
 /**
+ * Where a database file is and how it is opened: the options, checked and with their defaults.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"

@@ -1,4 +1,6 @@
 /**
+ * Puts a copy in the place of a database that nobody has open, and keeps what was there.
+ *
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"

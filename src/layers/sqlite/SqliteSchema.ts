@@ -1,4 +1,6 @@
 /**
+ * The tables and views of a SQLite database, from its schema and pragmas.
+ *
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
