@@ -1,8 +1,10 @@
 /**
  * `db-hub mcp` beside `@bytebase/dbhub`, both as npm installs them and on the Node 24 that the peer asks for, driven over
  * stdio by the official client: the time to start up to the first answer, the time of a call, what the list of tools costs
- * a model. A tool of the same SDK that does nothing tells how much of a call is the protocol's.
+ * a model. The peer's tool may write; that it can be told to read only, which it does with a transaction, is measured
+ * beside it. A tool of the same SDK that does nothing tells how much of a call is the protocol's.
  */
+import * as NodeFs from "node:fs"
 import * as NodePath from "node:path"
 import { fileURLToPath } from "node:url"
 import { Client } from "@modelcontextprotocol/client"
@@ -64,7 +66,7 @@ const percentile = (values: ReadonlyArray<number>, part: number): number =>
 const row = (name: string, values: ReadonlyArray<number>, unit: string) =>
   `  ${name.padEnd(34)} ${values.map((value) => `${value.toFixed(value < 10 ? 2 : 0).padStart(8)} ${unit}`).join("  ")}`
 
-const compare = async (title: string, [ours, theirs]: readonly [Server, Server]) => {
+const compare = async (title: string, [ours, theirs, reading]: readonly [Server, Server, Server]) => {
   const both = [ours, theirs]
   const started = new Map(both.map((server): [Server, Array<number>] => [server, []]))
   for (let n = 0; n < starts; n++) for (const server of both) started.get(server)!.push(await startUp(server))
@@ -73,7 +75,7 @@ const compare = async (title: string, [ours, theirs]: readonly [Server, Server])
   for (const [i, server] of both.entries()) console.log(row(server.name, [up[i]!], "ms"))
   console.log(`  ratio ${(up[0]! / up[1]!).toFixed(2)}`)
 
-  const asked = [ours, theirs, floor]
+  const asked = [ours, theirs, reading, floor]
   const clients = await Promise.all(asked.map(connect))
   const taken = asked.map((): Array<number> => [])
   for (let round = -1; round < rounds; round++) {
@@ -89,7 +91,10 @@ const compare = async (title: string, [ours, theirs]: readonly [Server, Server])
   const [p50, p99] = [0.5, 0.99].map((part) => taken.map((values) => percentile(values, part)))
   console.log(`${title}: one call, p50 and p99 of ${rounds * calls}`)
   for (const [i, server] of asked.entries()) console.log(row(server.name, [p50![i]!, p99![i]!], "ms"))
-  console.log(`  ratio ${(p50![0]! / p50![1]!).toFixed(2)} (p50), ${(p99![0]! / p99![1]!).toFixed(2)} (p99)`)
+  for (const i of [1, 2]) {
+    const ratios = [p50!, p99!].map((values) => (values[0]! / values[i]!).toFixed(2))
+    console.log(`  ratio to ${asked[i]!.name} ${ratios[0]} (p50), ${ratios[1]} (p99)`)
+  }
 
   const lists = await Promise.all(clients.slice(0, 2).map((client) => client.listTools()))
   const cost = (list: unknown) => Math.ceil(JSON.stringify(list).length / 4)
@@ -122,6 +127,18 @@ const theirs = (dsn: string): Server => ({
   argumentsOf: (statement) => ({ sql: statement })
 })
 
+const readingOnly = (dsn: string): Server => {
+  const tools = `[[tools]]\nname = "execute_sql"\nsource = "default"\nreadonly = true\n`
+  const config = NodePath.join(folder, `${new URL(dsn).protocol.slice(0, -1)}.toml`)
+  NodeFs.writeFileSync(config, `[[sources]]\nid = "default"\ndsn = "${dsn}"\n\n${tools}`)
+  const [program = ""] = theirs(dsn).args
+  return {
+    ...theirs(dsn),
+    name: "the same, told to read only",
+    args: [program, "--transport", "stdio", "--config", config]
+  }
+}
+
 const floor: Server = {
   name: "a tool that does nothing",
   command: node,
@@ -139,7 +156,11 @@ db.transaction(() => {
   for (const values of rows) insert.run(...values)
 })()
 db.close()
-await compare("SQLite", [ours({ cwd: folder, env: { DATABASE_URL: `sqlite:${file}` } }), theirs(`sqlite://${file}`)])
+await compare("SQLite", [
+  ours({ cwd: folder, env: { DATABASE_URL: `sqlite:${file}` } }),
+  theirs(`sqlite://${file}`),
+  readingOnly(`sqlite://${file}`)
+])
 
 const postgres = await startPostgres()
 if (postgres.kind === "none") console.log(`PostgreSQL: not measured, ${postgres.reason}`)
@@ -150,7 +171,8 @@ else {
   await client.query("INSERT INTO notes SELECT n, 'note ' || n, '2026-01-01' FROM generate_series(1, 1000) n")
   await compare("PostgreSQL", [
     ours({ cwd: folder, env: { DATABASE_URL: `${postgres.url}?sslmode=disable` } }),
-    theirs(`${postgres.url}?sslmode=disable`)
+    theirs(`${postgres.url}?sslmode=disable`),
+    readingOnly(`${postgres.url}?sslmode=disable`)
   ])
   await client.query("DROP TABLE notes")
   await client.end()
