@@ -28,9 +28,9 @@ export class ExitWith extends Data.TaggedError("ExitWith")<{ readonly code: numb
  */
 export const untilSignal = Effect.async<never, ExitWith>((resume) => {
   const stop = (code: number) => () => resume(new ExitWith({ code }))
-  const [interrupt, terminate] = [stop(130), stop(143)]
-  process.once("SIGINT", interrupt).once("SIGTERM", terminate)
-  return Effect.sync(() => process.off("SIGINT", interrupt).off("SIGTERM", terminate))
+  const [hangUp, interrupt, terminate] = [stop(129), stop(130), stop(143)]
+  process.once("SIGHUP", hangUp).once("SIGINT", interrupt).once("SIGTERM", terminate)
+  return Effect.sync(() => process.off("SIGHUP", hangUp).off("SIGINT", interrupt).off("SIGTERM", terminate))
 })
 
 /**

@@ -16,5 +16,6 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
-// No handler for SIGINT: a statement that runs long blocks the event loop, and only the default ends it.
+// No handler for SIGINT but where something is to be put down or cleared away: a statement that runs long blocks the
+// event loop, and only the default ends it.
 process.exitCode = await Effect.runPromise(Effect.provideService(run(process.argv.slice(2)), Io, fromProcess()))

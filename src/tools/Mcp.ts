@@ -144,13 +144,10 @@ export const stdio = (kit: Toolkit, version: string): Effect.Effect<void> =>
           },
           { transport }
         )
-        return { calls, handle }
+        return { calls, handle, transport }
       }),
-      () =>
-        Effect.async<void>((resume) => {
-          const end = () => resume(Effect.void)
-          process.stdin.once("end", end).once("close", end)
-        }),
+      // Not only the end of the input: who has closed the output, or sends too much, is not waited for either.
+      ({ transport }) => Effect.promise(() => transport.closed),
       ({ calls, handle }) =>
         Effect.promise(() => {
           calls.close()

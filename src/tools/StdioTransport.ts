@@ -16,6 +16,8 @@ const maxMessage = 10 * 1024 * 1024
 export interface StdioTransport extends Transport {
   /** Sends a message that is JSON already; to nobody once the client has gone. */
   readonly write: (json: string) => void
+  /** Resolves once the client has gone, or is not listened to any more. */
+  readonly closed: Promise<void>
 }
 
 /**
@@ -31,6 +33,10 @@ export const make = (
 ): StdioTransport => {
   let started = ""
   let closed = false
+  let hasClosed = () => {}
+  const whenClosed = new Promise<void>((resolve) => {
+    hasClosed = resolve
+  })
 
   const receive = (line: string) => {
     let message: unknown
@@ -66,6 +72,7 @@ export const make = (
     closed = true
     input.off("data", take).off("end", close).off("close", close).pause()
     transport.onclose?.()
+    hasClosed()
   }
 
   const write = (line: string, done: (error?: Error | null) => void) =>
@@ -83,6 +90,7 @@ export const make = (
         write(JSON.stringify(message), (error) => (error ? reject(error) : resolve()))
       }),
     write: (line) => write(line, () => {}),
+    closed: whenClosed,
     close: async () => close()
   }
   return transport

@@ -138,6 +138,57 @@ describe("db-hub mcp", { timeout: 60_000 }, () => {
     })
   )
 
+  const ends: Readonly<Record<string, readonly [end: (child: ChildProcess) => void, code: number]>> = {
+    SIGHUP: [(child) => child.kill("SIGHUP"), 129],
+    SIGINT: [(child) => child.kill("SIGINT"), 130],
+    SIGTERM: [(child) => child.kill("SIGTERM"), 143],
+    "its client, which reads no more": [
+      (child) => {
+        child.stdout!.destroy()
+        child.stdin!.write('{"jsonrpc":"2.0","id":3,"method":"tools/list"}\n')
+      },
+      0
+    ]
+  }
+  for (const [name, [end, code]] of Object.entries(ends)) {
+    it.scopedLive(`ended by ${name}, it has put down every call and closed its database`, () =>
+      Effect.gen(function* () {
+        const folder = yield* place
+        const child = yield* Effect.acquireRelease(
+          Effect.sync(
+            (): ChildProcess =>
+              spawn(process.execPath, [bin, "mcp"], { cwd: folder, stdio: ["pipe", "pipe", "ignore"] })
+          ),
+          (running) => Effect.sync(() => running.kill("SIGKILL"))
+        )
+        const ended = new Promise((resolve) => child.once("exit", resolve))
+        let said = ""
+        const ask = (id: number, method: string, params: object) =>
+          Effect.async<void>((resume) => {
+            const hear = (data: unknown) => {
+              said += String(data)
+              if (!said.includes(`"id":${id}`)) return
+              child.stdout!.off("data", hear)
+              resume(Effect.void)
+            }
+            child.stdout!.on("data", hear)
+            child.stdin!.write(`${JSON.stringify({ jsonrpc: "2.0", id, method, params })}\n`)
+          })
+        const clientInfo = { name: "raw", version: "1" }
+        yield* ask(1, "initialize", { protocolVersion: "2025-11-25", capabilities: {}, clientInfo })
+        child.stdin!.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+        yield* ask(2, "tools/call", { name: "db_hub_query", arguments: { query: "SELECT 7" } })
+        end(child)
+        assert.strictEqual(yield* Effect.promise(() => ended), code)
+        assert.notInclude(NodeFs.readdirSync(`${folder}/data`), "hub.db-wal")
+        const db = new Database(`${folder}/data/hub.db`)
+        const tools = db.prepare("SELECT tool FROM db_hub_audit").pluck().all()
+        db.close()
+        assert.deepStrictEqual(tools, ["db_hub_query"])
+      })
+    )
+  }
+
   it.scopedLive("malformed lines, bytes that are no text, strange ids and large input never stop it", () =>
     Effect.gen(function* () {
       const folder = yield* place

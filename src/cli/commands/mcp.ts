@@ -23,7 +23,7 @@ import * as Recording from "../../tools/Recording.js"
 import type { Toolkit } from "../../tools/Toolkit.js"
 import { all, backupFolderOf, configuration, settingsOf } from "../Backends.js"
 import { common, describe } from "../Options.js"
-import { note } from "../Report.js"
+import { note, untilSignal } from "../Report.js"
 import { version } from "../Version.js"
 
 /**
@@ -210,7 +210,7 @@ export const mcp = Command.make(
         return yield* Effect.never
       })
       // What the tools keep is put down before the hub closes.
-      yield* Effect.provide(Effect.scoped(serve), surroundings(config))
+      yield* Effect.provide(Effect.scoped(serve), surroundings(config)).pipe(Effect.raceFirst(untilSignal))
     })
 ).pipe(
   Command.withDescription(
