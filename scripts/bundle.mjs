@@ -1,6 +1,5 @@
 // Puts the command into a few files, dist/bundle: loading hundreds of small ones takes most of the time in which it
 // starts. After tsc.
-import { rmSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { programs } from "../dist/layers/sqlite/ChildProgram.js"
@@ -8,7 +7,6 @@ import { bundleOptions } from "./bundleOptions.mjs"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-rmSync(`${root}/dist/bundle`, { recursive: true, force: true })
 await build({
   ...bundleOptions,
   absWorkingDir: root,
