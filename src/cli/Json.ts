@@ -50,6 +50,15 @@ const isBytes = (value: object): value is { readonly $base64: string } =>
 
 const isBase64 = (text: string) => /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)
 
+/** The numbers of a JSON text that JSON.parse would make others of without a word. */
+const changed = (text: string): ReadonlyArray<string> => {
+  const numbers = text.replace(/"(?:[^"\\]|\\.)*"/g, '""').match(/-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g) ?? []
+  return numbers.filter((literal) => {
+    const number = Number(literal)
+    return !Number.isFinite(number) || (/^-?\d+$/.test(literal) && BigInt(number) !== BigInt(literal))
+  })
+}
+
 const parameter = (text: string, index: number): Effect.Effect<SqlValue, InvalidInput> => {
   const refused = (problem: string) =>
     Effect.fail(
@@ -66,6 +75,7 @@ const parameter = (text: string, index: number): Effect.Effect<SqlValue, Invalid
     Effect.matchEffect({
       onFailure: () => refused("is not valid JSON"),
       onSuccess: (value) => {
+        if (changed(text).length > 0) return refused("has a number that would become another: write it as text")
         if (typeof value !== "object" || value === null || !isBytes(value)) return Effect.succeed(value)
         return isBase64(value.$base64)
           ? Effect.succeed(new Uint8Array(Buffer.from(value.$base64, "base64")))

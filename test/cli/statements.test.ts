@@ -75,6 +75,17 @@ describe("query", () => {
       })
       const equals = yield* hub(["query", "SELECT ? AS a", '--param="a=b"', "--json=true"])
       assert.deepStrictEqual(document(equals).rows, [{ a: "a=b" }])
+      const kept = '{"id":"9007199254740993","n":[9007199254740992,1e20,0.1],"9007199254740993":"\\"9007199254740993"}'
+      const [same] = document(yield* hub(["query", "SELECT ? AS a", "--json", "--param", kept])).rows
+      assert.deepStrictEqual(JSON.parse(same.a), JSON.parse(kept))
+      for (const other of ['{"id":9007199254740993}', "[1,[9007199254740993]]", "1e400", '{"n":-1e400}']) {
+        const { code, err } = yield* hub(["query", "SELECT ? AS a", "--param", other])
+        assert.deepStrictEqual(
+          [code, err.includes("param[0] has a number that would become another")],
+          [2, true],
+          other
+        )
+      }
       for (const args of [["--param", "abc"], ["--param", '{"$base64": "!"}'], [], ["--param", "1", "--param", "2"]]) {
         const outcome = yield* hub(["query", "SELECT ? AS a", ...args])
         assert.strictEqual(outcome.code, 2, args.join(" "))
