@@ -238,12 +238,26 @@ const wrong = (name: ToolName, issue: ParseResult.ArrayFormatterIssue | undefine
   )
 }
 
+/** A value of a statement that reading the JSON of its message has made out of another 64-bit integer, or may have. */
+const roundedAt = (args: unknown): number => {
+  const params = typeof args === "object" && args !== null && "params" in args ? args.params : undefined
+  if (!Array.isArray(params)) return -1
+  return params.findIndex(
+    (value) => Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) <= 2 ** 63
+  )
+}
+
 const decode = <Name extends ToolName>(name: Name, args: unknown): Either.Either<Arguments<Name>, InvalidInput> => {
   const schema = tools[name].parameters as unknown as Schema.Schema<Arguments<Name>, unknown>
   if (isTooDeep(args)) {
     return Either.left(invalidInput({ operation: name }, "arguments", "are nested too deep", `${maxDepth} levels`))
   }
   const given = lenient(args)
+  const rounded = roundedAt(given)
+  if (rounded !== -1) {
+    const problem = "is an integer beyond 2^53, which may have become another on its way"
+    return Either.left(invalidInput({ operation: name }, `params[${rounded}]`, problem, 'text: "9007199254740993"'))
+  }
   let fit = fits.get(name)
   if (fit === undefined) {
     const check = Check.make(schema)

@@ -69,6 +69,10 @@ describe("the tools", { timeout: 60_000 }, () => {
     Effect.gen(function* () {
       const { failed, ok } = yield* opened()
       const all = yield* ok("db_hub_query", { query: "SELECT * FROM notes WHERE id >= ?", params: [1] })
+      const large = "SELECT count(*) FROM notes WHERE id < ? AND id < ?"
+      assert.deepStrictEqual((yield* ok("db_hub_query", { query: large, params: ["9007199254740993", 1e20] })).rows, [
+        [all.row_count]
+      ])
       assert.deepStrictEqual(all, {
         columns: ["id", "body"],
         rows: [
@@ -527,6 +531,8 @@ describe("the tools", { timeout: 60_000 }, () => {
         ["db_hub_query", {}, "query is missing; allowed: string"],
         ["db_hub_query", { query: "SELECT 1", max_rows: 0 }, "max_rows is not valid; allowed: integer from 1"],
         ["db_hub_query", { query: "SELECT 1", limit: 3 }, "limit is no argument of this tool; allowed: query, params"],
+        ["db_hub_query", { query: "SELECT ?", params: [1, 2 ** 53] }, "params[1] is an integer beyond 2^53"],
+        ["db_hub_execute", { statement: "DELETE FROM notes WHERE id = ?", params: [-(2 ** 60)] }, "allowed: text"],
         ["db_hub_query", "SELECT 1", "arguments are no object; allowed: query, params"],
         ["db_hub_query", { query: " " }, "query is empty"],
         ["db_hub_execute", { statement: "" }, "statement is empty"],
