@@ -87,6 +87,24 @@ export const auditSuite: Suite = {
     )
   }),
 
+  "prune with a limit deletes so many, the oldest first": Effect.gen(function* () {
+    const [log, backend] = [yield* AuditLog, yield* Backend]
+    const caller = yield* fresh("caller")
+    const ids = yield* Effect.forEach([3, 1, 2], (n) => record(caller, `tool ${n}`))
+    const second = (n: number) => new Date(Date.UTC(2000, 0, 1, 0, 0, n))
+    for (const [at, n] of [3, 1, 2].entries()) {
+      yield* backend.execute("UPDATE db_hub_audit SET created_at = ? WHERE id = ?", [second(n), ids[at]!])
+    }
+    const prune = log.prune({ before: second(10), limit: 2 })
+    yield* equal(yield* prune, 2)
+    yield* equal(
+      (yield* log.recent({ caller })).map(({ tool }) => tool),
+      ["tool 3"]
+    )
+    yield* equal(yield* prune, 1)
+    yield* equal(yield* prune, 0)
+  }),
+
   "records of many at once all land": Effect.gen(function* () {
     const log = yield* AuditLog
     const caller = yield* fresh("caller")

@@ -85,13 +85,14 @@ export const RecordAudits = operation("AuditLog.recordAll", {
 })
 
 /**
- * Deletes the entries made before a time; succeeds with their number.
+ * Deletes the entries made before a time, or the oldest `limit` of them; succeeds with how many went. One write deletes
+ * them all, and who shares the file waits for it: a log of millions is better pruned with a limit, until fewer go.
  *
  * @since 0.1.0
  * @category operations
  */
 export const PruneAudit = operation("AuditLog.prune", {
-  payload: { before: Timestamp },
+  payload: { before: Timestamp, limit: optional(Schema.Int.pipe(Schema.positive())) },
   success: Count
 })
 

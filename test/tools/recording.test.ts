@@ -31,3 +31,22 @@ it.effect(
       assert.deepStrictEqual(before, [-day, 3_600_000 - day, 2 * 3_600_000 - day])
     })
 )
+
+it.effect("what is too old is deleted a page at a time, so that others can write in between", () =>
+  Effect.gen(function* () {
+    let left = 2500
+    const pages: Array<number> = []
+    const log = {
+      recordAll: () => Effect.succeed([]),
+      prune: ({ limit = left }: { readonly limit?: number }) =>
+        Effect.sync(() => {
+          const gone = Math.min(limit, left)
+          left -= gone
+          pages.push(gone)
+          return gone
+        })
+    } as unknown as AuditLog["Type"]
+    yield* Recording.make(log, "1 days")([record])
+    assert.deepStrictEqual(pages, [1000, 1000, 500])
+  })
+)

@@ -27,6 +27,10 @@ const shortened = (summary: string | undefined): string | null =>
 /** In the change feed, a prune is one thing: what it deleted is no longer of interest. */
 const pruned = "pruned"
 
+// MySQL has a limit only in a query that is a table.
+const deleteOldest = `DELETE FROM ${table} WHERE seq IN
+  (SELECT seq FROM (SELECT seq FROM ${table} WHERE created_at < ? ORDER BY created_at, seq LIMIT ?) AS oldest)`
+
 /** Conditions over `seq` and what the filter names, each under an index. */
 const where = (filter: AuditFilter, before: number): readonly [string, ReadonlyArray<SqlValue>] => {
   const { allowed, caller, tool } = filter
@@ -63,11 +67,13 @@ export const layer: Layer.Layer<AuditLog, never, Backend | WriteChannel> = Layer
       recordAll: channel.handle(RecordAudits, ({ entries }) =>
         Effect.map(Effect.forEach(entries, insert), (ids) => ({ result: ids, ids }))
       ),
-      prune: channel.handle(PruneAudit, ({ before }) =>
-        Effect.map(backend.execute(`DELETE FROM ${table} WHERE created_at < ?`, [before]), ({ rowsAffected: n }) => ({
-          result: n,
-          ids: n === 0 ? [] : [pruned]
-        }))
+      prune: channel.handle(PruneAudit, ({ before, limit }) =>
+        Effect.map(
+          limit === undefined
+            ? backend.execute(`DELETE FROM ${table} WHERE created_at < ?`, [before])
+            : backend.execute(deleteOldest, [before, limit]),
+          ({ rowsAffected: n }) => ({ result: n, ids: n === 0 ? [] : [pruned] })
+        )
       ),
       recent: ({ before = Number.MAX_SAFE_INTEGER, limit, ...filter } = {}) =>
         Effect.gen(function* () {
