@@ -81,7 +81,7 @@ const hintOf = (error: DbError): string | undefined => {
         : undefined
     case "DbReadOnly":
       // What cannot be opened says itself what it needs.
-      if (error.operation === "sqlite.open") return undefined
+      if (error.operation.endsWith(".open")) return undefined
       return "`db-hub execute` runs statements that write, unless the configuration says read_only"
     case "ConfigError":
       if (error.code === "HUB_SECRETS_KEY") return "`db-hub secrets --help` tells of master keys"

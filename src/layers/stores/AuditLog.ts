@@ -15,6 +15,7 @@ import {
 } from "../../services/AuditLog.js"
 import { Backend, type SqlValue } from "../../services/Backend.js"
 import { WriteChannel } from "../../services/WriteChannel.js"
+import { deletePage } from "../sql/DeletePage.js"
 import * as Fresh from "./Fresh.js"
 import * as Page from "./Page.js"
 import * as Table from "./Table.js"
@@ -27,9 +28,7 @@ const shortened = (summary: string | undefined): string | null =>
 /** In the change feed, a prune is one thing: what it deleted is no longer of interest. */
 const pruned = "pruned"
 
-// MySQL has a limit only in a query that is a table.
-const deleteOldest = `DELETE FROM ${table} WHERE seq IN
-  (SELECT seq FROM (SELECT seq FROM ${table} WHERE created_at < ? ORDER BY created_at, seq LIMIT ?) AS oldest)`
+const deleteOldest = deletePage(table, "seq", "created_at < ?", "created_at, seq")
 
 /** Conditions over `seq` and what the filter names, each under an index. */
 const where = (filter: AuditFilter, before: number): readonly [string, ReadonlyArray<SqlValue>] => {

@@ -26,11 +26,14 @@ import {
 } from "../../services/WriteChannel.js"
 import * as Check from "../Check.js"
 import { pause, realClock } from "../EventLoop.js"
+import { deletePage } from "../sql/DeletePage.js"
 
 /** How often the feed looks for what other processes wrote; its own writes wake it at once. */
 const pollInterval = "100 millis"
 
 const insertChange = "INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)"
+
+const deleteKeys = deletePage("db_hub_writes", "idempotency_key", "created_at < ?", "created_at")
 
 /** Changes read at once. */
 const feedPage = 500
@@ -258,16 +261,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
 
     /** The same for keys: in one statement they would keep all else waiting, for seconds if there are many. */
     const forgetKeys = (before: Date): Effect.Effect<number, DbError> =>
-      Effect.map(
-        backend.execute(
-          // MySQL has a limit only in a query that is a table, and a limit for a DELETE only MySQL has.
-          `DELETE FROM db_hub_writes WHERE idempotency_key IN
-           (SELECT idempotency_key FROM
-            (SELECT idempotency_key FROM db_hub_writes WHERE created_at < ? LIMIT ${feedPage}) AS page)`,
-          [before]
-        ),
-        ({ rowsAffected }) => rowsAffected
-      )
+      Effect.map(backend.execute(deleteKeys, [before, feedPage]), ({ rowsAffected }) => rowsAffected)
 
     const prune: Writes["prune"] = ({ olderThan }) =>
       Effect.gen(function* () {
