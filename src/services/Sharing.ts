@@ -1,6 +1,6 @@
 /**
  * What an engine without a server gives to processes that share its database: a lock that tells which of them writes
- * for the others, and a place where that one says how to reach it.
+ * for the others, a place where that one says how to reach it, and checkpoints that no write waits for.
  *
  * @since 0.1.0
  */
@@ -57,4 +57,11 @@ export interface Sharing {
   readonly read: Effect.Effect<PrimaryRecord | undefined, DbError>
   /** Publishes a record unless one of a later epoch is there; what cannot be read is written anew. */
   readonly publish: (record: PrimaryRecord) => Effect.Effect<void, DbError>
+  /**
+   * Until the scope closes, the writes of this process leave checkpoints to the primary, unless the log of the database
+   * has become long all the same.
+   */
+  readonly deferCheckpoints: Effect.Effect<void, never, Scope.Scope>
+  /** Makes the checkpoints for all who write, beside the event loop, until the scope closes; what fails is logged once. */
+  readonly runCheckpoints: Effect.Effect<void, never, Scope.Scope>
 }

@@ -35,18 +35,26 @@ const bundle = async (source: string): Promise<string> => {
   return outfile
 }
 
-/** The file to give to Node.js for a script of this folder; made once. */
-export const bundled = (script: string): Promise<string> => {
-  const known = bundles.get(script) ?? bundle(script)
-  bundles.set(script, known)
+const once = (source: string): Promise<string> => {
+  const known = bundles.get(source) ?? bundle(source)
+  bundles.set(source, known)
   return known
+}
+
+const programOf = (name: (typeof programs)[number]): string => `../../src/layers/sqlite/${name}.ts`
+
+/** The file to give to Node.js for a script of this folder; made once. */
+export const bundled = async (script: string): Promise<string> => {
+  // Any that shares its writes may start it.
+  await once(programOf("SqliteCheckpointThread"))
+  return once(script)
 }
 
 /** Puts a program that the library starts beside the scripts, which without it do without; gone with the scope. */
 export const withProgram = (name: (typeof programs)[number]): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(
     Effect.acquireRelease(
-      Effect.promise(() => bundle(`../../src/layers/sqlite/${name}.ts`)),
+      Effect.promise(() => bundle(programOf(name))),
       (file) => Effect.sync(() => NodeFs.rmSync(file))
     )
   )

@@ -17,7 +17,13 @@ import { Worker } from "node:worker_threads"
  * @since 0.1.0
  * @category constants
  */
-export const programs = ["SqliteAgentWorker", "SqliteAgentWriter", "SqliteGraphBuilder", "SqliteGraphThread"] as const
+export const programs = [
+  "SqliteAgentWorker",
+  "SqliteAgentWriter",
+  "SqliteCheckpointThread",
+  "SqliteGraphBuilder",
+  "SqliteGraphThread"
+] as const
 
 /**
  * @since 0.1.0

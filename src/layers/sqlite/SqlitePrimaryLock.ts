@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { DbConnection, DbCorrupt, type DbError, fromSqlite, isDbError } from "../../errors/index.js"
 import { PrimaryRecord, type Sharing } from "../../services/Sharing.js"
+import * as Checkpoints from "./SqliteCheckpoints.js"
 import type { SqliteClient } from "./SqliteClient.js"
 import { makeFile } from "./SqliteFiles.js"
 import { retryBusy } from "./SqliteOpen.js"
@@ -165,6 +166,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       isWriting: client.lane.isHeld,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
       read,
-      publish
+      publish,
+      ...Checkpoints.make(client, file)
     }
   })

@@ -86,6 +86,7 @@ const make = (
   settings: Settings
 ): Effect.Effect<WriteChannel["Type"], never, Scope.Scope> =>
   Effect.gen(function* () {
+    yield* sharing.deferCheckpoints
     const instance = NodeCrypto.randomUUID()
     const handlers = new Map<string, Primary.Handler>()
     const localFirst = settings.strategy === "local-first"

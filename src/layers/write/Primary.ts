@@ -120,6 +120,7 @@ export const serve = (
       error._tag === "PrimaryUnreachable" ? end("fenced") : Effect.void
     )
     yield* Effect.forkScoped(Effect.forever(Effect.zipRight(Effect.sleep(heartbeatMillis), heartbeat)))
+    yield* sharing.runCheckpoints
     const pruneOnce = Effect.ignoreLogged(writes.prune({ olderThan: keepKeys }))
     yield* Effect.forkScoped(Effect.zipRight(pruneOnce, writes.pruneNowAndThen(keepKeys)))
     yield* Effect.logDebug(`Primary of ${backend.name}, epoch ${epoch}`)
