@@ -73,7 +73,7 @@ const handle = ({ busyTimeout, foreignKeys, how, path, synchronous }: WriteTask)
     const db = new Sqlite(path, { fileMustExist: true, timeout: busyTimeout })
     db.pragma(`foreign_keys = ${foreignKeys ? "ON" : "OFF"}`)
     db.pragma(`synchronous = ${synchronous}`)
-    // The next commit of the hub's own handle carries the pages over: nobody waits for that here.
+    // The hub's own handle or the primary carries the pages over: nobody waits for that here.
     db.pragma("wal_autocheckpoint = 0")
     if (how !== "alone") {
       db.pragma("cache_spill = OFF")

@@ -3,7 +3,7 @@
  * every 1000 pages, within the commit of whoever writes, and the event loop of that process waits for the disk.
  *
  * Writers still make one where the log has become long. A thread never gets to the end of a log that is written to all
- * the time, and only what is copied to its end is begun anew; the writer has little left to copy then.
+ * the time, and only what is copied to its end is begun anew; the writer has little left to copy and to wait for then.
  *
  * @since 0.1.0
  */
@@ -15,6 +15,7 @@ import type { Sharing } from "../../services/Sharing.js"
 import { startThread, whyMissing } from "./ChildProgram.js"
 import type { CheckpointTask } from "./SqliteCheckpointThread.js"
 import type { SqliteClient } from "./SqliteClient.js"
+import { fromFile } from "./SqliteFiles.js"
 
 /** Pages in the log after which SQLite makes a checkpoint by itself. */
 const usualPages = 1_000
@@ -22,8 +23,8 @@ const usualPages = 1_000
 /** Bytes of the log after which a writer makes one all the same; `journalSizeLimit` is more than that unless changed. */
 const backstopBytes = 32 * 1024 * 1024
 
-/** Milliseconds between two looks whether there is work for a thread: a short command never starts one. */
-const lookMillis = 1_000
+/** Milliseconds between two looks whether there is work for a thread: a short command starts none. */
+const lookMillis = 250
 
 /** Milliseconds until a thread that failed is started again: the disk that was full may have room then. */
 const retryMillis = 60_000
@@ -37,6 +38,9 @@ const checkVersion = (db: Database, context: ErrorContext): Effect.Effect<void, 
       ? Effect.void
       : Effect.fail(new DbUnsupported({ ...context, message: `SQLite ${version} does not tell how long its log is` }))
   })
+
+const threadFailed = (context: ErrorContext) =>
+  fromFile(context, (code) => `The thread that copies the log into the file failed (${code}): check file and disk`)
 
 /** Runs until it is interrupted or fails. */
 const runThread = (task: Omit<CheckpointTask, "over">, context: ErrorContext): Effect.Effect<never, DbError> => {
@@ -59,7 +63,7 @@ const runThread = (task: Omit<CheckpointTask, "over">, context: ErrorContext): E
     start,
     (worker) =>
       Effect.async<never, DbError>((resume) => {
-        worker.on("error", (cause) => resume(Effect.fail(fromSqlite(cause, context))))
+        worker.on("error", (cause) => resume(Effect.fail(threadFailed(context)(cause))))
       }),
     end
   )
