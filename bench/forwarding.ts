@@ -206,7 +206,7 @@ const groupCommit = async () => {
         backend,
         backend.sharing!,
         { capacity: 256, maxGroup: 128, maxGroupMillis: 10, lockWait: 1_000, whenLocked: "wait" },
-        { guard: Effect.void, onCommit: Effect.void, onFenced: Effect.void }
+        { guard: Effect.void, onCommit: () => {}, onFenced: Effect.void }
       )
     )
     const sixteen = (write: Effect.Effect<unknown, unknown>) => (times: number) =>

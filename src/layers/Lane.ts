@@ -57,6 +57,8 @@ export interface Lane {
     budget: number,
     body: (restore: Restore) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | DbBusy | DbLocked, R>
+  /** Takes the lane if nobody holds it: what gives it back, which is to be called once; undefined if somebody does. */
+  readonly takeNow: () => (() => void) | undefined
   /** Takes the lane until the scope closes. */
   readonly holdScoped: (context: ErrorContext, budget: number) => Effect.Effect<void, DbBusy | DbLocked, Scope.Scope>
   readonly metrics: LaneMetrics
@@ -137,30 +139,25 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
   const holdMask: Lane["holdMask"] = (context, budget, body) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(take(context, budget, restore), () => {
-        const held = begin(() => body(restore))
-        if (Exit.isExit(held)) {
-          release()
-          return held
-        }
-        // Nothing interrupts this, so that nothing heavier is needed to give the lane back.
-        return Effect.matchCauseEffect(held, {
-          onFailure: (cause) => {
-            release()
-            return Effect.failCause(cause)
-          },
-          onSuccess: (value) => {
-            release()
-            return Effect.succeed(value)
-          }
-        })
+        return releaseAfter(
+          begin(() => body(restore)),
+          release
+        )
       })
     )
+
+  const takeNow: Lane["takeNow"] = () => {
+    if (held) return undefined
+    held = true
+    return release
+  }
 
   return {
     isHeld: () => held,
     metrics,
     hold: (context, budget, body) => holdMask(context, budget, (restore) => restore(body)),
     holdMask,
+    takeNow,
     holdScoped: (context, budget) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.zipRight(
@@ -169,6 +166,29 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
         )
       )
   }
+}
+
+/**
+ * Gives the lane back when an effect has ended that nothing interrupts: then nothing heavier is needed.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const releaseAfter = <A, E, R>(held: Effect.Effect<A, E, R>, release: () => void): Effect.Effect<A, E, R> => {
+  if (Exit.isExit(held)) {
+    release()
+    return held as Effect.Effect<A, E, R>
+  }
+  return Effect.matchCauseEffect(held, {
+    onFailure: (cause) => {
+      release()
+      return Effect.failCause(cause)
+    },
+    onSuccess: (value) => {
+      release()
+      return Effect.succeed(value)
+    }
+  })
 }
 
 const begin = <A, E, R>(body: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {

@@ -12,7 +12,15 @@ import * as Tracer from "effect/Tracer"
 const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /**
- * An effect as a span, where somebody traces: the tracer that a program has by default keeps nothing.
+ * Whether somebody traces a fiber: the tracer that a program has by default keeps nothing.
+ *
+ * @since 0.1.0
+ * @category tracing
+ */
+export const isTraced = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => fiber.currentTracer !== defaultTracer
+
+/**
+ * An effect as a span, where somebody traces.
  *
  * @since 0.1.0
  * @category tracing
@@ -23,6 +31,4 @@ export const traced = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   options: Tracer.SpanOptions = {}
 ): Effect.Effect<A, E, R> =>
-  fiber.currentTracer === defaultTracer
-    ? effect
-    : Effect.withSpan(effect, name, { ...options, captureStackTrace: false })
+  isTraced(fiber) ? Effect.withSpan(effect, name, { ...options, captureStackTrace: false }) : effect

@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as FiberRef from "effect/FiberRef"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -36,6 +37,19 @@ export const PrimaryRecord = Schema.Struct({
 export type PrimaryRecord = typeof PrimaryRecord.Type
 
 /**
+ * A transaction that was begun, for statements that run in a fiber of their own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BegunTransaction {
+  /** What `Sharing.transaction` is to be in that fiber. */
+  readonly transaction: unknown
+  /** Commits, or undoes what failed: to be run once, and not interrupted. Most often done already when it returns. */
+  readonly end: <A, E>(exit: Exit.Exit<A, E>) => Effect.Effect<A, E | DbError>
+}
+
+/**
  * What processes that share a database know of each other.
  *
  * @since 0.1.0
@@ -46,6 +60,11 @@ export interface Sharing {
   readonly transaction: FiberRef.FiberRef<unknown>
   /** Whether a transaction of this process is under way. */
   readonly isWriting: () => boolean
+  /**
+   * Begins a transaction if that needs no waiting, neither for one of this process nor for the lock of the file;
+   * undefined otherwise. Its commit waits so many milliseconds for readers, where the engine has it wait for them.
+   */
+  readonly beginNow: (busyTimeout: number) => BegunTransaction | undefined
   /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
   readonly slots: number
   /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */

@@ -21,7 +21,7 @@ const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
       { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, lockWait: 1_000, whenLocked: "wait", ...options },
       {
         guard: Effect.suspend(() => (fence.error === undefined ? Effect.void : Effect.fail(fence.error))),
-        onCommit: Effect.void,
+        onCommit: () => {},
         onFenced: Effect.void
       }
     )

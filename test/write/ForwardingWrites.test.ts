@@ -806,4 +806,38 @@ describe("ForwardingWrites", () => {
       assert.strictEqual(new Set(found).size, found.length)
     })
   )
+
+  it.scopedLive("once a write that was sent is done, the next ones are done here again", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const primary = yield* openPrimary(path)
+      primary.handleAppend()
+      const { handleAppend, numbers } = yield* open(path, { localWait: "2 millis", contention: "1 minute" })
+      const append = handleAppend()
+      const accepted = Effect.map(ForwardingWrites.probePrimary(primary.backend), (status) => status.accepted)
+      const foreign = new Database(path, { timeout: 5_000 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => foreign.close()))
+      foreign.exec("BEGIN IMMEDIATE")
+      const sent = yield* Effect.fork(append({ n: 1 }))
+      yield* until(accepted, (count) => count === 1)
+      foreign.exec("COMMIT")
+      yield* Fiber.join(sent)
+      for (const n of [2, 3, 4]) yield* append({ n })
+      assert.deepStrictEqual(yield* numbers, [1, 2, 3, 4])
+      assert.strictEqual(yield* accepted, 1)
+    })
+  )
+
+  it.scopedLive("a write that is interrupted while its handler waits is undone, and keeps nothing from the next", () =>
+    Effect.gen(function* () {
+      const path = yield* temporaryFile
+      const { backend, handleAppend, numbers } = yield* open(path, {}, (n) => (n === 1 ? Effect.never : Effect.void))
+      const append = handleAppend()
+      const waiting = yield* Effect.fork(append({ n: 1 }))
+      yield* until(Effect.sync(backend.sharing!.isWriting), (isWriting) => isWriting)
+      yield* Fiber.interrupt(waiting)
+      yield* append({ n: 2 })
+      assert.deepStrictEqual(yield* numbers, [2])
+    })
+  )
 })

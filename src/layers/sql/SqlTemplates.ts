@@ -140,10 +140,12 @@ export const tracedStatements = (
     <A>(operation: string, run: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<A, DbError>) =>
     (sql: string, params?: ReadonlyArray<SqlValue>) =>
       Effect.withFiberRuntime<A, DbError>((fiber) =>
-        Tracing.traced(fiber, "sql.execute", run(sql, params), {
-          kind: "client",
-          attributes: { "db.system.name": system, "db.operation.name": operation, "db.query.text": sql }
-        })
+        Tracing.isTraced(fiber)
+          ? Tracing.traced(fiber, "sql.execute", run(sql, params), {
+              kind: "client",
+              attributes: { "db.system.name": system, "db.operation.name": operation, "db.query.text": sql }
+            })
+          : run(sql, params)
       )
   return {
     query: spans("query", statements.query),

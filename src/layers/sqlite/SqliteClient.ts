@@ -11,6 +11,7 @@ import type * as FiberRef from "effect/FiberRef"
 import type * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
+import type { Sharing } from "../../services/Sharing.js"
 import { nextTurn } from "../EventLoop.js"
 import type * as Lane from "../Lane.js"
 import * as Handles from "./SqliteHandles.js"
@@ -37,6 +38,7 @@ export interface SqliteClient
   readonly version: () => number | undefined
   /** Ends the turn of the event loop if statements and whatever else asks have had their share of it. */
   readonly breathe: Effect.Effect<void>
+  readonly beginNow: Sharing["beginNow"]
   readonly inTransaction: Effect.Effect<boolean>
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
@@ -89,6 +91,7 @@ export const make = (
       execute: statements.execute,
       stream: (sql, params = []) => streams.stream(sql, params, true),
       transaction: transactions.transaction,
+      beginNow: transactions.beginNow,
       inTransaction: Effect.withFiberRuntime((fiber) => Effect.succeed(transactions.of(fiber) !== undefined)),
       current: transactions.current,
       readOnly: ReadOnly.make(handles, transactions),

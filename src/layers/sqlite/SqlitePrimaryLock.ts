@@ -164,6 +164,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       slots,
       transaction: client.current,
       isWriting: client.lane.isHeld,
+      beginNow: client.beginNow,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
       read,
       publish,

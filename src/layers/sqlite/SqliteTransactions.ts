@@ -12,6 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import { DbConstraint, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
+import type { Sharing } from "../../services/Sharing.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../sql/SqlTemplates.js"
 import { rollBackStray } from "./SqliteConnection.js"
@@ -44,6 +45,7 @@ export interface Transaction {
  */
 export interface Transactions {
   readonly transaction: BackendShape["transaction"]
+  readonly beginNow: Sharing["beginNow"]
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
   readonly of: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Transaction | undefined
@@ -141,6 +143,27 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     control(`ROLLBACK TO ${nameOf(unfinished)}`)
   }
 
+  /** What becomes of a level whose body failed: its own error is the one to report, also when SQLite has rolled back. */
+  const lost = <E>(transaction: Transaction, { undo }: Statements, cause: Cause.Cause<E>): Effect.Effect<never, E> => {
+    if (transaction.open) endLevel(transaction)
+    return Effect.zipRight(Effect.ignore(Effect.suspend(undo)), Effect.failCause(cause))
+  }
+
+  /** What becomes of a level whose body is done. */
+  const kept = <A>(transaction: Transaction, statements: Statements, value: A): Effect.Effect<A, DbError> => {
+    if (transaction.open) endLevel(transaction)
+    if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at("transaction.commit")))
+    if (!writer.db.inTransaction) {
+      const { failure } = rootOf(transaction)
+      return Effect.fail(failure ?? SqlTemplates.endedByStatement(at("transaction.commit")))
+    }
+    return after(
+      statements.keep(),
+      (cause) => lost(transaction, statements, cause),
+      () => Effect.succeed(value)
+    )
+  }
+
   /** Runs `effect` between the statements of its level; the lane is held by the caller. */
   const level = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
@@ -148,31 +171,16 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     statements: Statements,
     restore: Lane.Restore
   ): Effect.Effect<A, E | DbError, R> => {
-    const failed = (cause: Cause.Cause<E | DbError>) =>
-      Effect.zipRight(Effect.ignore(Effect.suspend(statements.undo)), Effect.failCause(cause))
     const leave = transaction.parent === undefined ? leaveRoot : FiberRef.set(current, transaction.parent)
     const run = () =>
       Effect.matchCauseEffect(
         Effect.flatMap(FiberRef.set(current, transaction), () => restore(effect)),
         {
-          // The body's own error is the one to report, also when SQLite has rolled back already.
-          onFailure: (cause) =>
-            Effect.flatMap(leave, () => {
-              if (transaction.open) endLevel(transaction)
-              return failed(cause)
-            }),
-          onSuccess: (value) =>
-            Effect.flatMap(leave, () => {
-              if (transaction.open) endLevel(transaction)
-              if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at("transaction.commit")))
-              if (!writer.db.inTransaction) {
-                const { failure } = rootOf(transaction)
-                return Effect.fail(failure ?? SqlTemplates.endedByStatement(at("transaction.commit")))
-              }
-              return after(statements.keep(), failed, () => Effect.succeed(value))
-            })
+          onFailure: (cause) => Effect.flatMap(leave, () => lost(transaction, statements, cause)),
+          onSuccess: (value) => Effect.flatMap(leave, () => kept(transaction, statements, value))
         }
       )
+    const failed = (cause: Cause.Cause<E | DbError>) => lost(transaction, statements, cause)
     // An interruption may fall between BEGIN and its answer.
     return after(statements.begin(), failed, run, restore)
   }
@@ -187,25 +195,53 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     if (broken !== undefined) throw brokenReference(at("transaction.commit"), broken as ReadonlyArray<unknown>)
   }
 
+  const ofRoot = (budget: number, deferReferences: boolean): Statements => ({
+    begin: () =>
+      Open.tryNow(budget, at("transaction.begin"), () => {
+        if (deferReferences) enforceReferences(false)
+        return beginRoot()
+      }),
+    keep: () =>
+      Open.tryNow(budget, at("transaction.commit"), () => {
+        if (deferReferences) checkReferences()
+        return control("COMMIT")
+      }),
+    undo: () => undo("transaction.rollback", "ROLLBACK")
+  })
+
+  const beginRoot = () => {
+    rollBackStray(writer.db)
+    return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
+  }
+
+  const beginNow: Transactions["beginNow"] = (budget) => {
+    const release = isClosed() ? undefined : lane.takeNow()
+    if (release === undefined) return undefined
+    try {
+      beginRoot()
+    } catch (_refused) {
+      // Who then waits for it meets the same refusal, and tells.
+      release()
+      return undefined
+    }
+    const transaction = inside(undefined)
+    const statements = ofRoot(budget, false)
+    return {
+      transaction,
+      end: <A, E>(exit: Exit.Exit<A, E>): Effect.Effect<A, E | DbError> =>
+        Lane.releaseAfter<A, E | DbError, never>(
+          Exit.isSuccess(exit) ? kept(transaction, statements, exit.value) : lost(transaction, statements, exit.cause),
+          release
+        )
+    }
+  }
+
   const outermost = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     budget: number,
     deferReferences: boolean
   ): Effect.Effect<A, E | DbError, R> => {
-    const statements: Statements = {
-      begin: () =>
-        Open.tryNow(budget, at("transaction.begin"), () => {
-          rollBackStray(writer.db)
-          if (deferReferences) enforceReferences(false)
-          return control(options.readOnly ? "BEGIN" : "BEGIN IMMEDIATE")
-        }),
-      keep: () =>
-        Open.tryNow(budget, at("transaction.commit"), () => {
-          if (deferReferences) checkReferences()
-          return control("COMMIT")
-        }),
-      undo: () => undo("transaction.rollback", "ROLLBACK")
-    }
+    const statements = ofRoot(budget, deferReferences)
     return lane.holdMask(at("transaction.begin"), budget, (restore) => {
       const whole = level(effect, inside(undefined), statements, restore)
       return deferReferences
@@ -261,6 +297,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
   return {
     transaction: (effect, transactionOptions) =>
       Effect.withFiberRuntime((fiber) => SqlTemplates.traced(fiber, begun(of(fiber), effect, transactionOptions))),
+    beginNow,
     current,
     of,
     attempt: attemptLater,

@@ -14,6 +14,7 @@ import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
@@ -129,23 +130,33 @@ interface Job extends WaitingWrite<unknown> {
 export const untilDeadline = (deadline: number): Effect.Effect<void> =>
   Effect.suspend(() => Effect.sleep(Math.max(1, deadline - uptime())))
 
+/** The fiber of a write is a part of its caller's: it is not counted as one more. */
+const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
+
 /**
- * How a write ends that runs in a fiber of its own, or the error of the first end that comes before. Statements are
- * synchronous, so most writes are done when their fiber has been started; only one that waits for something has to be
- * watched. Nobody waits for one that is given up: what it still sends is refused, since its transaction is over. The
- * write starts with the call.
+ * Starts a write in a fiber of its own. Statements are synchronous, so most writes are done when their fiber has been
+ * started.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const start = <A>(
+  context: Context.Context<never>,
+  fiberRefs: FiberRefs.FiberRefs,
+  write: Effect.Effect<A, DbError>
+): Fiber.RuntimeFiber<A, DbError> => Runtime.runFork(Runtime.make({ context, fiberRefs, runtimeFlags }))(write)
+
+/**
+ * How a write ends that was started, or the error of the first end that comes before. Only one that waits for something
+ * has to be watched. Nobody waits for one that is given up: what it still sends is refused, since its transaction is over.
  *
  * @since 0.1.0
  * @category running
  */
 export const outcome = <A>(
-  context: Context.Context<never>,
-  fiberRefs: FiberRefs.FiberRefs,
-  write: Effect.Effect<A, DbError>,
+  fiber: Fiber.RuntimeFiber<A, DbError>,
   ends: ReadonlyArray<readonly [comes: Effect.Effect<unknown>, error: () => DbError]>
 ): Effect.Effect<Exit.Exit<A, DbError>> => {
-  const runtime = Runtime.make({ context, fiberRefs, runtimeFlags: Runtime.defaultRuntimeFlags })
-  const fiber = Runtime.runFork(runtime)(write)
   const done = fiber.unsafePoll()
   if (done !== null) return Effect.succeed(done)
   return Effect.raceAll([
@@ -167,7 +178,7 @@ export const make = (
   hooks: {
     /** Runs first in every transaction; its failure ends the coordinator. */
     readonly guard: Effect.Effect<void, DbError>
-    readonly onCommit: Effect.Effect<void>
+    readonly onCommit: () => void
     readonly onFenced: Effect.Effect<void>
   }
 ): Effect.Effect<Coordinator, never, Scope.Scope> =>
@@ -266,7 +277,7 @@ export const make = (
         })
         const write = alone ? job.write : backend.transaction(job.write)
         return Effect.interruptible(
-          outcome(caller.currentContext, refs, write, [
+          outcome(start(caller.currentContext, refs, write), [
             [untilDeadline(job.deadline), () => late(job.operation)],
             [stopped.await, () => ended(job.operation)]
           ])
@@ -302,7 +313,7 @@ export const make = (
             // What failed in its savepoint has its own error; what did not stands and falls with the commit.
             yield* answer(job, Exit.isSuccess(exit) && Exit.isFailure(commit) ? commit : exit)
           }
-          if (Exit.isSuccess(commit)) yield* hooks.onCommit
+          if (Exit.isSuccess(commit)) hooks.onCommit()
           if (done.length > 0) {
             counts.groups++
             counts.maxGroup = Math.max(counts.maxGroup, done.length)

@@ -42,7 +42,7 @@ export interface ForwardingOptions {
   readonly timeout?: Duration.DurationInput
   /** How long a write waits for the lock here before it is sent; default 200 milliseconds. */
   readonly localWait?: Duration.DurationInput
-  /** How long writes go straight to the primary after one found the lock held; default 250 milliseconds. */
+  /** How long the writes after one that found the lock held follow it to the primary; default 250 milliseconds. */
   readonly contention?: Duration.DurationInput
   /** Writes that may wait at the primary; default 256. */
   readonly capacity?: number
@@ -97,12 +97,12 @@ const make = (
       connection,
       settings.deadAfter
     )
-    const { here, isContended, locally, through } = yield* WriteAttempts.make(backend, sharing, {
+    const { following, here, isContended, locally, through } = yield* WriteAttempts.make(backend, sharing, {
       ...settings,
       instance,
       election,
       connection,
-      onCommit: writes.committed
+      committed: writes.committed
     })
 
     /** Here if the lock is free, else through the primary, in the time that the write has in all. */
@@ -124,7 +124,7 @@ const make = (
         const settled = () => {
           const key = given ?? NodeCrypto.randomUUID()
           const write = { operation, key, encode, deadline, statements: statements(key), decode }
-          return Effect.withClock(settle(write), realClock)
+          return following(Effect.withClock(settle(write), realClock))
         }
         if (!localFirst || isContended()) return settled()
         return Effect.catchAll(locally(attempt), (error) => (error._tag === "DbBusy" ? settled() : Effect.fail(error)))

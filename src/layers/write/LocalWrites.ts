@@ -24,7 +24,7 @@ const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"], never,
           Effect.gen(function* () {
             const payload = yield* prepared.check(input)
             const result = yield* backend.transaction(prepared.write(payload, yield* IdempotencyKey))
-            yield* writes.committed
+            writes.committed()
             return result
           })
       }

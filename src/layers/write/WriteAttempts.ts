@@ -5,11 +5,16 @@
  * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRefs from "effect/FiberRefs"
 import type * as Scope from "effect/Scope"
 import { type DbError, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
 import { uptime } from "../EventLoop.js"
+import type { Restore } from "../Lane.js"
+import * as Tracing from "../Tracing.js"
 import * as Coordinator from "./Coordinator.js"
 import type { PrimaryConnection } from "./PrimaryConnection.js"
 import type { PrimaryElection } from "./PrimaryElection.js"
@@ -48,7 +53,9 @@ export interface WriteAttempts {
   readonly locally: <A>(attempt: Attempt<A>) => Effect.Effect<A, DbError>
   /** Through the primary, which may be this process; `onSent` is called when it is on its way. */
   readonly through: <A>(write: KeyedAttempt<A>, onSent: () => void) => Effect.Effect<A, DbError>
-  /** The lock was held a moment ago, or an earlier write may still wait at the primary: the next ones follow it there. */
+  /** A write that goes through the primary, until it is settled. */
+  readonly following: <A>(write: Effect.Effect<A, DbError>) => Effect.Effect<A, DbError>
+  /** The lock was held a moment ago, and an earlier write may still wait at the primary: the next ones follow it there. */
   readonly isContended: () => boolean
 }
 
@@ -79,75 +86,128 @@ export const make = (
     readonly election: PrimaryElection
     readonly connection: PrimaryConnection
     /** Runs after every commit of this process. */
-    readonly onCommit: Effect.Effect<void>
+    readonly committed: () => void
     /** Milliseconds that a write waits for the lock here. */
     readonly localWait: number
-    /** Milliseconds that writes go straight to the primary after one found the lock held. */
+    /** Milliseconds that writes follow those at the primary after one found the lock held. */
     readonly contention: number
   }
 ): Effect.Effect<WriteAttempts, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const { connection, contention, election, instance, localWait, onCommit } = options
+    const { committed, connection, contention, election, instance, localWait } = options
     let contendedUntil = 0
+    /** Writes on their way through the primary, and until when one may be there whose answer nobody waits for. */
+    let underWay = 0
+    let lostUntil = 0
 
     /** Writes of this process that came while another one was being done: they are committed together. */
     const waiting = yield* Coordinator.make(
       backend,
       sharing,
       { ...Coordinator.grouping, capacity: Number.POSITIVE_INFINITY, lockWait: localWait, whenLocked: "fail" },
-      { guard: Effect.void, onCommit, onFenced: Effect.void }
+      { guard: Effect.void, onCommit: committed, onFenced: Effect.void }
     )
     yield* Effect.addFinalizer(() => waiting.drain(Coordinator.drainBound))
 
-    const here: WriteAttempts["here"] = <A>({ deadline, operation, statements }: Attempt<A>, wait: number) => {
-      const inTime = Effect.withFiberRuntime<A, DbError>((fiber) =>
-        Effect.flatten(
-          Coordinator.outcome(fiber.currentContext, fiber.getFiberRefs(), statements, [
-            [Coordinator.untilDeadline(deadline), () => timedOut(backend.name, operation, "no")]
-          ])
-        )
-      )
-      const busyTimeout = Math.max(1, Math.min(wait, deadline - uptime()))
-      return Effect.zipLeft(backend.transaction(inTime, { busyTimeout }), onCommit)
+    const outcome = <A>(fiber: Fiber.RuntimeFiber<A, DbError>, { deadline, operation }: Attempt<A>) =>
+      Coordinator.outcome(fiber, [[Coordinator.untilDeadline(deadline), () => timedOut(backend.name, operation, "no")]])
+
+    const within = ({ deadline }: Attempt<unknown>, wait: number) => Math.max(1, Math.min(wait, deadline - uptime()))
+
+    const tellCommitted = <A>(value: A): A => {
+      committed()
+      return value
     }
 
-    const locally: WriteAttempts["locally"] = (attempt) =>
-      Effect.suspend(() => {
-        const { deadline, operation, statements } = attempt
-        const isAlone = !sharing.isWriting() && waiting.isIdle()
-        return isAlone
-          ? here(attempt, localWait)
-          : waiting.submit({ source: "", operation, deadline, write: statements })
-      }).pipe(
-        Effect.tapError((error) =>
-          Effect.sync(() => {
-            if (error._tag === "DbBusy") contendedUntil = performance.now() + contention
-          })
+    const here: WriteAttempts["here"] = <A>(attempt: Attempt<A>, wait: number) => {
+      const inTime = Effect.withFiberRuntime<A, DbError>((fiber) =>
+        Effect.flatten(
+          outcome(Coordinator.start(fiber.currentContext, fiber.getFiberRefs(), attempt.statements), attempt)
         )
       )
+      return Effect.map(backend.transaction(inTime, { busyTimeout: within(attempt, wait) }), tellCommitted)
+    }
 
-    const through: WriteAttempts["through"] = ({ deadline, decode, encode, key, operation, statements }, onSent) =>
-      Effect.suspend(() => {
-        const own = election.coordinator()
-        if (own !== undefined) {
-          onSent()
-          return own.submit({ source: instance, operation, deadline, write: statements })
-        }
-        return Effect.flatMap(connection.client, (client) => {
-          onSent()
-          const { epoch } = client.record
-          return client.forward({ operation, payload: encode(), key, source: instance, epoch, deadline }).pipe(
-            Effect.tapError((error) => (error._tag === "PrimaryUnreachable" ? connection.letGo(client) : Effect.void)),
-            Effect.flatMap(decode),
-            // What was sent may still be waiting there: later writes of this process stay behind it.
-            Effect.onInterrupt(() =>
-              Effect.sync(() => {
-                contendedUntil = Math.max(contendedUntil, performance.now() + (deadline - uptime()))
-              })
-            )
+    /** Here and now; undefined where something has to be waited for. Uninterruptible but for what it restores. */
+    const now = <A>(
+      attempt: Attempt<A>,
+      caller: Fiber.RuntimeFiber<unknown, unknown>,
+      restore: Restore
+    ): Effect.Effect<A, DbError> | undefined => {
+      // Only `transaction` makes a span.
+      const begun = Tracing.isTraced(caller) ? undefined : sharing.beginNow(within(attempt, localWait))
+      if (begun === undefined) return undefined
+      const inside = FiberRefs.updateAs(caller.getFiberRefs(), {
+        fiberId: caller.id(),
+        fiberRef: sharing.transaction,
+        value: begun.transaction
+      })
+      const end = (exit: Exit.Exit<A, DbError>) => Effect.map(begun.end(exit), tellCommitted)
+      const fiber = Coordinator.start(caller.currentContext, inside, attempt.statements)
+      const done = fiber.unsafePoll()
+      if (done !== null) return end(done)
+      return Effect.matchCauseEffect(restore(outcome(fiber, attempt)), {
+        onFailure: (cause) => end(Exit.failCause(cause)),
+        onSuccess: end
+      })
+    }
+
+    const together = <A>(attempt: Attempt<A>) => waiting.submit({ source: "", ...attempt, write: attempt.statements })
+
+    const locally: WriteAttempts["locally"] = (attempt) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.withFiberRuntime((fiber) => {
+          const isAlone = !sharing.isWriting() && waiting.isIdle()
+          const done = isAlone ? now(attempt, fiber, restore) : undefined
+          if (done !== undefined) return done
+          return Effect.tapError(restore(isAlone ? here(attempt, localWait) : together(attempt)), (error) =>
+            Effect.sync(() => {
+              if (error._tag === "DbBusy") contendedUntil = uptime() + contention
+            })
           )
         })
+      )
+
+    const send = <A>({ deadline, decode, encode, key, operation }: KeyedAttempt<A>, onSent: () => void) =>
+      Effect.flatMap(connection.client, (client) => {
+        onSent()
+        const { epoch } = client.record
+        return client.forward({ operation, payload: encode(), key, source: instance, epoch, deadline }).pipe(
+          Effect.tapError((error) => (error._tag === "PrimaryUnreachable" ? connection.letGo(client) : Effect.void)),
+          Effect.flatMap(decode),
+          Effect.onInterrupt(() =>
+            Effect.sync(() => {
+              lostUntil = Math.max(lostUntil, deadline)
+            })
+          )
+        )
       })
 
-    return { here, locally, through, isContended: () => performance.now() < contendedUntil }
+    const through: WriteAttempts["through"] = (write, onSent) =>
+      Effect.suspend(() => {
+        const own = election.coordinator()
+        if (own === undefined) return send(write, onSent)
+        const { deadline, operation, statements } = write
+        onSent()
+        return own.submit({ source: instance, operation, deadline, write: statements })
+      })
+
+    const following: WriteAttempts["following"] = (write) =>
+      Effect.suspend(() => {
+        underWay++
+        return Effect.ensuring(
+          write,
+          Effect.sync(() => {
+            underWay--
+          })
+        )
+      })
+
+    return {
+      here,
+      locally,
+      through,
+      following,
+      isContended: () => (underWay > 0 && uptime() < contendedUntil) || uptime() < lostUntil
+    }
   })

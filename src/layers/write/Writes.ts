@@ -10,7 +10,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
-import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
@@ -122,7 +121,7 @@ export interface Writes extends Pick<WriteChannel["Type"], "changes" | "latest" 
   /** Prunes a minute after the start, and every hour; keeps no process alive by itself. */
   readonly pruneNowAndThen: (olderThan: Duration.DurationInput) => Effect.Effect<never>
   /** Says that something was committed, so that the feeds of this process look at once. */
-  readonly committed: Effect.Effect<void>
+  readonly committed: () => void
 }
 
 /**
@@ -130,10 +129,14 @@ export interface Writes extends Pick<WriteChannel["Type"], "changes" | "latest" 
  * @category constructors
  */
 export const make = (backend: BackendShape): Effect.Effect<Writes> =>
-  Effect.gen(function* () {
+  Effect.sync(() => {
     const { dialect, name } = backend
-    /** Wakes the feeds of this process. */
-    const committed = yield* PubSub.sliding<void>(1)
+    /** What wakes the feeds of this process: one that is told while it looks will look once more. */
+    const feeds = new Set<Queue.Queue<void>>()
+    const subscribe = Effect.acquireRelease(
+      Effect.tap(Queue.sliding<void>(1), (woken) => Effect.sync(() => feeds.add(woken))),
+      (woken) => Effect.sync(() => feeds.delete(woken))
+    )
 
     const insertKey = dialect.insertIfAbsent(
       "db_hub_writes",
@@ -293,7 +296,7 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
     const changes = (after?: string): Stream.Stream<Change, DbError> =>
       Stream.unwrapScoped(
         Effect.gen(function* () {
-          const woken = yield* PubSub.subscribe(committed)
+          const woken = yield* subscribe
           let place = yield* after === undefined ? now : parsePlace(after)
           yield* remembered(place)
           const next: Effect.Effect<Chunk.Chunk<Change>, DbError> = Effect.flatMap(
@@ -322,7 +325,9 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
       prune,
       pruneNowAndThen,
       latest: Effect.map(now, (place) => place.join(":")),
-      committed: Effect.asVoid(PubSub.publish(committed, undefined)),
+      committed: () => {
+        for (const woken of feeds) woken.unsafeOffer(undefined)
+      },
       prepare: <R extends AnyOperation>(
         operation: R,
         handler: (payload: Rpc.Payload<R>) => Effect.Effect<Written<Rpc.Success<R>>, DbError>
