@@ -174,7 +174,8 @@ describe("graphs: what is found", options, () => {
         const best = new Set(naive(records, query, 10).map(({ id }) => id))
         found += (yield* store.search("c", query)).filter(({ id }) => best.has(id)).length
       }
-      assert.isAtLeast(found / 2000, 0.98)
+      // No two builds make the same graph: three standard errors of 2000 answers below what is promised.
+      assert.isAtLeast(found / 2000, 0.98 - 3 * Math.sqrt((0.98 * 0.02) / 2000))
     })
   )
 

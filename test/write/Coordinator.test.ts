@@ -181,7 +181,7 @@ describe("Coordinator", () => {
         yield* block
         const before = yield* Effect.fork(submit("one", insert("before")))
         const stuck = Effect.zipRight(insert("stuck"), Effect.uninterruptible(Effect.never))
-        const stays = yield* Effect.fork(failureOf(submit("two", stuck, 200)))
+        const stays = yield* Effect.fork(failureOf(submit("two", stuck, 1_000)))
         const after = yield* Effect.fork(submit("three", insert("after")))
         yield* untilDepth(coordinator, 3)
         yield* open
