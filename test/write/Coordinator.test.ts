@@ -127,11 +127,11 @@ describe("Coordinator", () => {
       yield* block
       // No timer fires between two writes of a commit.
       const slow = Effect.sync(() => {
-        const end = performance.now() + 300
+        const end = performance.now() + 1_200
         while (performance.now() < end);
       })
       const first = yield* Effect.fork(submit("one", Effect.zipRight(slow, insert("first"))))
-      const late = yield* Effect.fork(failureOf(submit("two", insert("late"), 200)))
+      const late = yield* Effect.fork(failureOf(submit("two", insert("late"), 1_000)))
       yield* untilDepth(coordinator, 2)
       yield* open
       yield* Fiber.join(first)
