@@ -138,12 +138,12 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
 
   const holdMask: Lane["holdMask"] = (context, budget, body) =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(take(context, budget, restore), () => {
-        return releaseAfter(
+      Effect.flatMap(take(context, budget, restore), () =>
+        releaseAfter(
           begin(() => body(restore)),
           release
         )
-      })
+      )
     )
 
   const takeNow: Lane["takeNow"] = () => {
