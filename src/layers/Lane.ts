@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import type * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import { DbBusy, DbLocked, type ErrorContext } from "../errors/index.js"
+import * as AtOnce from "./AtOnce.js"
 import { longestTimer } from "./EventLoop.js"
 
 /**
@@ -175,9 +176,9 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
  * @category running
  */
 export const releaseAfter = <A, E, R>(held: Effect.Effect<A, E, R>, release: () => void): Effect.Effect<A, E, R> => {
-  if (Exit.isExit(held)) {
+  if (AtOnce.done(held) !== undefined) {
     release()
-    return held as Effect.Effect<A, E, R>
+    return held
   }
   return Effect.matchCauseEffect(held, {
     onFailure: (cause) => {

@@ -65,6 +65,11 @@ export interface Sharing {
    * undefined otherwise. Its commit waits so many milliseconds for readers, where the engine has it wait for them.
    */
   readonly beginNow: (busyTimeout: number) => BegunTransaction | undefined
+  /**
+   * Begins a savepoint in such a transaction, for the statements of one of several writes that it commits together:
+   * `DbConflict` where the transaction is over. One has ended before the next begins.
+   */
+  readonly savepoint: (transaction: unknown) => Exit.Exit<BegunTransaction, DbError>
   /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
   readonly slots: number
   /** Takes a lock until the scope closes or the process dies, whatever of the two comes first; false if it is held. */

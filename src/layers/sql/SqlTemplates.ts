@@ -19,7 +19,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { DbConflict, DbConnection, type DbError, DbLocked, type ErrorContext } from "../../errors/index.js"
-import type { BackendShape, SqlValue } from "../../services/Backend.js"
+import type { BackendShape, ExecuteResult, Row, SqlValue } from "../../services/Backend.js"
 import * as Tracing from "../Tracing.js"
 
 type Rows = ReadonlyArray<Record<string, unknown>>
@@ -126,6 +126,25 @@ export const traced = <A, E, R>(
   transaction: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Tracing.traced(fiber, "sql.transaction", transaction, { kind: "client" })
 
+/** A statement for the fiber that is about to run it. */
+type FiberStatement<A> = (
+  sql: string,
+  params: ReadonlyArray<SqlValue> | undefined,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+) => Effect.Effect<A, DbError>
+
+/**
+ * The statements of a backend, each for the fiber that is about to run it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FiberStatements {
+  readonly query: FiberStatement<ReadonlyArray<Row>>
+  readonly execute: FiberStatement<ExecuteResult>
+  readonly enqueue: FiberStatement<void>
+}
+
 /**
  * The statements of a backend, each a span where somebody traces, as templates are: with its text, without its values.
  *
@@ -134,18 +153,23 @@ export const traced = <A, E, R>(
  */
 export const tracedStatements = (
   system: string,
-  statements: Pick<BackendShape, "query" | "execute" | "enqueue">
+  statements: FiberStatements
 ): Pick<BackendShape, "query" | "execute" | "enqueue"> => {
   const spans =
-    <A>(operation: string, run: (sql: string, params?: ReadonlyArray<SqlValue>) => Effect.Effect<A, DbError>) =>
+    <A>(operation: string, run: FiberStatement<A>) =>
     (sql: string, params?: ReadonlyArray<SqlValue>) =>
       Effect.withFiberRuntime<A, DbError>((fiber) =>
         Tracing.isTraced(fiber)
-          ? Tracing.traced(fiber, "sql.execute", run(sql, params), {
-              kind: "client",
-              attributes: { "db.system.name": system, "db.operation.name": operation, "db.query.text": sql }
-            })
-          : run(sql, params)
+          ? Tracing.traced(
+              fiber,
+              "sql.execute",
+              Effect.suspend(() => run(sql, params, fiber)),
+              {
+                kind: "client",
+                attributes: { "db.system.name": system, "db.operation.name": operation, "db.query.text": sql }
+              }
+            )
+          : run(sql, params, fiber)
       )
   return {
     query: spans("query", statements.query),

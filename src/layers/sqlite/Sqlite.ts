@@ -54,11 +54,7 @@ export const make = (options: SqliteOptions): Effect.Effect<BackendShape, DbErro
         writable: !resolved.readOnly
       },
       sql: client.sql,
-      ...SqlTemplates.tracedStatements("sqlite", {
-        query: client.query,
-        execute: client.execute,
-        enqueue: (sql, params) => Effect.asVoid(client.execute(sql, params))
-      }),
+      ...SqlTemplates.tracedStatements("sqlite", client.ofFiber),
       stream: client.stream,
       transaction: client.transaction,
       readOnly: client.readOnly,

@@ -34,11 +34,14 @@ export interface SqliteClient
    * it is about to run.
    */
   readonly queryOutside: BackendShape["query"]
+  /** The statements of the backend, for the fiber that is about to run them. */
+  readonly ofFiber: Statements.Statements["ofFiber"]
   /** A number that changes when anybody commits, asked outside of a transaction; undefined where it cannot be told. */
   readonly version: () => number | undefined
   /** Ends the turn of the event loop if statements and whatever else asks have had their share of it. */
   readonly breathe: Effect.Effect<void>
   readonly beginNow: Sharing["beginNow"]
+  readonly savepoint: Sharing["savepoint"]
   readonly inTransaction: Effect.Effect<boolean>
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
@@ -86,12 +89,14 @@ export const make = (
       sql: yield* Templates.make(handles, transactions, statements, streams),
       query: statements.query,
       queryOutside: statements.queryOutside,
+      ofFiber: statements.ofFiber,
       version,
       breathe: Effect.suspend(() => (turn.isOver() ? nextTurn : Effect.void)),
       execute: statements.execute,
       stream: (sql, params = []) => streams.stream(sql, params, true),
       transaction: transactions.transaction,
       beginNow: transactions.beginNow,
+      savepoint: transactions.savepoint,
       inTransaction: Effect.withFiberRuntime((fiber) => Effect.succeed(transactions.of(fiber) !== undefined)),
       current: transactions.current,
       readOnly: ReadOnly.make(handles, transactions),

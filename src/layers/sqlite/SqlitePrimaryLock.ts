@@ -165,6 +165,7 @@ export const sharing = (client: SqliteClient): Effect.Effect<Sharing, DbError, S
       transaction: client.current,
       isWriting: client.lane.isHeld,
       beginNow: client.beginNow,
+      savepoint: client.savepoint,
       tryLock: (slot) => Effect.acquireRelease(tryLock(slot), (locked) => (locked ? unlock(slot) : Effect.void)),
       read,
       publish,

@@ -32,6 +32,8 @@ export interface Statements extends Pick<BackendShape, "query" | "execute"> {
    * it is about to run.
    */
   readonly queryOutside: BackendShape["query"]
+  /** The same, at once, for the fiber that is about to run them. */
+  readonly ofFiber: SqlTemplates.FiberStatements
   readonly run: <A>(
     operation: string,
     sql: string,
@@ -120,7 +122,17 @@ export const make = (handles: Handles, transactions: Transactions): Statements =
     return { rowsAffected: changes, lastInsertId: inserted ? lastInsertRowid : null, rows: [] }
   }
 
+  const written: Use<void> = (prepared, values) => {
+    if (prepared.reader) typed(prepared, values)
+    else prepared.statement.run(...values)
+  }
+
   return {
+    ofFiber: {
+      query: (sql, params = [], fiber) => runNow(transactions.of(fiber), "query", sql, params, typed),
+      execute: (sql, params = [], fiber) => runNow(transactions.of(fiber), "execute", sql, params, executed),
+      enqueue: (sql, params = [], fiber) => runNow(transactions.of(fiber), "execute", sql, params, written)
+    },
     query: (sql, params = []) => run("query", sql, params, typed),
     queryOutside: (sql, params = []) => runNow(undefined, "query", sql, params, typed),
     execute: (sql, params = []) => run("execute", sql, params, executed),

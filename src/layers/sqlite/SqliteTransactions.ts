@@ -13,6 +13,7 @@ import * as FiberRef from "effect/FiberRef"
 import { DbConstraint, type DbError, type ErrorContext } from "../../errors/index.js"
 import type { BackendShape, TransactionOptions } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
+import * as AtOnce from "../AtOnce.js"
 import * as Lane from "../Lane.js"
 import * as SqlTemplates from "../sql/SqlTemplates.js"
 import { rollBackStray } from "./SqliteConnection.js"
@@ -46,6 +47,7 @@ export interface Transaction {
 export interface Transactions {
   readonly transaction: BackendShape["transaction"]
   readonly beginNow: Sharing["beginNow"]
+  readonly savepoint: Sharing["savepoint"]
   /** The transaction that a fiber is in. */
   readonly current: FiberRef.FiberRef<unknown>
   readonly of: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => Transaction | undefined
@@ -95,17 +97,17 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
 
   const control = (sql: string) => writer.prepare(sql).statement.run()
 
-  const attemptNow = <A>(transaction: Transaction, operation: string, attempt: () => A): Effect.Effect<A, DbError> => {
-    if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at(operation)))
-    if (isOver(transaction)) return Effect.fail(SqlTemplates.transactionOver(at(operation)))
+  const attemptNow = <A>(transaction: Transaction, operation: string, attempt: () => A): Exit.Exit<A, DbError> => {
+    if (!writer.db.open) return Exit.fail(SqlTemplates.databaseClosed(at(operation)))
+    if (isOver(transaction)) return Exit.fail(SqlTemplates.transactionOver(at(operation)))
     const root = rootOf(transaction)
-    if (!writer.db.inTransaction) return Effect.fail(root.failure ?? SqlTemplates.endedByStatement(at(operation)))
+    if (!writer.db.inTransaction) return Exit.fail(root.failure ?? SqlTemplates.endedByStatement(at(operation)))
     try {
-      return Effect.succeed(attempt())
+      return Exit.succeed(attempt())
     } catch (cause) {
       const error = toError(cause, operation)
       if (!writer.db.inTransaction) root.failure = error
-      return Effect.fail(error)
+      return Exit.fail(error)
     }
   }
 
@@ -253,14 +255,9 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     })
   }
 
-  const nested = <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    outer: Transaction,
-    budget: number
-  ): Effect.Effect<A, E | DbError, R> => {
-    const inner = inside(outer)
+  const ofSavepoint = (outer: Transaction, inner: Transaction) => {
     const name = nameOf(inner)
-    const statements: Statements = {
+    return {
       begin: () =>
         attemptNow(outer, "transaction.begin", () => {
           control(`SAVEPOINT ${name}`)
@@ -278,6 +275,25 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
         return undo("transaction.rollback", `ROLLBACK TO ${name}`, `RELEASE ${name}`)
       }
     }
+  }
+
+  const savepoint: Transactions["savepoint"] = (transaction) => {
+    const outer = transaction as Transaction
+    const inner = inside(outer)
+    const statements = ofSavepoint(outer, inner)
+    return Exit.map(statements.begin(), () => ({
+      transaction: inner,
+      end: (exit) => (Exit.isSuccess(exit) ? kept(inner, statements, exit.value) : lost(inner, statements, exit.cause))
+    }))
+  }
+
+  const nested = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    outer: Transaction,
+    budget: number
+  ): Effect.Effect<A, E | DbError, R> => {
+    const inner = inside(outer)
+    const statements = ofSavepoint(outer, inner)
     outer.lane ??= Lane.make(lane.metrics)
     return outer.lane.holdMask(at("transaction.begin"), budget, (restore) => level(effect, inner, statements, restore))
   }
@@ -298,6 +314,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     transaction: (effect, transactionOptions) =>
       Effect.withFiberRuntime((fiber) => SqlTemplates.traced(fiber, begun(of(fiber), effect, transactionOptions))),
     beginNow,
+    savepoint,
     current,
     of,
     attempt: attemptLater,
@@ -316,8 +333,8 @@ const after = <A, E, R>(
   onSuccess: () => Effect.Effect<A, E | DbError, R>,
   restore: Lane.Restore = (effect) => effect
 ): Effect.Effect<A, E | DbError, R> => {
-  if (!Exit.isExit(step)) return Effect.matchCauseEffect(restore(step), { onFailure, onSuccess })
-  const done = step as Exit.Exit<unknown, DbError>
+  const done = AtOnce.done(step)
+  if (done === undefined) return Effect.matchCauseEffect(restore(step), { onFailure, onSuccess })
   return Exit.isSuccess(done) ? onSuccess() : onFailure(done.cause)
 }
 

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -19,7 +19,10 @@ import type * as Scope from "effect/Scope"
 import { type DbError, PrimaryUnreachable, WriteOverloaded, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
+import { IdempotencyKey } from "../../services/WriteChannel.js"
+import * as AtOnce from "../AtOnce.js"
 import { longestTimer, nextTurn, realClock, uptime } from "../EventLoop.js"
+import * as Tracing from "../Tracing.js"
 
 /**
  * @since 0.1.0
@@ -112,6 +115,9 @@ const groupSize = Metric.histogram(
   "Writes in one commit"
 )
 
+/** A write of a group, and how its statements ended. */
+type Done = readonly [job: Job, exit: Exit.Exit<unknown, DbError>]
+
 interface Job extends WaitingWrite<unknown> {
   readonly arrived: number
   /** Where the statements run: with the tracer and the settings of the one who asked. */
@@ -133,18 +139,31 @@ export const untilDeadline = (deadline: number): Effect.Effect<void> =>
 /** The fiber of a write is a part of its caller's: it is not counted as one more. */
 const runtimeFlags = RuntimeFlags.disable(Runtime.defaultRuntimeFlags, RuntimeFlags.RuntimeMetrics)
 
+/** A key stands for its write, not for those that the handler does as parts of it. */
+const withoutKey = (context: Context.Context<never>): Context.Context<never> =>
+  Context.get(context, IdempotencyKey) === undefined ? context : Context.omit(IdempotencyKey)(context)
+
 /**
- * Starts a write in a fiber of its own. Statements are synchronous, so most writes are done when their fiber has been
- * started.
+ * Starts a write in a transaction: in a fiber of its own, with all that its caller has but the idempotency key.
+ * Statements are synchronous, so most writes are done when their fiber has been started.
  *
  * @since 0.1.0
  * @category running
  */
 export const start = <A>(
-  context: Context.Context<never>,
-  fiberRefs: FiberRefs.FiberRefs,
+  sharing: Pick<Sharing, "transaction">,
+  transaction: unknown,
+  caller: Fiber.RuntimeFiber<unknown, unknown>,
   write: Effect.Effect<A, DbError>
-): Fiber.RuntimeFiber<A, DbError> => Runtime.runFork(Runtime.make({ context, fiberRefs, runtimeFlags }))(write)
+): Fiber.RuntimeFiber<A, DbError> => {
+  const context = withoutKey(caller.currentContext)
+  const fiberRefs = FiberRefs.updateAs(caller.getFiberRefs(), {
+    fiberId: caller.id(),
+    fiberRef: sharing.transaction,
+    value: transaction
+  })
+  return Runtime.runFork(Runtime.make({ context, fiberRefs, runtimeFlags }))(write)
+}
 
 /**
  * How a write ends that was started, or the error of the first end that comes before. Only one that waits for something
@@ -173,7 +192,7 @@ export const outcome = <A>(
  */
 export const make = (
   backend: Pick<BackendShape, "name" | "transaction">,
-  sharing: Pick<Sharing, "transaction">,
+  sharing: Pick<Sharing, "transaction" | "beginNow" | "savepoint">,
   options: CoordinatorOptions,
   hooks: {
     /** Runs first in every transaction; its failure ends the coordinator. */
@@ -263,73 +282,97 @@ export const make = (
       if (Exit.isSuccess(exit)) counts.completed++
       else counts.failed++
       clearTimeout(job.timer)
+      latency.unsafeUpdate(performance.now() - job.arrived, [])
       job.answer(exit)
-      return Metric.update(latency, performance.now() - job.arrived)
     }
 
-    const runOne = (job: Job, alone: boolean) =>
-      Effect.withFiberRuntime<Exit.Exit<unknown, DbError>>((worker) => {
-        const { caller } = job
-        const refs = FiberRefs.updateAs(caller.getFiberRefs(), {
-          fiberId: caller.id(),
-          fiberRef: sharing.transaction,
-          value: worker.getFiberRef(sharing.transaction)
-        })
-        const write = alone ? job.write : backend.transaction(job.write)
-        return Effect.interruptible(
-          outcome(start(caller.currentContext, refs, write), [
-            [untilDeadline(job.deadline), () => late(job.operation)],
-            [stopped.await, () => ended(job.operation)]
-          ])
-        )
-      })
+    /** Its statements in the transaction; done at once where they are. */
+    const runIn = (job: Job, transaction: unknown): Effect.Effect<Exit.Exit<unknown, DbError>> => {
+      const ending = outcome(start(sharing, transaction, job.caller, job.write), [
+        [untilDeadline(job.deadline), () => late(job.operation)],
+        [stopped.await, () => ended(job.operation)]
+      ])
+      return AtOnce.done(ending) === undefined ? Effect.interruptible(ending) : ending
+    }
 
-    const group = Effect.suspend(() => {
-      const done: Array<readonly [Job, Exit.Exit<unknown, DbError>]> = []
-      let fenced = false
-      const guard = Effect.tapError(hooks.guard, () =>
-        Effect.sync(() => {
-          fenced = true
-        })
-      )
-      const body = Effect.gen(function* () {
-        yield* guard
-        const started = performance.now()
-        // One that is alone needs no savepoint of its own.
-        const alone = depth === 1
-        do {
+    const runOne = (job: Job, transaction: unknown, alone: boolean): Effect.Effect<Exit.Exit<unknown, DbError>> => {
+      if (alone) return runIn(job, transaction)
+      const savepoint = sharing.savepoint(transaction)
+      if (Exit.isFailure(savepoint)) return Effect.succeed(savepoint)
+      const { end, transaction: inside } = savepoint.value
+      return AtOnce.flatMap(runIn(job, inside), (exit) => AtOnce.exit(end(exit)))
+    }
+
+    /** Runs what waits in a transaction: the writes that it did, or the failure of the one that was alone. */
+    const steps = (transaction: unknown, done: Array<Done>): Effect.Effect<void, DbError> => {
+      const started = performance.now()
+      // One that is alone needs no savepoint of its own.
+      const alone = depth === 1
+      const isFull = () =>
+        done.length >= options.maxGroup || (done.length > 0 && performance.now() - started >= options.maxGroupMillis)
+      const next = (): Effect.Effect<void, DbError> => {
+        while (!isFull()) {
           const job = take()
-          if (job === undefined) return
-          const exit = yield* runOne(job, alone)
-          done.push([job, exit])
-          if (alone) return yield* exit
-          // One that ran out of its time may hold its savepoint yet, which ends with the group.
-          if (job.deadline <= uptime()) return
-        } while (done.length < options.maxGroup && performance.now() - started < options.maxGroupMillis)
-      })
-      return Effect.flatMap(Effect.exit(backend.transaction(body, { busyTimeout: options.lockWait })), (commit) =>
-        Effect.gen(function* () {
-          for (const [job, exit] of done) {
-            // What failed in its savepoint has its own error; what did not stands and falls with the commit.
-            yield* answer(job, Exit.isSuccess(exit) && Exit.isFailure(commit) ? commit : exit)
+          if (job === undefined) break
+          const ran = runOne(job, transaction, alone)
+          const exit = AtOnce.done(ran)
+          if (exit === undefined || Exit.isFailure(exit)) {
+            return Effect.flatMap(ran, (exit) => {
+              done.push([job, exit])
+              return alone ? Exit.asVoid(exit) : next()
+            })
           }
-          if (Exit.isSuccess(commit)) hooks.onCommit()
-          if (done.length > 0) {
-            counts.groups++
-            counts.maxGroup = Math.max(counts.maxGroup, done.length)
-            yield* Metric.update(groupSize, done.length)
-          } else if (fenced) {
-            closed = true
-            yield* failAll(ended)
-            yield* hooks.onFenced
-          } else if (Exit.isFailure(commit)) {
-            // A lock may be waited for again; a broken disk or a closed database will not mend while writes wait.
-            const error = Option.getOrUndefined(Cause.failureOption(commit.cause))
-            const waits = error?._tag === "DbBusy" && options.whenLocked === "wait"
-            if (!waits) yield* failAll((operation) => error ?? ended(operation))
-          }
+          done.push([job, exit.value])
+          if (alone) return Exit.asVoid(exit.value)
+        }
+        return Effect.void
+      }
+      return next()
+    }
+
+    const group = Effect.withFiberRuntime<void>((worker) => {
+      const done: Array<Done> = []
+      let fenced = false
+      const guarded = (transaction: unknown): Effect.Effect<void, DbError> => {
+        const guard = outcome(start(sharing, transaction, worker, hooks.guard), [])
+        return AtOnce.flatMap(guard, (exit) => {
+          if (Exit.isSuccess(exit)) return steps(transaction, done)
+          fenced = true
+          return exit
         })
-      )
+      }
+      const begun = Tracing.isTraced(worker) ? undefined : sharing.beginNow(options.lockWait)
+      const committed =
+        begun === undefined
+          ? Effect.exit(
+              backend.transaction(
+                Effect.withFiberRuntime<void, DbError>((inside) => guarded(inside.getFiberRef(sharing.transaction))),
+                { busyTimeout: options.lockWait }
+              )
+            )
+          : AtOnce.flatMap(AtOnce.exit(guarded(begun.transaction)), (exit) => AtOnce.exit(begun.end(exit)))
+      return AtOnce.flatMap(committed, (commit) => {
+        for (const [job, exit] of done) {
+          // What failed in its savepoint has its own error; what did not stands and falls with the commit.
+          answer(job, Exit.isSuccess(exit) && Exit.isFailure(commit) ? commit : exit)
+        }
+        if (Exit.isSuccess(commit)) hooks.onCommit()
+        if (done.length > 0) {
+          counts.groups++
+          counts.maxGroup = Math.max(counts.maxGroup, done.length)
+          groupSize.unsafeUpdate(done.length, [])
+          return Effect.void
+        }
+        if (fenced) {
+          closed = true
+          return Effect.zipRight(failAll(ended), hooks.onFenced)
+        }
+        if (Exit.isSuccess(commit)) return Effect.void
+        // A lock may be waited for again; a broken disk or a closed database will not mend while writes wait.
+        const error = Option.getOrUndefined(Cause.failureOption(commit.cause))
+        const waits = error?._tag === "DbBusy" && options.whenLocked === "wait"
+        return waits ? Effect.void : failAll((operation) => error ?? ended(operation))
+      })
     })
 
     const worker = Effect.gen(function* () {

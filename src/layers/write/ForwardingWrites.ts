@@ -6,15 +6,18 @@
  * @since 0.1.0
  */
 import * as NodeCrypto from "node:crypto"
+import type * as Rpc from "@effect/rpc/Rpc"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { DbError } from "../../errors/index.js"
 import { Backend, type BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
-import { IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
+import { type AnyOperation, IdempotencyKey, WriteBudget, WriteChannel } from "../../services/WriteChannel.js"
+import * as AtOnce from "../AtOnce.js"
 import { jittered, realClock, uptime } from "../EventLoop.js"
 import * as LocalWrites from "./LocalWrites.js"
 import type * as Primary from "./Primary.js"
@@ -106,29 +109,43 @@ const make = (
     })
 
     /** Here if the lock is free, else through the primary, in the time that the write has in all. */
-    const submit = <A>(
-      operation: string,
-      encode: () => unknown,
-      statements: (key: string | undefined) => Effect.Effect<A, DbError>,
-      decode: (result: string) => Effect.Effect<A, DbError>
-    ): Effect.Effect<A, DbError> =>
-      Effect.withFiberRuntime((fiber) => {
-        const given = Context.get(fiber.currentContext, IdempotencyKey)
-        const budget = Context.get(fiber.currentContext, WriteBudget)
-        const millis = budget === undefined ? settings.timeout : Duration.toMillis(budget)
-        // JSON has no infinity.
-        const deadline = Math.min(uptime() + millis, Number.MAX_SAFE_INTEGER)
-        const attempt = { operation, deadline, statements: statements(given) }
-        // Part of a transaction of this process: it cannot be done elsewhere.
-        if (fiber.getFiberRef(sharing.transaction) !== undefined) return here(attempt, Number.POSITIVE_INFINITY)
-        const settled = () => {
-          const key = given ?? NodeCrypto.randomUUID()
-          const write = { operation, key, encode, deadline, statements: statements(key), decode }
-          return following(Effect.withClock(settle(write), realClock))
-        }
-        if (!localFirst || isContended()) return settled()
-        return Effect.catchAll(locally(attempt), (error) => (error._tag === "DbBusy" ? settled() : Effect.fail(error)))
-      })
+    const submit = <R extends AnyOperation>(
+      prepared: Writes.PreparedWrite<R>,
+      input: unknown
+    ): Effect.Effect<Rpc.Success<R>, DbError> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.withFiberRuntime((fiber) => {
+          const checked = prepared.check(input)
+          if (Either.isLeft(checked)) return checked
+          const payload = checked.right
+          const operation = prepared.tag
+          const given = Context.get(fiber.currentContext, IdempotencyKey)
+          const budget = Context.get(fiber.currentContext, WriteBudget)
+          const millis = budget === undefined ? settings.timeout : Duration.toMillis(budget)
+          // JSON has no infinity.
+          const deadline = Math.min(uptime() + millis, Number.MAX_SAFE_INTEGER)
+          const attempt = { operation, deadline, statements: prepared.write(payload, given) }
+          // Part of a transaction of this process: it cannot be done elsewhere.
+          if (fiber.getFiberRef(sharing.transaction) !== undefined)
+            return restore(here(attempt, Number.POSITIVE_INFINITY))
+          const settled = () => {
+            const key = given ?? NodeCrypto.randomUUID()
+            const write = {
+              operation,
+              key,
+              deadline,
+              statements: prepared.write(payload, key),
+              encode: () => prepared.encode(payload),
+              decode: prepared.decodeResult
+            }
+            return restore(following(Effect.withClock(settle(write), realClock)))
+          }
+          if (!localFirst || isContended()) return settled()
+          const local = locally(attempt, fiber, restore)
+          if (AtOnce.done(local)?._tag === "Success") return local
+          return Effect.catchAll(local, (error) => (error._tag === "DbBusy" ? settled() : Effect.fail(error)))
+        })
+      )
 
     /** Through the primary, or here when there is none, until one of them has done it or its time is over. */
     const settle = <A>(write: WriteAttempts.KeyedAttempt<A>): Effect.Effect<A, DbError> =>
@@ -185,15 +202,7 @@ const make = (
             Effect.map(prepared.write(payload, key), prepared.encodeResult)
           )
         )
-        return (input) =>
-          Effect.flatMap(prepared.check(input), (payload) =>
-            submit(
-              prepared.tag,
-              () => prepared.encode(payload),
-              (key) => prepared.write(payload, key),
-              prepared.decodeResult
-            )
-          )
+        return (input) => submit(prepared, input)
       }
     }
   })

@@ -23,7 +23,11 @@ const make = (backend: BackendShape): Effect.Effect<WriteChannel["Type"], never,
         return (input) =>
           Effect.gen(function* () {
             const payload = yield* prepared.check(input)
-            const result = yield* backend.transaction(prepared.write(payload, yield* IdempotencyKey))
+            const key = yield* IdempotencyKey
+            const write = prepared.write(payload, key)
+            const result = yield* backend.transaction(
+              key === undefined ? write : Effect.provideService(write, IdempotencyKey, undefined)
+            )
             writes.committed()
             return result
           })

@@ -7,11 +7,11 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as FiberRefs from "effect/FiberRefs"
 import type * as Scope from "effect/Scope"
 import { type DbError, WriteTimeout } from "../../errors/index.js"
 import type { BackendShape } from "../../services/Backend.js"
 import type { Sharing } from "../../services/Sharing.js"
+import * as AtOnce from "../AtOnce.js"
 import { uptime } from "../EventLoop.js"
 import type { Restore } from "../Lane.js"
 import * as Tracing from "../Tracing.js"
@@ -49,8 +49,15 @@ export interface KeyedAttempt<A> extends Attempt<A> {
 export interface WriteAttempts {
   /** In a transaction of this process, for whose lock it waits so many milliseconds: `DbBusy` if it is held longer. */
   readonly here: <A>(attempt: Attempt<A>, wait: number) => Effect.Effect<A, DbError>
-  /** Here as well: at once if nothing else is being written, else together with what waits. */
-  readonly locally: <A>(attempt: Attempt<A>) => Effect.Effect<A, DbError>
+  /**
+   * Here as well, begun at once: in one step if nothing else is being written, else together with what waits. For a
+   * caller that is not to be interrupted but where it restores.
+   */
+  readonly locally: <A>(
+    attempt: Attempt<A>,
+    caller: Fiber.RuntimeFiber<unknown, unknown>,
+    restore: Restore
+  ) => Effect.Effect<A, DbError>
   /** Through the primary, which may be this process; `onSent` is called when it is on its way. */
   readonly through: <A>(write: KeyedAttempt<A>, onSent: () => void) => Effect.Effect<A, DbError>
   /** A write that goes through the primary, until it is settled. */
@@ -122,7 +129,10 @@ export const make = (
     const here: WriteAttempts["here"] = <A>(attempt: Attempt<A>, wait: number) => {
       const inTime = Effect.withFiberRuntime<A, DbError>((fiber) =>
         Effect.flatten(
-          outcome(Coordinator.start(fiber.currentContext, fiber.getFiberRefs(), attempt.statements), attempt)
+          outcome(
+            Coordinator.start(sharing, fiber.getFiberRef(sharing.transaction), fiber, attempt.statements),
+            attempt
+          )
         )
       )
       return Effect.map(backend.transaction(inTime, { busyTimeout: within(attempt, wait) }), tellCommitted)
@@ -137,13 +147,9 @@ export const make = (
       // Only `transaction` makes a span.
       const begun = Tracing.isTraced(caller) ? undefined : sharing.beginNow(within(attempt, localWait))
       if (begun === undefined) return undefined
-      const inside = FiberRefs.updateAs(caller.getFiberRefs(), {
-        fiberId: caller.id(),
-        fiberRef: sharing.transaction,
-        value: begun.transaction
-      })
-      const end = (exit: Exit.Exit<A, DbError>) => Effect.map(begun.end(exit), tellCommitted)
-      const fiber = Coordinator.start(caller.currentContext, inside, attempt.statements)
+      const end = (exit: Exit.Exit<A, DbError>) =>
+        AtOnce.flatMap(begun.end(exit), (value) => Effect.succeed(tellCommitted(value)))
+      const fiber = Coordinator.start(sharing, begun.transaction, caller, attempt.statements)
       const done = fiber.unsafePoll()
       if (done !== null) return end(done)
       return Effect.matchCauseEffect(restore(outcome(fiber, attempt)), {
@@ -154,19 +160,16 @@ export const make = (
 
     const together = <A>(attempt: Attempt<A>) => waiting.submit({ source: "", ...attempt, write: attempt.statements })
 
-    const locally: WriteAttempts["locally"] = (attempt) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.withFiberRuntime((fiber) => {
-          const isAlone = !sharing.isWriting() && waiting.isIdle()
-          const done = isAlone ? now(attempt, fiber, restore) : undefined
-          if (done !== undefined) return done
-          return Effect.tapError(restore(isAlone ? here(attempt, localWait) : together(attempt)), (error) =>
-            Effect.sync(() => {
-              if (error._tag === "DbBusy") contendedUntil = uptime() + contention
-            })
-          )
+    const locally: WriteAttempts["locally"] = (attempt, caller, restore) => {
+      const isAlone = !sharing.isWriting() && waiting.isIdle()
+      const done = isAlone ? now(attempt, caller, restore) : undefined
+      if (done !== undefined) return done
+      return Effect.tapError(restore(isAlone ? here(attempt, localWait) : together(attempt)), (error) =>
+        Effect.sync(() => {
+          if (error._tag === "DbBusy") contendedUntil = uptime() + contention
         })
       )
+    }
 
     const send = <A>({ deadline, decode, encode, key, operation }: KeyedAttempt<A>, onSent: () => void) =>
       Effect.flatMap(connection.client, (client) => {

@@ -16,13 +16,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as Stream from "effect/Stream"
 import { DbCorrupt, type DbError, type InvalidInput, invalidInput, NotFound } from "../../errors/index.js"
 import { type BackendShape, Json, type Row } from "../../services/Backend.js"
-import {
-  type AnyOperation,
-  type Change,
-  IdempotencyKey,
-  type WriteChannel,
-  type Written
-} from "../../services/WriteChannel.js"
+import type { AnyOperation, Change, WriteChannel, Written } from "../../services/WriteChannel.js"
 import * as Check from "../Check.js"
 import { pause, realClock } from "../EventLoop.js"
 import { deletePage } from "../sql/DeletePage.js"
@@ -55,6 +49,10 @@ const storedResults = <A, I>(success: Schema.Schema<A, I>, unreadable: () => DbC
     decode: (stored) => Either.mapBoth(decode(stored), { onLeft: unreadable, onRight: ({ result }) => result as A })
   }
 }
+
+const setResult = "UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?"
+
+const findKey = "SELECT operation, payload_hash, result FROM db_hub_writes WHERE idempotency_key = ?"
 
 /** A place in the feed: writer, then id. */
 type Place = readonly [writer: number, id: number]
@@ -99,13 +97,16 @@ const invalid = (backend: string, operation: string) => (error: ParseResult.Pars
 export interface PreparedWrite<R extends AnyOperation> {
   readonly tag: string
   /** The payload if it is valid, else `InvalidInput`. */
-  readonly check: (input: unknown) => Effect.Effect<Rpc.Payload<R>, InvalidInput>
+  readonly check: (input: unknown) => Either.Either<Rpc.Payload<R>, InvalidInput>
   /** As it travels. */
   readonly encode: (payload: Rpc.Payload<R>) => unknown
   readonly decode: (encoded: unknown) => Effect.Effect<Rpc.Payload<R>, InvalidInput>
   readonly encodeResult: (result: Rpc.Success<R>) => string
   readonly decodeResult: (stored: unknown) => Effect.Effect<Rpc.Success<R>, DbCorrupt>
-  /** The statements of the write, for a transaction: with a key, those of the first write under it. */
+  /**
+   * The statements of the write, for a transaction: with a key, those of the first write under it. They run without that
+   * key in their context: it stands for this write, not for those that its handler does as parts of it.
+   */
   readonly write: (payload: Rpc.Payload<R>, key: string | undefined) => Effect.Effect<Rpc.Success<R>, DbError>
 }
 
@@ -152,26 +153,22 @@ export const make = (backend: BackendShape): Effect.Effect<Writes> =>
       results: StoredResults<A>,
       write: Effect.Effect<A, DbError>
     ): Effect.Effect<A, DbError> =>
-      Effect.gen(function* () {
-        const { rowsAffected } = yield* backend.execute(insertKey, [key, tag, payloadHash, new Date()])
-        if (rowsAffected === 1) {
-          // The key stands for this write, not for those that its handler does as parts of it.
-          const result = yield* Effect.provideService(write, IdempotencyKey, undefined)
-          const stored = results.encode(result)
-          yield* backend.enqueue("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?", [stored, key])
-          return result
-        }
-        const [row] = yield* backend.query(
-          "SELECT operation, payload_hash, result FROM db_hub_writes WHERE idempotency_key = ?",
-          [key]
+      Effect.flatMap(backend.execute(insertKey, [key, tag, payloadHash, new Date()]), ({ rowsAffected }) =>
+        rowsAffected === 1
+          ? Effect.flatMap(write, (result) =>
+              Effect.as(backend.enqueue(setResult, [results.encode(result), key]), result)
+            )
+          : earlier(tag, key, payloadHash, results)
+      )
+
+    /** The result of the write that was committed under a key, if it was the same write. */
+    const earlier = <A>(tag: string, key: string, payloadHash: string, results: StoredResults<A>) =>
+      Effect.flatMap(backend.query(findKey, [key]), ([row]): Effect.Effect<A, DbError> => {
+        if (row?.["operation"] === tag && row["payload_hash"] === payloadHash) return results.decode(row["result"])
+        const allowed = "a key that was never used with another operation or payload"
+        return Effect.fail(
+          invalidInput({ backend: name, operation: tag }, "idempotency key", "stands for another write", allowed)
         )
-        if (row?.["operation"] !== tag || row["payload_hash"] !== payloadHash) {
-          const allowed = "a key that was never used with another operation or payload"
-          return yield* Effect.fail(
-            invalidInput({ backend: name, operation: tag }, "idempotency key", "stands for another write", allowed)
-          )
-        }
-        return yield* results.decode(row["result"])
       })
 
     const announce = (store: string, operation: string, ids: ReadonlyArray<string>) =>
