@@ -4,6 +4,7 @@
  *
  *   hub    the stores over forwarded writes, with the options of `ForwardingWrites` and `fibers`
  *   raw    the same statements on better-sqlite3: BEGIN IMMEDIATE, busy_timeout 5 s
+ *   effects  as raw, each statement an effect: what Effect costs without any of what the hub promises
  *   bare   one INSERT a transaction on better-sqlite3, neither a key nor a change event
  *   lock   no writes: holds the lock of the file for COUNT milliseconds
  */
@@ -78,27 +79,33 @@ const open = () => {
   return db
 }
 
+/** The statements that a store's write makes, prepared. */
+const prepared = (db: Database.Database) => ({
+  insert: db.prepare(insertEntry),
+  total: db.prepare<Array<unknown>, { n: number }>(countEntry),
+  setting: db.prepare(
+    "INSERT INTO db_hub_settings (user_id, key, value, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (user_id, key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
+  ),
+  change: db.prepare("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)"),
+  claim: db.prepare(
+    "INSERT INTO db_hub_writes (idempotency_key, operation, payload_hash, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (idempotency_key) DO NOTHING"
+  ),
+  settle: db.prepare("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?")
+})
+
+const now = () => new Date().toISOString()
+
+const hashOf = (id: string) =>
+  NodeCrypto.createHash("sha256")
+    .update(JSON.stringify({ id, process: name }))
+    .digest("hex")
+
 const raw = (): Write => {
   const db = open()
-  const insert = db.prepare(insertEntry)
-  const total = db.prepare<Array<unknown>, { n: number }>(countEntry)
-  const setting = db.prepare(
-    "INSERT INTO db_hub_settings (user_id, key, value, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (user_id, key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
-  )
-  const change = db.prepare("INSERT INTO db_hub_changes (store, operation, ids, created_at) VALUES (?, ?, ?, ?)")
-  const claim = db.prepare(
-    "INSERT INTO db_hub_writes (idempotency_key, operation, payload_hash, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (idempotency_key) DO NOTHING"
-  )
-  const settle = db.prepare("UPDATE db_hub_writes SET result = ? WHERE idempotency_key = ?")
+  const { change, claim, insert, setting, settle, total } = prepared(db)
   const write = db.transaction((n: number, id: string) => {
-    const now = () => new Date().toISOString()
     const key = keyOf(n, id)
-    if (key !== undefined) {
-      const hash = NodeCrypto.createHash("sha256")
-        .update(JSON.stringify({ id, process: name }))
-        .digest("hex")
-      if (claim.run(key, "Ledger.append", hash, now()).changes === 0) return
-    }
+    if (key !== undefined && claim.run(key, "Ledger.append", hashOf(id), now()).changes === 0) return
     if (isSetting(n)) {
       setting.run(name, id, JSON.stringify(n), now())
       change.run("SettingsStore", "set", JSON.stringify([JSON.stringify([name, id])]), now())
@@ -110,6 +117,47 @@ const raw = (): Write => {
     if (key !== undefined) settle.run(JSON.stringify({ result: { total: row?.n } }), key)
   })
   return (n, id) => write.immediate(n, id)
+}
+
+/** As `raw`, with every statement an effect. */
+const effects = (): Write => {
+  const db = open()
+  const { change, claim, insert, setting, settle, total } = prepared(db)
+  const [begin, commit, rollback] = [db.prepare("BEGIN IMMEDIATE"), db.prepare("COMMIT"), db.prepare("ROLLBACK")]
+  const run = (statement: Database.Statement<Array<unknown>>, ...params: ReadonlyArray<unknown>) =>
+    Effect.try(() => statement.run(...params))
+  const entry = (id: string) =>
+    Effect.gen(function* () {
+      yield* run(insert, id, name)
+      const row = yield* Effect.try(() => total.get(name))
+      yield* run(change, "Ledger", "append", JSON.stringify([id]), now())
+      return row?.n
+    })
+  const body = (n: number, id: string) => {
+    if (isSetting(n)) {
+      return Effect.zipRight(
+        run(setting, name, id, JSON.stringify(n), now()),
+        run(change, "SettingsStore", "set", JSON.stringify([JSON.stringify([name, id])]), now())
+      )
+    }
+    const key = keyOf(n, id)
+    if (key === undefined) return entry(id)
+    return Effect.gen(function* () {
+      const { changes } = yield* run(claim, key, "Ledger.append", hashOf(id), now())
+      if (changes === 0) return
+      const total = yield* entry(id)
+      yield* run(settle, JSON.stringify({ result: { total } }), key)
+    })
+  }
+  const write = (n: number, id: string) =>
+    Effect.flatMap(run(begin), () =>
+      Effect.matchCauseEffect(body(n, id), {
+        onFailure: (cause) => Effect.zipRight(run(rollback), Effect.failCause(cause)),
+        onSuccess: () => run(commit)
+      })
+    )
+  const runtime = ManagedRuntime.make(Layer.empty)
+  return (n, id) => runtime.runPromise(Effect.asVoid(write(n, id)))
 }
 
 const bare = (): Write => {
@@ -179,4 +227,4 @@ const measure = async (write: Write) => {
 
 process.stdin.on("end", () => process.exit(0))
 if (kind === "lock") await holdLock()
-else await measure(kind === "hub" ? await hub() : kind === "raw" ? raw() : bare())
+else await measure(kind === "hub" ? await hub() : kind === "raw" ? raw() : kind === "effects" ? effects() : bare())

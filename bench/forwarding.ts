@@ -148,6 +148,7 @@ const contenders = {
   "hub, local-first, 8 fibers each": ["hub", { fibers: 8 }],
   "hub, forward-always, 8 fibers each": ["hub", { strategy: "forward-always", fibers: 8 }],
   "raw, the same statements": ["raw", {}],
+  "raw, each statement an effect": ["effects", {}],
   "raw, one bare INSERT": ["bare", {}]
 } as const
 

@@ -17,6 +17,20 @@ export const done = <A, E, R>(effect: Effect.Effect<A, E, R>): Exit.Exit<A, E> |
   Exit.isExit(effect) ? (effect as Exit.Exit<A, E>) : undefined
 
 /**
+ * `Effect.suspend`, run at once: what it throws is a defect there as well.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const suspend = <A, E, R>(body: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return body()
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+/**
  * `Effect.exit`.
  *
  * @since 0.1.0

@@ -11,9 +11,6 @@ import * as Effect from "effect/Effect"
 /** Milliseconds of statements in one turn before timers get theirs. */
 const slice = 8
 
-/** Milliseconds after the end of one turn in which the next is not watched yet: to learn of its end is not free. */
-const unwatched = 1
-
 /**
  * Milliseconds: a timer that is set for longer fires at once.
  *
@@ -37,21 +34,17 @@ export interface Turn {
  */
 export const makeTurn = (onStart: () => void = () => {}): Turn => {
   let started = 0
-  let ended = 0
   let open = false
-  const end = () => {
+  const close = () => {
     open = false
-    ended = performance.now()
   }
   return {
     isOver: () => {
-      const now = performance.now()
-      if (open) return now - started > slice
-      onStart()
-      if (now - ended < unwatched) return false
+      if (open) return performance.now() - started > slice
       open = true
-      started = now
-      setImmediate(end)
+      started = performance.now()
+      setImmediate(close)
+      onStart()
       return false
     }
   }

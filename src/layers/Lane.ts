@@ -141,7 +141,7 @@ export const make = (metrics: LaneMetrics = { waitCount: 0, waitDuration: 0 }): 
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(take(context, budget, restore), () =>
         releaseAfter(
-          begin(() => body(restore)),
+          AtOnce.suspend(() => body(restore)),
           release
         )
       )
@@ -190,14 +190,6 @@ export const releaseAfter = <A, E, R>(held: Effect.Effect<A, E, R>, release: () 
       return Effect.succeed(value)
     }
   })
-}
-
-const begin = <A, E, R>(body: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  try {
-    return body()
-  } catch (defect) {
-    return Effect.die(defect)
-  }
 }
 
 const waitedTooLong = (context: ErrorContext, budget: number): DbBusy =>

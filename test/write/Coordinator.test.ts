@@ -3,6 +3,9 @@ import Database from "better-sqlite3"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { Sqlite } from "effect-db-hub"
 import { type DbError, PrimaryUnreachable } from "../../src/errors/index.js"
 import { uptime } from "../../src/layers/EventLoop.js"
@@ -14,13 +17,13 @@ const setup = (options: Partial<Coordinator.CoordinatorOptions> = {}) =>
   Effect.gen(function* () {
     const backend = yield* Sqlite.make({ path: yield* temporaryFile })
     yield* backend.execute("CREATE TABLE done (n INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL)")
-    const fence = { error: undefined as DbError | undefined }
+    const fence = { guard: Effect.void as Effect.Effect<void, DbError> }
     const coordinator = yield* Coordinator.make(
       backend,
       backend.sharing!,
       { capacity: 256, maxGroup: 128, maxGroupMillis: 1_000, lockWait: 1_000, whenLocked: "wait", ...options },
       {
-        guard: Effect.suspend(() => (fence.error === undefined ? Effect.void : Effect.fail(fence.error))),
+        guard: Effect.suspend(() => fence.guard),
         onCommit: () => {},
         onFenced: Effect.void
       }
@@ -195,7 +198,7 @@ describe("Coordinator", () => {
   it.scopedLive("what is fenced off does none of its writes", () =>
     Effect.gen(function* () {
       const { fence, insert, names, submit } = yield* setup()
-      fence.error = new PrimaryUnreachable({ operation: "fence", message: "another epoch" })
+      fence.guard = Effect.fail(new PrimaryUnreachable({ operation: "fence", message: "another epoch" }))
       const error = yield* failureOf(submit("one", insert("a")))
       assert.deepStrictEqual([error._tag, error.applied], ["PrimaryUnreachable", "no"])
       assert.strictEqual((yield* failureOf(submit("one", insert("b"))))._tag, "PrimaryUnreachable")
@@ -263,6 +266,81 @@ describe("Coordinator", () => {
         }
         assert.deepStrictEqual(yield* names, [])
       }
+    })
+  )
+
+  it.scopedLive("a guard that dies fails its writes and ends nothing", () =>
+    Effect.gen(function* () {
+      const { fence, insert, names, submit } = yield* setup()
+      fence.guard = Effect.die("wanted")
+      assert.strictEqual((yield* failureOf(submit("one", insert("a")))).applied, "no")
+      fence.guard = Effect.void
+      yield* submit("one", insert("b"))
+      assert.deepStrictEqual(yield* names, ["b"])
+    })
+  )
+
+  it.scopedLive("a write that its handler makes SQLite roll back takes those of its group along, and says so", () =>
+    Effect.gen(function* () {
+      const { backend, block, coordinator, insert, names, open, submit } = yield* setup()
+      yield* backend.execute("CREATE TABLE one (x INTEGER UNIQUE)")
+      yield* backend.execute("INSERT INTO one VALUES (1)")
+      yield* block
+      const hidden = Effect.ignore(backend.execute("INSERT OR ROLLBACK INTO one VALUES (1)"))
+      const waiting = yield* Effect.forEach([insert("a"), Effect.zipRight(insert("b"), hidden), insert("c")], (write) =>
+        Effect.fork(failureOf(submit("one", write as Effect.Effect<unknown, DbError>)))
+      )
+      yield* untilDepth(coordinator, 3)
+      yield* open
+      for (const fiber of waiting) assert.strictEqual((yield* Fiber.join(fiber)).applied, "no")
+      yield* submit("one", insert("d"))
+      assert.deepStrictEqual(yield* names, ["d"])
+    })
+  )
+
+  it.scopedLive("a fiber that outlives its write opens no stream in the transaction of others", () =>
+    Effect.gen(function* () {
+      const { backend, insert, names, submit } = yield* setup()
+      const [late, goOn] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const stream = Effect.zipRight(
+        Deferred.await(late),
+        failureOf(Stream.runDrain(backend.stream("SELECT * FROM done")))
+      )
+      const outlives = yield* submit("one", Effect.zipRight(insert("a"), Effect.forkDaemon(stream)))
+      const begun = yield* Deferred.make<void>()
+      const waits = Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(goOn))
+      const other = yield* Effect.fork(submit("two", Effect.zipRight(insert("b"), waits)))
+      yield* Deferred.await(begun)
+      yield* Deferred.succeed(late, undefined)
+      yield* Deferred.succeed(goOn, undefined)
+      yield* Fiber.join(other)
+      assert.strictEqual((yield* Fiber.join(outlives)).code, "HUB_TRANSACTION_OVER")
+      assert.deepStrictEqual(yield* names, ["a", "b"])
+    })
+  )
+
+  it.scopedLive("of writes that are traced and committed together, each has a span of its own", () =>
+    Effect.gen(function* () {
+      const { block, coordinator, insert, open, submit } = yield* setup()
+      const spans: Array<string> = []
+      const native = yield* Effect.tracer
+      const tracer = Tracer.make({
+        span: (name, parent, ...rest) => {
+          const above = Option.getOrUndefined(parent)
+          spans.push(`${name} of ${above?._tag === "Span" ? above.name : "nothing"}`)
+          return native.span(name, parent, ...rest)
+        },
+        context: (run) => run()
+      })
+      yield* block
+      const waiting = yield* Effect.forEach(["a", "b"], (name) =>
+        Effect.fork(Effect.withTracer(Effect.withSpan(submit("one", insert(name)), name), tracer))
+      )
+      yield* untilDepth(coordinator, 2)
+      yield* open
+      yield* Effect.forEach(waiting, Fiber.join)
+      assert.includeMembers(spans, ["sql.transaction of a", "sql.transaction of b"])
+      assert.strictEqual(spans.filter((span) => span === "sql.execute of sql.transaction").length, 2)
     })
   )
 })

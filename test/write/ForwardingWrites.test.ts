@@ -830,14 +830,16 @@ describe("ForwardingWrites", () => {
 
   it.scopedLive("a write that is interrupted while its handler waits is undone, and keeps nothing from the next", () =>
     Effect.gen(function* () {
-      const path = yield* temporaryFile
-      const { backend, handleAppend, numbers } = yield* open(path, {}, (n) => (n === 1 ? Effect.never : Effect.void))
-      const append = handleAppend()
-      const waiting = yield* Effect.fork(append({ n: 1 }))
-      yield* until(Effect.sync(backend.sharing!.isWriting), (isWriting) => isWriting)
-      yield* Fiber.interrupt(waiting)
-      yield* append({ n: 2 })
-      assert.deepStrictEqual(yield* numbers, [2])
+      for (const stuck of [Effect.never, Effect.uninterruptible(Effect.never)]) {
+        const path = yield* temporaryFile
+        const { backend, handleAppend, numbers } = yield* open(path, {}, (n) => (n === 1 ? stuck : Effect.void))
+        const append = handleAppend()
+        const waiting = yield* Effect.fork(append({ n: 1 }))
+        yield* until(Effect.sync(backend.sharing!.isWriting), (isWriting) => isWriting)
+        yield* Fiber.interrupt(waiting)
+        yield* append({ n: 2 })
+        assert.deepStrictEqual(yield* numbers, [2])
+      }
     })
   )
 })

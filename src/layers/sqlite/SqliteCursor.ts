@@ -49,7 +49,7 @@ export const make = ({ at: atOperation, retryBusy, toError, turn }: Handles) => 
       Effect.gen(function* () {
         const prepared = yield* retryBusy("stream", () => Connections.prepareFresh(db, sql))
         const rows = yield* Effect.acquireRelease(
-          attempt(() => prepared.statement.safeIntegers(true).iterate(...values)),
+          owner.read(() => prepared.statement.safeIntegers(true).iterate(...values)),
           (iterator) => Effect.sync(() => iterator.return?.())
         )
         let cut = false

@@ -145,26 +145,52 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     control(`ROLLBACK TO ${nameOf(unfinished)}`)
   }
 
-  /** What becomes of a level whose body failed: its own error is the one to report, also when SQLite has rolled back. */
+  /** At once; a defect where the driver refuses to undo what is unfinished. */
+  const close = (transaction: Transaction): Effect.Effect<void> =>
+    AtOnce.suspend(() => {
+      if (transaction.open) endLevel(transaction)
+      return Effect.void
+    })
+
+  /**
+   * What becomes of a level whose body failed: its own error is the one to report, also when SQLite has rolled back. What
+   * cannot be undone is not committed either.
+   */
   const lost = <E>(transaction: Transaction, { undo }: Statements, cause: Cause.Cause<E>): Effect.Effect<never, E> => {
-    if (transaction.open) endLevel(transaction)
-    return Effect.zipRight(Effect.ignore(Effect.suspend(undo)), Effect.failCause(cause))
+    const closed = AtOnce.exit(close(transaction))
+    const undone = Effect.catchAll(Effect.suspend(undo), (error) =>
+      Effect.sync(() => {
+        rootOf(transaction).failure ??= error
+      })
+    )
+    return Effect.zipRight(Effect.zipRight(closed, undone), Effect.failCause(cause))
+  }
+
+  const committed = (transaction: Transaction, statements: Statements): Effect.Effect<unknown, DbError> => {
+    if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at("transaction.commit")))
+    const { failure } = rootOf(transaction)
+    if (failure !== undefined) return Effect.fail(failure)
+    if (!writer.db.inTransaction) return Effect.fail(SqlTemplates.endedByStatement(at("transaction.commit")))
+    return statements.keep()
   }
 
   /** What becomes of a level whose body is done. */
-  const kept = <A>(transaction: Transaction, statements: Statements, value: A): Effect.Effect<A, DbError> => {
-    if (transaction.open) endLevel(transaction)
-    if (!writer.db.open) return Effect.fail(SqlTemplates.databaseClosed(at("transaction.commit")))
-    if (!writer.db.inTransaction) {
-      const { failure } = rootOf(transaction)
-      return Effect.fail(failure ?? SqlTemplates.endedByStatement(at("transaction.commit")))
-    }
-    return after(
-      statements.keep(),
+  const kept = <A>(transaction: Transaction, statements: Statements, value: A): Effect.Effect<A, DbError> =>
+    after(
+      AtOnce.flatMap(close(transaction), () => committed(transaction, statements)),
       (cause) => lost(transaction, statements, cause),
       () => Effect.succeed(value)
     )
-  }
+
+  /** Whichever of the two it is, at once. */
+  const ended = <A, E>(
+    transaction: Transaction,
+    statements: Statements,
+    exit: Exit.Exit<A, E>
+  ): Effect.Effect<A, E | DbError> =>
+    AtOnce.suspend<A, E | DbError, never>(() =>
+      Exit.isSuccess(exit) ? kept(transaction, statements, exit.value) : lost(transaction, statements, exit.cause)
+    )
 
   /** Runs `effect` between the statements of its level; the lane is held by the caller. */
   const level = <A, E, R>(
@@ -230,11 +256,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     const statements = ofRoot(budget, false)
     return {
       transaction,
-      end: <A, E>(exit: Exit.Exit<A, E>): Effect.Effect<A, E | DbError> =>
-        Lane.releaseAfter<A, E | DbError, never>(
-          Exit.isSuccess(exit) ? kept(transaction, statements, exit.value) : lost(transaction, statements, exit.cause),
-          release
-        )
+      end: (exit) => Lane.releaseAfter(ended(transaction, statements, exit), release)
     }
   }
 
@@ -283,7 +305,7 @@ export const make = ({ at, isClosed, lane, options, reads, toError, writer }: Ha
     const statements = ofSavepoint(outer, inner)
     return Exit.map(statements.begin(), () => ({
       transaction: inner,
-      end: (exit) => (Exit.isSuccess(exit) ? kept(inner, statements, exit.value) : lost(inner, statements, exit.cause))
+      end: (exit) => ended(inner, statements, exit)
     }))
   }
 

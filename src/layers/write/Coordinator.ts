@@ -9,6 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -22,6 +23,7 @@ import type { Sharing } from "../../services/Sharing.js"
 import { IdempotencyKey } from "../../services/WriteChannel.js"
 import * as AtOnce from "../AtOnce.js"
 import { longestTimer, nextTurn, realClock, uptime } from "../EventLoop.js"
+import * as SqlTemplates from "../sql/SqlTemplates.js"
 import * as Tracing from "../Tracing.js"
 
 /**
@@ -123,8 +125,6 @@ interface Job extends WaitingWrite<unknown> {
   /** Where the statements run: with the tracer and the settings of the one who asked. */
   readonly caller: Fiber.RuntimeFiber<unknown, unknown>
   readonly answer: (result: Effect.Effect<unknown, DbError>) => void
-  /** Ends the time of a write that has not begun; one that has begun is answered by its group. */
-  timer: NodeJS.Timeout | undefined
 }
 
 /**
@@ -183,7 +183,7 @@ export const outcome = <A>(
     ...ends.map(([comes, error]) =>
       Effect.map(Effect.zipRight(comes, Fiber.interruptFork(fiber)), () => Exit.fail(error()))
     )
-  ]).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
+  ]).pipe(Effect.onInterrupt(() => Fiber.interruptFork(fiber)))
 }
 
 /**
@@ -254,9 +254,27 @@ export const make = (
 
     const drop = (job: Job, error: DbError) => {
       counts.dropped++
-      clearTimeout(job.timer)
       job.answer(Effect.fail(error))
     }
+
+    /** Ends the time of writes that have not begun; those that have begun are answered by their group. */
+    let expiry: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
+    const expireAt = (deadline: number) => {
+      if (expiry !== undefined && expiry.at <= deadline) return
+      clearTimeout(expiry?.timer)
+      const timer = setTimeout(expire, Math.min(longestTimer, Math.max(0, deadline - uptime())))
+      // While something waits, what it waits for keeps the process from ending.
+      expiry = { at: deadline, timer: timer.unref() }
+    }
+    const expire = () => {
+      expiry = undefined
+      const now = uptime()
+      for (const job of Array.from(queues.values()).flat()) {
+        if (job.deadline > now) expireAt(job.deadline)
+        else if (remove(job)) drop(job, late(job.operation))
+      }
+    }
+    yield* Effect.addFinalizer(() => Effect.sync(() => clearTimeout(expiry?.timer)))
 
     /** The first write of the sender whose turn it is; that sender goes to the end of the line. */
     const take = (): Job | undefined => {
@@ -278,11 +296,11 @@ export const make = (
         for (let job = take(); job !== undefined; job = take()) drop(job, error(job.operation))
       })
 
+    const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
     const answer = (job: Job, exit: Exit.Exit<unknown, DbError>) => {
       if (Exit.isSuccess(exit)) counts.completed++
       else counts.failed++
-      clearTimeout(job.timer)
-      latency.unsafeUpdate(performance.now() - job.arrived, [])
+      latency.unsafeUpdate(performance.now() - job.arrived, labels)
       job.answer(exit)
     }
 
@@ -300,7 +318,8 @@ export const make = (
       const savepoint = sharing.savepoint(transaction)
       if (Exit.isFailure(savepoint)) return Effect.succeed(savepoint)
       const { end, transaction: inside } = savepoint.value
-      return AtOnce.flatMap(runIn(job, inside), (exit) => AtOnce.exit(end(exit)))
+      const write = SqlTemplates.traced(job.caller, job.write)
+      return AtOnce.flatMap(runIn({ ...job, write }, inside), (exit) => AtOnce.exit(end(exit)))
     }
 
     /** Runs what waits in a transaction: the writes that it did, or the failure of the one that was alone. */
@@ -311,21 +330,14 @@ export const make = (
       const isFull = () =>
         done.length >= options.maxGroup || (done.length > 0 && performance.now() - started >= options.maxGroupMillis)
       const next = (): Effect.Effect<void, DbError> => {
-        while (!isFull()) {
-          const job = take()
-          if (job === undefined) break
-          const ran = runOne(job, transaction, alone)
-          const exit = AtOnce.done(ran)
-          if (exit === undefined || Exit.isFailure(exit)) {
-            return Effect.flatMap(ran, (exit) => {
-              done.push([job, exit])
-              return alone ? Exit.asVoid(exit) : next()
-            })
-          }
-          done.push([job, exit.value])
-          if (alone) return Exit.asVoid(exit.value)
-        }
-        return Effect.void
+        const job = isFull() ? undefined : take()
+        if (job === undefined) return Effect.void
+        const ran = AtOnce.exit(AtOnce.suspend(() => runOne(job, transaction, alone)))
+        return AtOnce.flatMap(ran, (whole) => {
+          const exit = Exit.flatten(whole)
+          done.push([job, exit])
+          return alone || Exit.isFailure(whole) ? Exit.asVoid(exit) : next()
+        })
       }
       return next()
     }
@@ -337,7 +349,7 @@ export const make = (
         const guard = outcome(start(sharing, transaction, worker, hooks.guard), [])
         return AtOnce.flatMap(guard, (exit) => {
           if (Exit.isSuccess(exit)) return steps(transaction, done)
-          fenced = true
+          fenced = Option.isSome(Cause.failureOption(exit.cause))
           return exit
         })
       }
@@ -350,7 +362,9 @@ export const make = (
                 { busyTimeout: options.lockWait }
               )
             )
-          : AtOnce.flatMap(AtOnce.exit(guarded(begun.transaction)), (exit) => AtOnce.exit(begun.end(exit)))
+          : AtOnce.flatMap(AtOnce.exit(AtOnce.suspend(() => guarded(begun.transaction))), (exit) =>
+              AtOnce.exit(begun.end(exit))
+            )
       return AtOnce.flatMap(committed, (commit) => {
         for (const [job, exit] of done) {
           // What failed in its savepoint has its own error; what did not stands and falls with the commit.
@@ -360,7 +374,7 @@ export const make = (
         if (done.length > 0) {
           counts.groups++
           counts.maxGroup = Math.max(counts.maxGroup, done.length)
-          groupSize.unsafeUpdate(done.length, [])
+          groupSize.unsafeUpdate(done.length, labels)
           return Effect.void
         }
         if (fenced) {
@@ -399,24 +413,18 @@ export const make = (
           return Effect.fail(full(operation))
         }
         return Effect.async<unknown, DbError>((resume) => {
-          const job: Job = { ...write, arrived: performance.now(), caller, answer: resume, timer: undefined }
+          const job: Job = { ...write, arrived: performance.now(), caller, answer: resume }
           const queue = queues.get(job.source)
           if (queue === undefined) queues.set(job.source, [job])
           else queue.push(job)
           depth++
           counts.accepted++
           counts.maxDepth = Math.max(counts.maxDepth, depth)
-          job.timer = setTimeout(
-            () => {
-              if (remove(job)) drop(job, late(operation))
-            },
-            Math.min(longestTimer, Math.max(0, job.deadline - uptime()))
-          )
+          expireAt(job.deadline)
           isIdle = false
           idle.unsafeClose()
           filled.unsafeOpen()
           return Effect.sync(() => {
-            clearTimeout(job.timer)
             if (remove(job)) counts.dropped++
           })
         }) as Effect.Effect<A, DbError>

@@ -149,13 +149,12 @@ export const make = (
       if (begun === undefined) return undefined
       const end = (exit: Exit.Exit<A, DbError>) =>
         AtOnce.flatMap(begun.end(exit), (value) => Effect.succeed(tellCommitted(value)))
-      const fiber = Coordinator.start(sharing, begun.transaction, caller, attempt.statements)
-      const done = fiber.unsafePoll()
-      if (done !== null) return end(done)
-      return Effect.matchCauseEffect(restore(outcome(fiber, attempt)), {
-        onFailure: (cause) => end(Exit.failCause(cause)),
-        onSuccess: end
-      })
+      const ran = AtOnce.suspend(() =>
+        outcome(Coordinator.start(sharing, begun.transaction, caller, attempt.statements), attempt)
+      )
+      return AtOnce.flatMap(AtOnce.exit(AtOnce.done(ran) === undefined ? restore(ran) : ran), (exit) =>
+        end(Exit.flatten(exit))
+      )
     }
 
     const together = <A>(attempt: Attempt<A>) => waiting.submit({ source: "", ...attempt, write: attempt.statements })
