@@ -427,6 +427,32 @@ describe("savepoints", () => {
       assert.deepStrictEqual(yield* ids(client), [1, 2, 3])
     })
   )
+
+  for (const [what, ended] of [
+    ["failed", Exit.fail("wanted")],
+    ["has unfinished savepoints", Exit.void]
+  ] as const) {
+    it.scopedLive(`a savepoint that ${what} and cannot be undone is not committed with the rest`, () =>
+      Effect.gen(function* () {
+        const client = yield* fileClient()
+        const outer = client.beginNow(1_000)!
+        const savepoint = yield* client.savepoint(outer.transaction)
+        client.writer.exec("INSERT INTO t (id) VALUES (1)")
+        yield* client.savepoint(savepoint.transaction)
+        // SQLite undoes nothing while a statement is being read.
+        const reading = client.writer.prepare("SELECT 1 UNION SELECT 2").iterate()
+        reading.next()
+        const exit = yield* Effect.exit(savepoint.end(ended))
+        assert.isTrue(Exit.isFailure(exit))
+        if (Exit.isFailure(ended)) assert.deepStrictEqual(exit, ended)
+        reading.return?.()
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(outer.end(Exit.void))))
+        assert.isFalse(client.lane.isHeld())
+        yield* insert(client, 2)
+        assert.deepStrictEqual(yield* ids(client), [2])
+      })
+    )
+  }
 })
 
 describe("reserve", () => {
