@@ -67,7 +67,8 @@ export interface Sharing {
   readonly beginNow: (busyTimeout: number) => BegunTransaction | undefined
   /**
    * Begins a savepoint in such a transaction, for the statements of one of several writes that it commits together:
-   * `DbConflict` where the transaction is over. One has ended before the next begins.
+   * `DbLocked` where the transaction is over, `DbConflict` where a statement has ended it, `DbConnection` where the
+   * database was closed. One has ended before the next begins.
    */
   readonly savepoint: (transaction: unknown) => Exit.Exit<BegunTransaction, DbError>
   /** How many locks there are: a primary that hangs still holds its own, and the next one takes another. */
